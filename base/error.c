@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "base/error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static _Thread_local char message[ERROR_MESSAGE_SIZE];
+
+int error_set(int code, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof(message), format, arguments);
+    va_end(arguments);
+    return code;
+}
+
+int error_system(int code, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(message, sizeof(message), format, arguments);
+    va_end(arguments);
+    if (length >= 0 && (size_t)length < sizeof(message)) {
+        char text[128];
+        snprintf(message + length, sizeof(message) - (size_t)length, ": %s",
+                 strerror_r(-code, text, sizeof(text)));
+    }
+    return code;
+}
+
+const char *error_message(void)
+{
+    return message;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Errors are negative errno values; the sentence behind one is kept per thread.
+ */
+#ifndef BASE_ERROR_H
+#define BASE_ERROR_H
+
+#include <errno.h>
+#include <stddef.h>
+
+enum { ERROR_MESSAGE_SIZE = 512 };
+
+/* Keeps the message for mc_error_message() and returns code, so that a caller
+ * can write `return error_set(-EINVAL, "workers is %u; at most 256", n);`. */
+int error_set(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The same for a failed system call: appends the text of code. */
+int error_system(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+const char *error_message(void);
+
+#endif

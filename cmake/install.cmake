@@ -1,0 +1,1 @@
+# Installed: the library, its one header, the CMake package and the .pc file.

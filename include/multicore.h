@@ -1,0 +1,551 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * multicore - a persistent pool of worker processes for slow requests.
+ *
+ * A program names some handlers, opens a pool, and splits its slow work into
+ * ranges that a fixed set of pinned worker processes runs side by side:
+ *
+ *     static int square(mc_task *task)
+ *     {
+ *         uint64_t sum = 0;
+ *         for (uint64_t i = mc_task_start(task); i < mc_task_end(task); i++)
+ *             sum += i * i;
+ *         return mc_task_reply(task, &sum, sizeof(sum));
+ *     }
+ *
+ *     struct mc_handler handlers[] = {{.name = "square", .run = square}};
+ *     struct mc_pool_options options = {
+ *         .size = sizeof(options), .handlers = handlers, .handler_count = 1};
+ *     mc_pool *pool;
+ *     mc_group *group;
+ *     struct mc_result result = {.size = sizeof(result)};
+ *
+ *     mc_pool_open(&options, &pool);
+ *     mc_group_open(pool, NULL, &group);
+ *     mc_group_map(group, "square", 1000000, NULL, NULL, 0);
+ *     while (mc_group_next(group, &result, -1) == 1)
+ *         if (result.status == 0)
+ *             total += *(const uint64_t *)result.data;
+ *     mc_group_close(group);
+ *     mc_pool_close(pool);
+ *
+ * This header is the reference. It is laid out in the order in which a user
+ * meets things: errors, handlers, pools, groups, results, event loops, the
+ * handler's side, structured values, helpers.
+ *
+ * Conventions
+ *   Errors      Functions that can fail return 0 (or a count) on success and a
+ *               negative errno value on failure. Outputs come last and are not
+ *               touched on failure. mc_error_message() says in a sentence what
+ *               went wrong: the value, the limit and the way out.
+ *   Options     Structs with a leading size: set it to sizeof the struct and
+ *               leave the rest zero; zero always means the documented default.
+ *   Closing     Closers accept NULL.
+ *   Threads     A pool may be used by any number of threads. A group belongs
+ *               to one thread at a time; different groups are independent.
+ *   Fork        A forked child may use the inherited pool handle: it becomes a
+ *               client of its own on first use. Groups that it inherited fail
+ *               with -ESTALE there, and result bytes that its parent was given
+ *               are not mapped in it.
+ *   Blocking    A function blocks only where its comment says so.
+ *   Units       Sizes are in bytes, times in the unit that ends the name.
+ *   Guests      The library never prints, never exits, installs no signal
+ *               handler, and reads no environment variable.
+ */
+#ifndef MULTICORE_H
+#define MULTICORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MC_VERSION_MAJOR 0
+#define MC_VERSION_MINOR 1
+#define MC_VERSION_PATCH 0
+
+#if defined(__GNUC__)
+#define MC_API __attribute__((visibility("default")))
+#define MC_PRINTF(string, first) __attribute__((format(printf, string, first)))
+#else
+#define MC_API
+#define MC_PRINTF(string, first)
+#endif
+
+typedef struct mc_pool mc_pool;     /* supervisor, zygote and workers */
+typedef struct mc_group mc_group;   /* tasks whose results belong together */
+typedef struct mc_task mc_task;     /* one unit of work, as its handler sees it */
+typedef struct mc_writer mc_writer; /* writes one structured value */
+
+/* ---- Errors and version -------------------------------------------------- */
+
+/* What the last failing mc_ call of this thread has to say, in one sentence
+ * without a newline. Never NULL; "" when nothing failed yet. The text stays
+ * until the next failing call of the same thread. */
+MC_API const char *mc_error_message(void);
+
+/* The version of the library that is linked, such as "0.1.0". */
+MC_API const char *mc_version(void);
+
+/* ---- Handlers ------------------------------------------------------------ */
+
+/* Runs one task, from start to end, in a worker process (or in the caller,
+ * when the machine is busy). Ordinary sequential code: it may block, allocate,
+ * and use everything that worker_init set up. Returns 0 for success; any other
+ * value is the task's status. Use mc_task_fail() to add a message. */
+typedef int mc_handler_fn(mc_task *task);
+
+enum mc_handler_flags {
+    /* The handler may crash (a renderer, a plug-in): it never runs in the
+     * calling process. Under load its groups narrow to one worker instead. */
+    MC_ISOLATED = 1 << 0,
+    /* The handler may run on several threads of one process at once: inline
+     * tasks then need no lock, and each calling thread has its own state from
+     * worker_init. */
+    MC_THREAD_SAFE = 1 << 1,
+};
+
+struct mc_handler {
+    const char *name; /* unique in the pool, 1 to 63 bytes */
+    mc_handler_fn *run;
+    uint32_t flags; /* enum mc_handler_flags */
+};
+
+/* ---- Pools --------------------------------------------------------------- */
+
+enum mc_pinning {
+    MC_PIN_CORE = 0, /* each worker stays on one core */
+    MC_PIN_NONE = 1, /* the scheduler places workers within the usable cores */
+};
+
+enum mc_log_level {
+    MC_LOG_ERROR = 1,
+    MC_LOG_WARNING = 2,
+    MC_LOG_INFO = 3,
+};
+
+/* Receives one line about the pool's life (a worker died, an option was read
+ * as a percentage). Called only from inside mc_ calls, in the calling thread;
+ * it may not call mc_ functions. */
+typedef void mc_log_fn(void *context, int level, const char *line);
+
+enum mc_pool_flags {
+    /* Open although other threads are running. The children that the pool
+     * forks may then inherit locks that those threads hold; only for programs
+     * that know that their handlers and hooks need none of them. */
+    MC_ALLOW_THREADS = 1 << 0,
+    /* Workers keep the descriptors that were open in the opening process. */
+    MC_KEEP_DESCRIPTORS = 1 << 1,
+};
+
+struct mc_pool_options {
+    size_t size; /* sizeof(struct mc_pool_options) */
+
+    /* What the pool can run. Copied; at least one, at most 1024. */
+    const struct mc_handler *handlers;
+    size_t handler_count;
+
+    /* Called in each worker before its first task, and once in a client
+     * before its first inline task. *state is what mc_task_state() returns. A
+     * negative errno return keeps that worker from starting; if no worker can
+     * start, mc_pool_open() fails with that value. */
+    int (*worker_init)(void *hook_context, void **state);
+    /* Called in a worker that ends in an orderly way, and at mc_pool_close()
+     * for the state of inline tasks. */
+    void (*worker_exit)(void *state);
+    void *hook_context;
+
+    /* Number of workers, at most 256. 0: one per usable core, that is the
+     * affinity mask, narrowed by the cpuset and the CPU quota of the cgroup. */
+    unsigned workers;
+    enum mc_pinning pinning;
+
+    /* The load up to which work is handed to workers, per usable core: "0.85"
+     * or "85%" means that the 1-minute load average may reach 0.85 x cores,
+     * not counting what this pool itself causes. Above it, groups run inline.
+     * A bare number above 10 is read as a percentage, with a warning in the
+     * log. NULL: always parallel. */
+    const char *max_load_average;
+
+    /* Tasks that one client may have submitted and not yet collected; a power
+     * of two from 16 to 65536. 0: 4096. */
+    uint32_t queue_depth;
+    /* Limits for the bytes of one task's arguments and of one result.
+     * 0: 256 MiB. At most 1 GiB. */
+    size_t max_payload;
+    /* Address space that one client's arguments, and each worker's results for
+     * that client, may fill; memory is taken only as it is used. 0: four times
+     * max_payload. At least max_payload, at most 64 GiB. */
+    size_t arena_size;
+    /* Clients that may be attached at once: this process, each forked child
+     * that uses the pool, each worker that submits tasks of its own.
+     * 0: 256, which is also the most. */
+    unsigned max_clients;
+
+    /* How long mc_pool_close() lets accepted tasks go on before it kills the
+     * workers. 0: 10,000. */
+    unsigned close_timeout_ms;
+
+    mc_log_fn *log; /* NULL: no log */
+    void *log_context;
+
+    uint32_t flags; /* enum mc_pool_flags */
+
+    /* For tests: a directory to read loadavg, stat and pressure/cpu from
+     * instead of /proc. */
+    const char *proc_path;
+};
+
+/* Starts a pool. Blocks until the first worker is ready to run tasks, a few
+ * milliseconds plus the time that worker_init takes.
+ *
+ * Call it after daemonising and before starting threads: workers are forked
+ * from the state that the process has now. The pool ends with the process that
+ * opened it, however that process ends.
+ *
+ * options is copied. On success *pool is to be closed with mc_pool_close().
+ * Errors:
+ *   -EINVAL   an option is out of range; the message names it
+ *   -EBUSY    other threads are running, and MC_ALLOW_THREADS is not set
+ *   -ENOMEM, -EMFILE, -EAGAIN   what the system had no more of
+ *   other     what worker_init returned, when no worker could start */
+MC_API int mc_pool_open(const struct mc_pool_options *options, mc_pool **pool);
+
+/* Ends the pool: no new tasks are accepted, accepted ones run to their end for
+ * up to close_timeout_ms, then workers are killed. Blocks that long at most,
+ * plus 1 s. In a forked child it only detaches that child. Close all groups
+ * first; a group that is still open only remains valid for mc_group_close().
+ * NULL is allowed. */
+MC_API void mc_pool_close(mc_pool *pool);
+
+/* The number of workers that the pool keeps. */
+MC_API unsigned mc_pool_workers(const mc_pool *pool);
+
+/* Process ids of the workers that are running now; 0 for a seat whose worker
+ * is being replaced. Fills up to count entries, returns the number of seats. */
+MC_API unsigned mc_pool_worker_pids(mc_pool *pool, pid_t *pids, unsigned count);
+
+/* ---- Groups -------------------------------------------------------------- */
+
+enum mc_help {
+    MC_HELP_AUTO = 0,  /* a waiting caller runs its own unclaimed tasks where
+                          that is quicker than waiting for a worker */
+    MC_HELP_NEVER = 1, /* the caller only waits (inline groups still run in it) */
+};
+
+/* The three built-in encodings of arguments and results. */
+enum mc_format {
+    MC_RAW = 0, /* bytes, given to the handler as they are */
+    MC_JSON = 1,
+    MC_MSGPACK = 2,
+};
+
+/* See "Event loops". */
+typedef void mc_done_fn(mc_group *group, void *context);
+
+struct mc_group_options {
+    size_t size; /* sizeof(struct mc_group_options) */
+    enum mc_help help;
+    /* At most this many of the group's tasks run at once. 0: no limit. */
+    unsigned max_parallel;
+    /* Tasks go before those of groups without it. */
+    bool urgent;
+    /* Waits return -EINTR when a signal handler ran. Otherwise they go on. */
+    bool interruptible;
+    /* With on_done the group reports through mc_pool_fd() and
+     * mc_pool_dispatch(), and its tasks never run in the caller. */
+    mc_done_fn *on_done;
+    void *context;
+};
+
+/* How a group's tasks are run; decided when the group is opened. */
+enum mc_mode {
+    MC_PARALLEL = 0, /* on all workers */
+    MC_NARROW = 1,   /* on one worker at a time: the machine is busy, and the
+                        tasks may not run in the caller */
+    MC_INLINE = 2,   /* in the caller, inside waits */
+};
+
+/* Opens an empty group. options may be NULL. Does not block, except that the
+ * first call in a forked child attaches that child to the pool (about 1 ms).
+ * Errors: -EINVAL; -ENOMEM; -ESHUTDOWN when the pool is closing or gone;
+ * -EUSERS when max_clients are attached. */
+MC_API int mc_group_open(mc_pool *pool, const struct mc_group_options *options,
+                         mc_group **group);
+
+/* Forgets a group: queued tasks are cancelled, running ones end into the void,
+ * result bytes are released. Does not block. NULL is allowed. */
+MC_API void mc_group_close(mc_group *group);
+
+/* Submits one task: handler, and size bytes of raw arguments, which are copied
+ * (args may be NULL when size is 0). Does not block while fewer than
+ * queue_depth tasks are in flight and their arguments fit the arena; otherwise
+ * it collects finished tasks and, if there are none, waits for one as
+ * mc_group_wait() does.
+ * Errors:
+ *   -ENOENT     no handler of that name; the message lists those there are
+ *   -EMSGSIZE   size is above max_payload
+ *   -EAGAIN     a group with on_done found no room; dispatch and try again
+ *   -ESTALE     the group was opened before fork(), in the parent
+ *   -ESHUTDOWN  the pool is closing or gone
+ *   -ENOMEM */
+MC_API int mc_group_run(mc_group *group, const char *handler, const void *args,
+                        size_t size);
+
+enum mc_split {
+    MC_SPLIT_GUIDED = 0, /* large chunks first, then ever smaller ones: evens
+                            out ranges whose items differ in cost */
+    MC_SPLIT_STATIC = 1, /* one chunk of equal size per worker */
+};
+
+struct mc_map_options {
+    size_t size; /* sizeof(struct mc_map_options) */
+    enum mc_split split;
+    /* No chunk has fewer items than this (but for the last). 0: 1. */
+    uint64_t min_chunk;
+    /* No chunk has more items than this. 0: no limit. */
+    uint64_t max_chunk;
+};
+
+/* Splits [0, items) into chunks and submits a task for each, all with the same
+ * handler and arguments. Results come in the order of the ranges. options may
+ * be NULL. Blocking and errors as for mc_group_run(); when it fails midway, the
+ * tasks submitted so far stay in the group. items of 0 submits nothing. */
+MC_API int mc_group_map(mc_group *group, const char *handler, uint64_t items,
+                        const struct mc_map_options *options, const void *args,
+                        size_t size);
+
+/* The same two with arguments written as a structured value; see mc_writer
+ * below. mc_group_writer() begins the arguments of the next task;
+ * mc_group_run_value() and mc_group_map_value() submit them and end the
+ * writer, also on failure. A group has one writer at a time; beginning a new
+ * one drops an unused one.
+ * Errors: as above, and those that were met while writing (-EMSGSIZE, -EINVAL
+ * for a value that is not complete). */
+MC_API int mc_group_writer(mc_group *group, enum mc_format format, mc_writer **writer);
+MC_API int mc_group_run_value(mc_group *group, const char *handler, mc_writer *writer);
+MC_API int mc_group_map_value(mc_group *group, const char *handler, uint64_t items,
+                              const struct mc_map_options *options, mc_writer *writer);
+
+/* Like mc_group_run(), for arguments that are encoded already. The handler
+ * finds malformed ones when it reads them. */
+MC_API int mc_group_run_encoded(mc_group *group, const char *handler,
+                                enum mc_format format, const void *args, size_t size);
+
+/* Waits until every task of the group has ended, running tasks itself where
+ * the group's mode and help option say so. timeout_ms: -1 waits without limit,
+ * 0 only collects. Returns 0 when all have ended, whatever their status.
+ * Errors:
+ *   -ETIMEDOUT  some have not; they go on, and can be waited for again
+ *   -EINTR      see interruptible
+ *   -ESTALE     the group was opened before fork(), in the parent
+ * When the pool is gone, tasks that had started end with -EOWNERDEAD, others
+ * run inline or, where they may not, end with -EOWNERDEAD too. */
+MC_API int mc_group_wait(mc_group *group, int timeout_ms);
+
+/* Cancels what has not started: those tasks end with -ECANCELED. Running ones
+ * see mc_task_cancelled(). Does not block. Returns the number of tasks that
+ * will never run, or -ESTALE. */
+MC_API int mc_group_cancel(mc_group *group);
+
+/* The number of tasks that were submitted to the group. */
+MC_API size_t mc_group_size(const mc_group *group);
+
+/* How the group runs, and why, as a sentence. The text lives as long as the
+ * group. */
+MC_API enum mc_mode mc_group_mode(const mc_group *group);
+MC_API const char *mc_group_reason(const mc_group *group);
+
+/* ---- Results ------------------------------------------------------------- */
+
+/* One ended task. The pointers stay valid until mc_group_close() or
+ * mc_group_release() of that index. data is aligned to 8 bytes at least. */
+struct mc_result {
+    size_t size;  /* sizeof(struct mc_result), set by the caller */
+    size_t index; /* place in the order of submission, from 0 */
+    int status;   /* 0, or what the handler returned, or one of
+                       -EOWNERDEAD  its worker died while it ran
+                       -ECANCELED   cancelled before it started
+                       -EMSGSIZE    its result was above max_payload
+                       -EFAULT      the shared memory it lay in was damaged */
+    uint64_t start; /* the range, 0 and 0 for mc_group_run() */
+    uint64_t end;
+    const void *data; /* result bytes in place, NULL when there are none */
+    size_t data_size;
+    enum mc_format format;
+    const char *error; /* what went wrong; "" when status is 0 */
+    pid_t worker_pid;  /* who ran it; the caller's own pid for inline tasks,
+                          0 when nobody did */
+    uint64_t run_ns;   /* how long it ran */
+};
+
+/* The next result that has not been returned by this function, in the order of
+ * completion. Waits like mc_group_wait(). Returns 1 and a result, 0 when all
+ * were returned, or -ETIMEDOUT, -EINTR, -ESTALE. */
+MC_API int mc_group_next(mc_group *group, struct mc_result *result, int timeout_ms);
+
+/* The result of the index-th submitted task. Does not block.
+ * Errors: -EAGAIN it has not ended (or was not collected yet: wait first),
+ * -ERANGE no such task, -ESTALE. */
+MC_API int mc_group_result(mc_group *group, size_t index, struct mc_result *result);
+
+/* Gives the bytes of one result back before the group is closed. */
+MC_API void mc_group_release(mc_group *group, size_t index);
+
+/* ---- Event loops --------------------------------------------------------- */
+
+/* A descriptor that is readable when mc_pool_dispatch() has something to do:
+ * tasks of groups with on_done ended, or the pool went away. One per client
+ * process, owned by the pool: watch it, do not read or close it. In a forked
+ * child, ask again. Returns the descriptor or a negative errno. */
+MC_API int mc_pool_fd(mc_pool *pool);
+
+/* Collects what ended and calls on_done, in this thread, for each group whose
+ * tasks have all ended. on_done may close its group and open others. Does not
+ * block. Returns the number of groups reported, or -ESHUTDOWN when the pool is
+ * gone (after having reported every group). One thread at a time. */
+MC_API int mc_pool_dispatch(mc_pool *pool);
+
+/* ---- The handler's side -------------------------------------------------- */
+
+/* The range of this task: [start, end); 0 and 0 for mc_group_run(). */
+MC_API uint64_t mc_task_start(const mc_task *task);
+MC_API uint64_t mc_task_end(const mc_task *task);
+
+/* The argument bytes, in place, valid until the handler returns. */
+MC_API const void *mc_task_args(const mc_task *task, size_t *size);
+
+/* Sets the result by copying. A later reply replaces an earlier one.
+ * Returns 0, so that a handler can end with it, or -EMSGSIZE above
+ * max_payload, or -ENOSPC when the client's unreleased results fill the
+ * worker's arena. Either failure is the task's status if it is returned. */
+MC_API int mc_task_reply(mc_task *task, const void *data, size_t size);
+
+/* Sets the result to size bytes that the handler then writes in place,
+ * aligned to 64 bytes. Fails like mc_task_reply(). */
+MC_API int mc_task_reply_alloc(mc_task *task, size_t size, void **data);
+
+/* Ends a task in failure: keeps the message, drops any reply, and returns
+ * status, so that a handler can write
+ *     return mc_task_fail(task, -ENOENT, "no page %d", page);
+ * A status of 0 becomes -EINVAL. */
+MC_API int mc_task_fail(mc_task *task, int status, const char *format, ...)
+    MC_PRINTF(3, 4);
+
+/* What worker_init left in *state. */
+MC_API void *mc_task_state(const mc_task *task);
+
+/* True once the group was cancelled or closed: a long handler may stop early. */
+MC_API bool mc_task_cancelled(const mc_task *task);
+
+/* True when the task runs in the process that submitted it. */
+MC_API bool mc_task_inline(const mc_task *task);
+
+/* The pool, for groups of the handler's own. They are always helped with by
+ * the waiting handler, so that nesting cannot deadlock. NULL if this worker
+ * cannot attach to it. */
+MC_API mc_pool *mc_task_pool(mc_task *task);
+
+/* ---- Structured values --------------------------------------------------- */
+
+/* Arguments and results can be JSON or MessagePack. Both are read as the same
+ * tree, and written with the same calls, so that a handler need not know which
+ * of them its caller chose.
+ *
+ * Limits: 64 levels of depth; announced lengths are checked against the bytes
+ * that are there before anything is allocated. */
+
+enum mc_type {
+    MC_NIL,
+    MC_BOOL,
+    MC_INT,  /* integers from INT64_MIN to INT64_MAX */
+    MC_UINT, /* integers above INT64_MAX, MessagePack only */
+    MC_DOUBLE,
+    MC_STRING, /* UTF-8 */
+    MC_BYTES,  /* MessagePack, and raw payloads as a whole */
+    MC_ARRAY,
+    MC_MAP, /* keys are strings */
+};
+
+/* A node of a decoded tree; small, to be passed by value. Valid as long as the
+ * bytes it was decoded from, which it points into. The members are private. */
+typedef struct mc_value {
+    const void *codec_;
+    const void *node_;
+} mc_value;
+
+/* Decodes this task's arguments, once per task, as the caller encoded them.
+ * Raw ones are one MC_BYTES value. Malformed ones: -EBADMSG with the offset in
+ * the message, or -EMSGSIZE for a limit; a handler does well to return it. */
+MC_API int mc_task_value(mc_task *task, mc_value *value);
+
+/* Begins the result as a structured value, in the format of the arguments
+ * (MessagePack where those are raw). The value is complete when the handler
+ * returns 0; one that is not fails the task with -EINVAL. Replaces an earlier
+ * reply. */
+MC_API int mc_task_writer(mc_task *task, mc_writer **writer);
+
+/* Decodes a result. The tree belongs to the group, until mc_group_close() or
+ * mc_group_release(). Errors as mc_task_value(). */
+MC_API int mc_group_value(mc_group *group, size_t index, mc_value *value);
+
+MC_API enum mc_type mc_value_type(mc_value value);
+/* Scalars: -EINVAL when the type is another. Integers convert to double;
+ * mc_value_uint() takes non-negative MC_INT too. */
+MC_API int mc_value_bool(mc_value value, bool *out);
+MC_API int mc_value_int(mc_value value, int64_t *out);
+MC_API int mc_value_uint(mc_value value, uint64_t *out);
+MC_API int mc_value_double(mc_value value, double *out);
+/* Bytes in place; strings are not terminated by a zero byte. */
+MC_API int mc_value_string(mc_value value, const char **out, size_t *size);
+MC_API int mc_value_bytes(mc_value value, const void **out, size_t *size);
+/* Elements of an array or map; 0 for anything else. */
+MC_API size_t mc_value_count(mc_value value);
+/* -ERANGE past the end, -EINVAL when it is no array (no map). */
+MC_API int mc_value_at(mc_value array, size_t index, mc_value *out);
+MC_API int mc_value_entry(mc_value map, size_t index, mc_value *key, mc_value *out);
+/* -ENOENT when the key is missing; the message names it. */
+MC_API int mc_value_get(mc_value map, const char *key, mc_value *out);
+
+/* Writing. Errors are kept: the first is returned by every later call and by
+ * the call that ends the writer, so that a sequence may be checked once.
+ * Containers are announced with their number of elements, then filled; those
+ * of a map are pairs of a string and a value. */
+MC_API int mc_write_nil(mc_writer *writer);
+MC_API int mc_write_bool(mc_writer *writer, bool value);
+MC_API int mc_write_int(mc_writer *writer, int64_t value);
+MC_API int mc_write_uint(mc_writer *writer, uint64_t value);
+MC_API int mc_write_double(mc_writer *writer, double value);
+MC_API int mc_write_string(mc_writer *writer, const char *text);
+MC_API int mc_write_text(mc_writer *writer, const char *text, size_t size);
+MC_API int mc_write_bytes(mc_writer *writer, const void *data, size_t size);
+MC_API int mc_write_array(mc_writer *writer, size_t count);
+MC_API int mc_write_map(mc_writer *writer, size_t count);
+
+/* ---- Helpers ------------------------------------------------------------- */
+
+struct mc_range {
+    uint64_t start;
+    uint64_t end;
+};
+
+/* Splits [0, items) into at most parts ranges of equal size, none with fewer
+ * than min_chunk items but for the last: 80 items in 4 parts are 0-20, 20-40,
+ * 40-60, 60-80; with a minimum of 30: 0-30, 30-60, 60-80; with 100: 0-80.
+ * Fills up to count entries of ranges, returns how many there are in all.
+ * Pure; parts and min_chunk of 0 count as 1. */
+MC_API size_t mc_ranges(uint64_t items, unsigned parts, uint64_t min_chunk,
+                        struct mc_range *ranges, size_t count);
+
+/* The number of usable cores: affinity mask, cpuset and CPU quota of the
+ * cgroup. At least 1. */
+MC_API unsigned mc_usable_cores(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
