@@ -6,6 +6,7 @@
 #include <string.h>
 
 static _Thread_local char message[ERROR_MESSAGE_SIZE];
+static _Thread_local int last_code;
 
 int error_set(int code, const char *format, ...)
 {
@@ -13,6 +14,7 @@ int error_set(int code, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(message, sizeof(message), format, arguments);
     va_end(arguments);
+    last_code = code;
     return code;
 }
 
@@ -27,10 +29,22 @@ int error_system(int code, const char *format, ...)
         snprintf(message + length, sizeof(message) - (size_t)length, ": %s",
                  strerror_r(-code, text, sizeof(text)));
     }
+    last_code = code;
     return code;
 }
 
 const char *error_message(void)
 {
     return message;
+}
+
+int error_code(void)
+{
+    return last_code;
+}
+
+void error_clear(void)
+{
+    last_code = 0;
+    message[0] = '\0';
 }

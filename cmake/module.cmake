@@ -29,7 +29,7 @@ function(multicore_module name)
   endforeach()
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${name}/*.c)
   foreach(variant "" _faults)
-    add_library(${name}${variant}_objects OBJECT ${sources})
+    add_library(${name}${variant}_objects OBJECT EXCLUDE_FROM_ALL ${sources})
     set_target_properties(${name}${variant}_objects PROPERTIES
       POSITION_INDEPENDENT_CODE ON C_VISIBILITY_PRESET hidden)
     target_include_directories(${name}${variant}_objects PRIVATE

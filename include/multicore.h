@@ -138,8 +138,6 @@ enum mc_pool_flags {
      * forks may then inherit locks that those threads hold; only for programs
      * that know that their handlers and hooks need none of them. */
     MC_ALLOW_THREADS = 1 << 0,
-    /* Workers keep the descriptors that were open in the opening process. */
-    MC_KEEP_DESCRIPTORS = 1 << 1,
 };
 
 struct mc_pool_options {
@@ -195,8 +193,8 @@ struct mc_pool_options {
 
     uint32_t flags; /* enum mc_pool_flags */
 
-    /* For tests: a directory to read loadavg, stat and pressure/cpu from
-     * instead of /proc. */
+    /* For tests: a directory to read loadavg and pressure/cpu from instead of
+     * /proc. */
     const char *proc_path;
 };
 
@@ -205,7 +203,9 @@ struct mc_pool_options {
  *
  * Call it after daemonising and before starting threads: workers are forked
  * from the state that the process has now. The pool ends with the process that
- * opened it, however that process ends.
+ * opened it, however that process ends. Workers keep the standard output and
+ * error streams, and no other descriptor; what they need they open in
+ * worker_init. Signal handlers and masks are not inherited.
  *
  * options is copied. On success *pool is to be closed with mc_pool_close().
  * Errors:
@@ -297,7 +297,7 @@ MC_API int mc_group_run(mc_group *group, const char *handler, const void *args,
                         size_t size);
 
 enum mc_split {
-    MC_SPLIT_GUIDED = 0, /* large chunks first, then ever smaller ones: evens
+    MC_SPLIT_GUIDED = 0, /* even chunks first, then ever smaller ones: evens
                             out ranges whose items differ in cost */
     MC_SPLIT_STATIC = 1, /* one chunk of equal size per worker */
 };
@@ -307,7 +307,7 @@ struct mc_map_options {
     enum mc_split split;
     /* No chunk has fewer items than this (but for the last). 0: 1. */
     uint64_t min_chunk;
-    /* No chunk has more items than this. 0: no limit. */
+    /* No chunk has more items than this; it wins over min_chunk. 0: no limit. */
     uint64_t max_chunk;
 };
 

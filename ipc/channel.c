@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "ipc/channel.h"
+
+#include "base/sys.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+union control_buffer {
+    struct cmsghdr header;
+    char space[CMSG_SPACE(MESSAGE_DESCRIPTORS * sizeof(int))];
+};
+
+int channel_pair(int ends[2])
+{
+    return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0 ? -errno : 0;
+}
+
+int channel_send(int socket, const struct parcel *parcel, int flags)
+{
+    struct iovec data = {.iov_base = (void *)(uintptr_t)&parcel->message,
+                         .iov_len = sizeof(parcel->message)};
+    union control_buffer buffer;
+    struct msghdr header = {.msg_iov = &data, .msg_iovlen = 1};
+    if (parcel->descriptor_count > 0) {
+        size_t size = (size_t)parcel->descriptor_count * sizeof(int);
+        memset(&buffer, 0, sizeof(buffer));
+        header.msg_control = buffer.space;
+        header.msg_controllen = CMSG_SPACE(size);
+        struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
+        rights->cmsg_level = SOL_SOCKET;
+        rights->cmsg_type = SCM_RIGHTS;
+        rights->cmsg_len = CMSG_LEN(size);
+        memcpy(CMSG_DATA(rights), parcel->descriptors, size);
+    }
+    ssize_t sent;
+    do {
+        sent = sendmsg(socket, &header, flags | MSG_NOSIGNAL);
+    } while (sent < 0 && errno == EINTR);
+    return sent < 0 ? -errno : 0;
+}
+
+static void take_descriptors(struct parcel *parcel, struct msghdr *header)
+{
+    for (struct cmsghdr *part = CMSG_FIRSTHDR(header); part != NULL;
+         part = CMSG_NXTHDR(header, part)) {
+        if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
+            continue;
+        int count = (int)((part->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+        for (int i = 0; i < count && parcel->descriptor_count < MESSAGE_DESCRIPTORS; i++)
+            memcpy(&parcel->descriptors[parcel->descriptor_count++],
+                   CMSG_DATA(part) + (size_t)i * sizeof(int), sizeof(int));
+    }
+}
+
+int channel_receive(int socket, struct parcel *parcel, int flags)
+{
+    struct iovec data = {.iov_base = &parcel->message, .iov_len = sizeof(parcel->message)};
+    union control_buffer buffer;
+    struct msghdr header = {.msg_iov = &data,
+                            .msg_iovlen = 1,
+                            .msg_control = buffer.space,
+                            .msg_controllen = sizeof(buffer.space)};
+    ssize_t received;
+    do {
+        received = recvmsg(socket, &header, flags | MSG_CMSG_CLOEXEC);
+    } while (received < 0 && errno == EINTR);
+    parcel->descriptor_count = 0;
+    if (received < 0)
+        return -errno;
+    take_descriptors(parcel, &header);
+    if (received == 0 && parcel->descriptor_count == 0)
+        return 0;
+    if (received != sizeof(parcel->message) || (header.msg_flags & (MSG_CTRUNC | MSG_TRUNC))) {
+        parcel_drop(parcel);
+        return -EPROTO;
+    }
+    parcel->message.text[sizeof(parcel->message.text) - 1] = '\0';
+    return 1;
+}
+
+void parcel_drop(struct parcel *parcel)
+{
+    for (int i = 0; i < parcel->descriptor_count; i++)
+        sys_close(&parcel->descriptors[i]);
+    parcel->descriptor_count = 0;
+}
+
+pid_t channel_peer(int socket)
+{
+    struct ucred credentials;
+    socklen_t size = sizeof(credentials);
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0)
+        return 0;
+    return credentials.pid;
+}

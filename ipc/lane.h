@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * A process's view of one mapped lane: pointers computed from the geometry,
+ * never from what the lane says about itself.
+ */
+#ifndef IPC_LANE_H
+#define IPC_LANE_H
+
+#include "ipc/layout.h"
+#include "ipc/ring.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { LANE_NORMAL, LANE_URGENT, LANE_RINGS };
+
+struct lane {
+    uint8_t *memory; /* NULL: not mapped */
+    const struct lane_geometry *geometry;
+    struct lane_header *header;
+    struct ring rings[LANE_RINGS];
+    struct slot *slots;
+};
+
+/* Supervisor: writes the header of a fresh lane. */
+void lane_format(const struct lane_geometry *geometry, void *memory, uint32_t index);
+/* Maps fd, checks that it is a lane of this geometry. -ENOMEM, -EPROTO. */
+int lane_map(struct lane *lane, const struct lane_geometry *geometry, int fd);
+void lane_unmap(struct lane *lane);
+
+static inline bool lane_has_work(const struct lane *lane)
+{
+    return ring_has_work(&lane->rings[LANE_NORMAL]) || ring_has_work(&lane->rings[LANE_URGENT]);
+}
+
+static inline uint64_t lane_arena_offset(const struct lane_geometry *geometry, uint32_t arena)
+{
+    return geometry->arenas_offset + arena * geometry->arena_size;
+}
+
+/* True if the bytes lie in the given arena; 0 is the client's, seat + 1 a
+ * worker's. The sum cannot overflow: units are 32 bits wide. */
+static inline bool lane_inside(const struct lane_geometry *geometry, uint32_t arena,
+                               uint32_t unit, uint64_t header, uint64_t size)
+{
+    uint64_t first = lane_arena_offset(geometry, arena);
+    uint64_t offset = (uint64_t)unit * UNIT;
+    return offset >= first && size <= geometry->arena_size &&
+           offset - first + header + size <= geometry->arena_size;
+}
+
+/* Validator, for tests and tools: NULL, or what is wrong with the lane. Exact
+ * only while nobody writes to it. */
+const char *lane_check(const struct lane *lane);
+
+#endif

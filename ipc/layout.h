@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The format of the shared memory. It is treated like a file format: fixed
+ * widths, offsets instead of pointers, a magic number and a version, and every
+ * field has one writer, named in its comment.
+ *
+ *   control   one per pool. Clients map it read-only; a worker may write its own
+ *             seat's row and the page that workers share, nothing else.
+ *   bells     one per pool, writable by all: who sleeps, and where work may be.
+ *             Everything in it is a hint; wrong values cost time, not truth.
+ *   lane      one per client, written by that client and by the workers.
+ *
+ * Every process allocates only in memory that it alone manages. What another
+ * process wrote is loaded once into a local, checked, and then used.
+ */
+#ifndef IPC_LAYOUT_H
+#define IPC_LAYOUT_H
+
+#include <assert.h>
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    LAYOUT_VERSION = 1,
+    CACHE_LINE = 64,
+    PAGE_SIZE_BYTES = 4096,
+    MAX_SEATS = 256,
+    MAX_LANES = 256,
+    MAX_HANDLERS = 1024,
+    HANDLER_NAME_SIZE = 64,
+    RUN_MAX = 32, /* tickets that a worker takes at once */
+    MAX_SLOTS = 65536,
+    SLOT_ARGS_SIZE = 128,   /* arguments up to this size lie in the slot */
+    SLOT_RESULT_SIZE = 40,  /* results too */
+    REPAIR_CAPACITY = 16384, /* a power of two >= MAX_SEATS * RUN_MAX * 2 */
+    LOG_RECORDS = 64,
+    LOG_TEXT_SIZE = 232,
+    UNIT = 64, /* arenas are managed in units of this many bytes */
+};
+
+static_assert(sizeof(_Atomic uint64_t) == 8 && sizeof(_Atomic uint32_t) == 4, "plain words");
+static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "lock-free words");
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+              "waiters sleep on the low half of a slot's word");
+static_assert(REPAIR_CAPACITY >= MAX_SEATS * RUN_MAX * 2, "repairs always fit");
+
+#define LAYOUT_MAGIC_CONTROL UINT64_C(0x31304c5254434d43)
+#define LAYOUT_MAGIC_LANE    UINT64_C(0x3130454e414c434d)
+
+/* ---- lane ------------------------------------------------------------------ */
+
+/* A ticket says "look at this slot". {position + 1 : 32, generation : 16,
+ * slot : 16}; the position makes a fresh entry recognisable by itself, so that a
+ * consumer need not read the producer's tail. */
+typedef uint64_t ticket_t;
+
+/* Single producer (the client), many consumers (the workers). */
+struct ring_shared {
+    alignas(CACHE_LINE) _Atomic uint64_t head; /* consumers, by CAS */
+    alignas(CACHE_LINE) _Atomic uint64_t tail; /* producer */
+    alignas(CACHE_LINE) _Atomic ticket_t entries[];
+};
+
+/* One task. The client writes the request before SUBMITTED, the worker that
+ * won the slot the result before a terminal state; word decides whose turn it
+ * is (see slot.h). */
+struct slot {
+    _Atomic uint64_t word; /* by CAS; generation, attempt, seat, flags, state */
+    /* request: client */
+    uint16_t handler;
+    uint8_t args_format;
+    uint8_t result_format; /* result: worker */
+    uint32_t args_size;
+    uint64_t start;
+    uint64_t end;
+    uint32_t args_unit;   /* in units from the start of the lane; 0: in args[] */
+    /* result: worker; cause: supervisor */
+    uint32_t result_unit; /* the block's header; 0: in result[] */
+    uint32_t result_size;
+    int32_t status;
+    uint64_t run_ns;
+    uint32_t worker_pid;
+    uint32_t spin_us; /* request: how long to look for the client's next task before sleeping */
+
+    /* room for limits, not on the hot path */
+    uint64_t deadline_ns;
+    uint64_t reserved;
+    int32_t death;    /* supervisor: how the worker died, as for waitpid() */
+    uint32_t priority;
+    uint8_t result[SLOT_RESULT_SIZE];
+    uint8_t args[SLOT_ARGS_SIZE];
+};
+static_assert(sizeof(struct slot) == 256, "slots are four cache lines");
+static_assert(offsetof(struct slot, deadline_ns) == CACHE_LINE, "the first line is the hot one");
+static_assert(offsetof(struct slot, args) == 2 * CACHE_LINE, "arguments are aligned");
+
+/* Before each result in a worker's arena. The worker chains its blocks, newest
+ * first, so that a successor finds those that are still in use. */
+struct block {
+    uint32_t magic;             /* worker */
+    uint32_t units;             /* worker: length, header included */
+    _Atomic uint32_t next;      /* worker: unit of the next older block, 0: none */
+    _Atomic uint32_t released;  /* client: 1 when it has no more use for it */
+    uint64_t reserved[6];
+};
+static_assert(sizeof(struct block) == UNIT, "payloads are aligned to a unit");
+enum { BLOCK_MAGIC = 0x4b4c424d };
+
+struct lane_header {
+    uint64_t magic; /* supervisor, at creation */
+    uint32_t version;
+    uint32_t index;
+    uint64_t total_size;
+
+    alignas(CACHE_LINE)
+    _Atomic uint32_t any;      /* bumped by workers: some awaited task ended */
+    _Atomic uint32_t notified; /* set by workers when they send a byte, cleared by the client */
+
+    alignas(CACHE_LINE)
+    _Atomic int32_t client_cpu; /* client: where it last waited, -1 unknown */
+    _Atomic uint32_t fault;     /* workers: why the lane cannot be trusted, 0: fine */
+
+    /* workers, each its own: unit of the newest block of its arena */
+    alignas(CACHE_LINE) _Atomic uint32_t newest_block[MAX_SEATS];
+};
+
+/* Where the parts of a lane lie; the same for all lanes of a pool, and always
+ * taken from process-private memory, never from the lane. */
+struct lane_geometry {
+    uint32_t slot_count;
+    uint32_t ring_capacity; /* twice slot_count: tickets of helped tasks linger */
+    uint32_t seat_count;
+    uint64_t ring_offset[2]; /* normal, urgent */
+    uint64_t slots_offset;
+    uint64_t arenas_offset; /* the client's, then one for each seat */
+    uint64_t arena_size;
+    uint64_t total_size;
+};
+
+void lane_geometry_set(struct lane_geometry *geometry, uint32_t slot_count,
+                       uint64_t arena_size, uint32_t seat_count);
+
+/* ---- bells ----------------------------------------------------------------- */
+
+enum { MASK_WORDS = MAX_LANES / 64 };
+static_assert(MAX_SEATS == MAX_LANES, "both masks have the same width");
+
+enum seat_state { SEAT_BUSY = 0, SEAT_LOOKING = 1, SEAT_SLEEPING = 2 };
+
+struct bells {
+    alignas(CACHE_LINE) _Atomic uint64_t lanes_active[MASK_WORDS]; /* may have tickets */
+    alignas(CACHE_LINE) _Atomic uint64_t seats_sleeping[MASK_WORDS];
+    struct {
+        alignas(CACHE_LINE) _Atomic uint32_t state; /* enum seat_state; the futex */
+    } seats[MAX_SEATS];
+};
+
+/* ---- control --------------------------------------------------------------- */
+
+struct lane_entry { /* supervisor */
+    alignas(CACHE_LINE)
+    _Atomic uint32_t generation; /* odd: in use; workers drop what they know of older ones */
+    _Atomic int32_t client_pid;
+};
+
+struct repair { /* supervisor: a slot that lost its ticket with a dead worker */
+    _Atomic uint64_t ticket; /* position + 1 as in rings, then the slot's generation and number */
+    uint32_t lane;
+    uint32_t lane_generation;
+};
+
+struct log_record { /* supervisor */
+    _Atomic uint64_t sequence; /* number of the record + 1 once it is complete */
+    int32_t level;
+    uint32_t size;
+    char text[LOG_TEXT_SIZE];
+};
+
+struct handler_entry { /* supervisor, before any other process maps it */
+    char name[HANDLER_NAME_SIZE];
+    uint32_t flags;
+    uint32_t reserved;
+};
+
+/* What one worker does; written by it alone, believed by the supervisor. The
+ * tickets stand here before they leave the ring and until their tasks ended,
+ * so that the death of the worker loses none. */
+struct seat_row {
+    alignas(CACHE_LINE) _Atomic int32_t pid; /* the kernel, at fork; supervisor clears */
+    _Atomic uint32_t cpu_plus_one;           /* where it is pinned; 0: nowhere */
+
+    alignas(CACHE_LINE) _Atomic uint32_t run_count;
+    uint32_t run_lane;
+    uint32_t run_lane_generation;
+    _Atomic uint32_t block_unit; /* the result block in the making, 0: none */
+    _Atomic uint64_t started_ns; /* when the current task began, 0: none */
+    _Atomic uint64_t tasks_done;
+    _Atomic uint64_t busy_ns;
+    uint64_t run_slots[RUN_MAX]; /* {generation : 16, slot : 16} */
+    alignas(PAGE_SIZE_BYTES) char end[];
+};
+static_assert(sizeof(struct seat_row) == PAGE_SIZE_BYTES, "rows are protected one by one");
+
+/* What the workers share among themselves, on a page of its own. */
+struct control_shared {
+    alignas(PAGE_SIZE_BYTES) _Atomic uint64_t repair_head; /* by CAS */
+};
+static_assert(sizeof(struct control_shared) == PAGE_SIZE_BYTES, "a page of its own");
+
+struct control {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t seat_count;
+    uint32_t lane_limit;
+    uint32_t handler_count;
+    uint64_t total_size;
+    uint64_t max_payload;
+    struct lane_geometry geometry;
+    uint32_t quota_limits;    /* the number of seats comes from a CPU quota */
+    uint32_t admission_limit; /* milli per core; 0: none */
+
+    alignas(CACHE_LINE)
+    _Atomic uint32_t closing; /* 1: no new tasks, 2: workers leave */
+    _Atomic uint32_t seats_up;
+    _Atomic uint32_t hopeless; /* no worker can be started at present */
+    _Atomic uint64_t admission;    /* admission_pack() */
+    _Atomic uint64_t admission_ms; /* when that was */
+    _Atomic uint64_t log_tail;
+    _Atomic uint64_t repair_tail;
+
+    struct lane_entry lanes[MAX_LANES];
+    struct log_record log[LOG_RECORDS];
+    struct repair repairs[REPAIR_CAPACITY];
+    struct handler_entry handlers[MAX_HANDLERS];
+    alignas(PAGE_SIZE_BYTES) struct control_shared shared;
+    struct seat_row rows[];
+};
+static_assert(sizeof(struct control) % PAGE_SIZE_BYTES == 0, "rows begin on a page");
+
+static inline uint64_t control_size(uint32_t seat_count)
+{
+    return sizeof(struct control) + (uint64_t)seat_count * sizeof(struct seat_row);
+}
+
+#endif

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Nameless shared memory: created by the supervisor, handed on as descriptors.
+ */
+#ifndef IPC_SEGMENT_H
+#define IPC_SEGMENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A memfd of this size that can neither shrink nor grow. Negative errno. */
+int segment_create(const char *name, uint64_t size);
+/* After this, mappings made so far stay writable and new ones cannot be; a
+ * read-only descriptor alone would not do, it can be opened again for writing. */
+int segment_seal_writes(int fd);
+/* NULL and errno on failure. */
+void *segment_map(int fd, uint64_t size, bool writable);
+/* Gives all pages back to the system while the mappings stay. */
+void segment_punch(int fd, uint64_t size);
+
+#endif

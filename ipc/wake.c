@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "ipc/wake.h"
+
+#include "base/fault.h"
+#include "base/sys.h"
+
+static uint64_t bit(uint32_t index)
+{
+    return UINT64_C(1) << (index % 64);
+}
+
+void wake_mark_lane(struct bells *bells, uint32_t lane)
+{
+    atomic_fetch_or_explicit(&bells->lanes_active[lane / 64], bit(lane), memory_order_seq_cst);
+}
+
+void wake_clear_lane(struct bells *bells, uint32_t lane)
+{
+    atomic_fetch_and_explicit(&bells->lanes_active[lane / 64], ~bit(lane), memory_order_seq_cst);
+    atomic_thread_fence(memory_order_seq_cst); /* W4 */
+}
+
+bool wake_seat(struct bells *bells, uint32_t seat)
+{
+    _Atomic uint32_t *state = &bells->seats[seat].state;
+    uint32_t expected = SEAT_SLEEPING;
+    /* Whoever makes this step is the one that wakes; the seat counts as LOOKING
+     * from here on, so that nobody wakes a second one for the same work. */
+    if (!atomic_compare_exchange_strong_explicit(state, &expected, SEAT_LOOKING,
+                                                 memory_order_seq_cst, memory_order_relaxed))
+        return false;
+    /* The bit in seats_sleeping is left to its owner: were it cleared here, a
+     * delay before that could hide a later sleep of the same seat. */
+    FAULT_POINT("wake_before_futex");
+    sys_futex_wake(state, 1);
+    return true;
+}
+
+static bool anyone_looking(struct bells *bells, const struct control *control)
+{
+    for (uint32_t seat = 0; seat < control->seat_count; seat++)
+        if (atomic_load_explicit(&bells->seats[seat].state, memory_order_relaxed) == SEAT_LOOKING)
+            return true;
+    return false;
+}
+
+static uint32_t seat_cpu(const struct control *control, uint32_t seat)
+{
+    return atomic_load_explicit(&control->rows[seat].cpu_plus_one, memory_order_relaxed);
+}
+
+/* Wakes one sleeper; the one pinned to cpu only if wanted, or if it is the only
+ * one. */
+static bool wake_one(struct bells *bells, const struct control *control, int cpu, bool wanted)
+{
+    uint32_t fallback = UINT32_MAX;
+    for (uint32_t word = 0; word < MASK_WORDS; word++) {
+        uint64_t sleeping = atomic_load_explicit(&bells->seats_sleeping[word],
+                                                 memory_order_relaxed);
+        for (; sleeping != 0; sleeping &= sleeping - 1) {
+            uint32_t seat = word * 64 + (uint32_t)__builtin_ctzll(sleeping);
+            if (seat >= control->seat_count)
+                break;
+            bool there = cpu >= 0 && seat_cpu(control, seat) == (uint32_t)cpu + 1;
+            if (there == wanted || cpu < 0) {
+                if (wake_seat(bells, seat))
+                    return true;
+            } else {
+                fallback = seat;
+            }
+        }
+    }
+    return fallback != UINT32_MAX && wake_seat(bells, fallback);
+}
+
+void wake_for_submit(struct bells *bells, const struct control *control, uint32_t lane,
+                     int near_cpu, int avoid_cpu)
+{
+    atomic_thread_fence(memory_order_seq_cst); /* W1 */
+    if (!lane_bit_set(bells, lane))
+        wake_mark_lane(bells, lane);
+    if (!wake_anyone_sleeping(bells) || anyone_looking(bells, control))
+        return;
+    if (near_cpu >= 0)
+        wake_one(bells, control, near_cpu, true);
+    else
+        wake_one(bells, control, avoid_cpu, false);
+}
+
+void wake_another(struct bells *bells, const struct control *control)
+{
+    if (wake_anyone_sleeping(bells) && !anyone_looking(bells, control))
+        wake_one(bells, control, -1, false);
+}
+
+void wake_kick_all(struct bells *bells, const struct control *control)
+{
+    for (uint32_t seat = 0; seat < control->seat_count; seat++)
+        if (!wake_seat(bells, seat))
+            sys_futex_wake(&bells->seats[seat].state, 1);
+}
+
+void wake_seat_died(struct bells *bells, uint32_t seat)
+{
+    atomic_store_explicit(&bells->seats[seat].state, SEAT_BUSY, memory_order_relaxed);
+    atomic_fetch_and_explicit(&bells->seats_sleeping[seat / 64], ~bit(seat),
+                              memory_order_seq_cst);
+}
+
+void wake_sleep_announce(struct bells *bells, uint32_t seat)
+{
+    atomic_fetch_or_explicit(&bells->seats_sleeping[seat / 64], bit(seat), memory_order_relaxed);
+    atomic_store_explicit(&bells->seats[seat].state, SEAT_SLEEPING, memory_order_seq_cst);
+    atomic_thread_fence(memory_order_seq_cst); /* W3 */
+}
+
+void wake_sleep_cancel(struct bells *bells, uint32_t seat)
+{
+    atomic_store_explicit(&bells->seats[seat].state, SEAT_LOOKING, memory_order_relaxed);
+    atomic_fetch_and_explicit(&bells->seats_sleeping[seat / 64], ~bit(seat),
+                              memory_order_relaxed);
+}
+
+void wake_sleep(struct bells *bells, uint32_t seat)
+{
+    _Atomic uint32_t *state = &bells->seats[seat].state;
+    FAULT_POINT("worker_asleep");
+    while (atomic_load_explicit(state, memory_order_acquire) == SEAT_SLEEPING)
+        sys_futex_wait(state, SEAT_SLEEPING, UINT64_MAX);
+    wake_sleep_cancel(bells, seat);
+}

@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The producing side of a lane. All bookkeeping is in this process's memory; of
+ * the lane it believes only the words of slots that it submitted itself.
+ */
+#include "pool/pool.h"
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/fault.h"
+#include "base/sys.h"
+#include "ipc/blocks.h"
+#include "ipc/channel.h"
+#include "ipc/slot.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    SPIN_MOST_NS = 50000, /* longer pauses are not worth a worker's looking */
+    SPIN_SLACK_NS = 5000,
+    ESTIMATE_SHIFT = 3,
+};
+
+/* ---- set-up ---- */
+
+int client_init(struct client *client, const struct config *config, int socket, int notify,
+                int lane_fd, uint32_t index)
+{
+    uint32_t slots = config->geometry.slot_count;
+    memset(client, 0, sizeof(*client));
+    client->socket = socket;
+    client->notify = notify;
+    client->events = -1;
+    client->index = index;
+    atomic_init(&client->cpu_told, -1);
+    int result = lane_map(&client->lane, &config->geometry, lane_fd);
+    if (result < 0)
+        return error_system(result, "the lane of %llu bytes cannot be mapped",
+                            (unsigned long long)config->geometry.total_size);
+    result = extents_init(&client->arguments, (uint32_t)(config->geometry.arena_size / UNIT));
+    client->books = calloc(slots, sizeof(*client->books));
+    client->free_slots = malloc(slots * sizeof(*client->free_slots));
+    client->abandoned = malloc(slots * sizeof(*client->abandoned));
+    client->estimate_ns = calloc(config->handler_count, sizeof(*client->estimate_ns));
+    client->prompt = calloc(config->handler_count, sizeof(*client->prompt));
+    if (result < 0 || client->books == NULL || client->free_slots == NULL ||
+        client->abandoned == NULL || client->estimate_ns == NULL || client->prompt == NULL) {
+        client_fini(client);
+        return error_set(-ENOMEM, "no memory for the books of %u slots", slots);
+    }
+    for (uint32_t i = 0; i < slots; i++)
+        client->free_slots[i] = slots - 1 - i;
+    client->free_count = slots;
+    pthread_mutex_init(&client->lock, NULL);
+    return 0;
+}
+
+void client_fini(struct client *client)
+{
+    lane_unmap(&client->lane);
+    extents_fini(&client->arguments);
+    free(client->books);
+    free(client->free_slots);
+    free(client->abandoned);
+    free(client->estimate_ns);
+    free(client->prompt);
+    client->books = NULL;
+    client->free_slots = client->abandoned = NULL;
+    client->estimate_ns = NULL;
+    client->prompt = NULL;
+    sys_close(&client->events);
+    sys_close(&client->notify);
+    sys_close(&client->socket);
+}
+
+void client_learn(struct client *client, uint32_t handler, uint64_t run_ns)
+{
+    uint32_t *estimate = &client->estimate_ns[handler];
+    uint32_t now = run_ns < UINT32_MAX ? (uint32_t)run_ns | 1 : UINT32_MAX;
+    *estimate = *estimate == 0
+                    ? now
+                    : *estimate - (*estimate >> ESTIMATE_SHIFT) + (now >> ESTIMATE_SHIFT);
+}
+
+/* ---- submitting ---- */
+
+static void free_slot(struct client *client, uint32_t index)
+{
+    struct slot_book *book = &client->books[index];
+    if (book->extent != 0)
+        extents_free(&client->arguments, book->extent);
+    book->extent = 0;
+    book->generation++;
+    atomic_store_explicit(&client->lane.slots[index].word,
+                          slot_word(SLOT_FREE, 0, 0, 0, book->generation), memory_order_release);
+    client->free_slots[client->free_count++] = index;
+}
+
+/* Slots of abandoned tasks come back when those end. */
+static void collect_abandoned(struct client *client)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < client->abandoned_count; i++) {
+        uint32_t index = client->abandoned[i];
+        struct slot *slot = &client->lane.slots[index];
+        uint64_t word = slot_load(&slot->word);
+        if (!slot_ended(word)) {
+            client->abandoned[kept++] = index;
+            continue;
+        }
+        uint32_t unit = slot->result_unit, seat = slot_seat(word);
+        bool wrote = slot_state(word) == SLOT_DONE || slot_state(word) == SLOT_FAILED;
+        if (wrote && unit != 0 && seat != 0 &&
+            lane_inside(client->lane.geometry, seat, unit, UNIT, 0))
+            block_release((struct block *)(void *)(client->lane.memory + (uint64_t)unit * UNIT));
+        free_slot(client, index);
+    }
+    client->abandoned_count = kept;
+}
+
+/* Offers the record's slot to the workers. On a full ring the oldest ticket is
+ * dropped if it is dead, or else goes to the end of the queue. */
+static void push_ticket(struct client *client, mc_group *group, struct record *record)
+{
+    struct ring *ring = &client->lane.rings[group->urgent ? LANE_URGENT : LANE_NORMAL];
+    uint32_t name = slot_name(record->slot, record->generation);
+    while (!ring_push(ring, name)) {
+        uint32_t old;
+        if (!ring_take_back(ring, &old))
+            continue;
+        uint64_t word = slot_load(&client->lane.slots[old & 0xffff].word);
+        if (slot_state(word) == SLOT_SUBMITTED && (slot_generation(word) & 0xffff) == old >> 16)
+            CHECK(ring_push(ring, old));
+    }
+    record->offered = true;
+    group->tickets_out++;
+}
+
+static bool may_offer(const mc_group *group)
+{
+    return group->parallel_limit == 0 || group->tickets_out < group->parallel_limit;
+}
+
+static bool runs_here_only(const mc_group *group, const struct record *record)
+{
+    return group->busy && group->on_done == NULL &&
+           !(group->pool->config->handlers[record->handler].flags & MC_ISOLATED);
+}
+
+/* Gives tickets to records that had to wait for others of their group. */
+static void offer_more(mc_group *group)
+{
+    struct client *client = &group->pool->client;
+    while (group->next_offer < group->count && may_offer(group)) {
+        struct record *record = group_record(group, group->next_offer++);
+        if (record->state == RECORD_OPEN && !record->offered && !runs_here_only(group, record)) {
+            push_ticket(client, group, record);
+            group->wake_deferred = true;
+        }
+    }
+}
+
+static struct record *new_record(mc_group *group)
+{
+    size_t index = group->count;
+    unsigned chunk = 63u - (unsigned)__builtin_clzll(index / FIRST_CHUNK + 1);
+    if (chunk >= CHUNKS)
+        return NULL;
+    if (group->chunks[chunk] == NULL)
+        group->chunks[chunk] = malloc(((size_t)FIRST_CHUNK << chunk) * sizeof(struct record));
+    if (group->chunks[chunk] == NULL)
+        return NULL;
+    if (index >= group->completed_capacity) {
+        size_t capacity = group->completed_capacity == 0 ? FIRST_CHUNK
+                                                         : group->completed_capacity * 2;
+        uint32_t *completed = realloc(group->completed, capacity * sizeof(*completed));
+        if (completed == NULL)
+            return NULL;
+        group->completed = completed;
+        group->completed_capacity = capacity;
+    }
+    return group_record(group, index);
+}
+
+/* Places the arguments; -EAGAIN when the arena has no room for them. */
+static int place_arguments(struct client *client, struct slot *slot, struct slot_book *book,
+                           const struct request *request)
+{
+    if (request->size <= SLOT_ARGS_SIZE) {
+        slot->args_unit = 0;
+        if (request->size > 0)
+            memcpy(slot->args, request->args, request->size);
+        return 0;
+    }
+    uint32_t start;
+    uint32_t units = (uint32_t)((request->size + UNIT - 1) / UNIT);
+    book->extent = extents_alloc(&client->arguments, units, &start);
+    if (book->extent == 0)
+        return -EAGAIN;
+    slot->args_unit = (uint32_t)(lane_arena_offset(client->lane.geometry, 0) / UNIT) + start;
+    memcpy(client->lane.memory + (uint64_t)slot->args_unit * UNIT, request->args, request->size);
+    return 0;
+}
+
+static uint32_t wished_spin_us(const struct client *client)
+{
+    uint32_t think = atomic_load_explicit(&client->think_ns, memory_order_relaxed);
+    return think > SPIN_MOST_NS ? 0 : (2 * think + SPIN_SLACK_NS) / 1000;
+}
+
+int client_submit(mc_group *group, const struct request *request)
+{
+    struct client *client = &group->pool->client;
+    if (client->free_count == 0)
+        return -EAGAIN;
+    struct record *record = new_record(group);
+    if (record == NULL)
+        return error_set(-ENOMEM, "no memory for task %zu of the group", group->count);
+    uint32_t index = client->free_slots[client->free_count - 1];
+    struct slot *slot = &client->lane.slots[index];
+    struct slot_book *book = &client->books[index];
+    int result = place_arguments(client, slot, book, request);
+    if (result < 0)
+        return result;
+    client->free_count--;
+    slot->handler = (uint16_t)request->handler;
+    slot->args_format = (uint8_t)request->format;
+    slot->args_size = (uint32_t)request->size;
+    slot->start = request->start;
+    slot->end = request->end;
+    slot->spin_us = wished_spin_us(client);
+    memset(record, 0, offsetof(struct record, small));
+    record->slot = index;
+    record->generation = book->generation;
+    record->handler = (uint16_t)request->handler;
+    record->start = request->start;
+    record->end = request->end;
+    group->count++;
+    FAULT_POINT("client_before_submit");
+    slot_submit(&slot->word, group->on_done != NULL ? SLOT_NOTIFY : 0, book->generation);
+    FAULT_POINT("client_submitted");
+    if (group->busy && !group->narrowed && !runs_here_only(group, record)) {
+        group->narrowed = true;
+        group->parallel_limit = 1;
+    }
+    if (group->next_offer + 1 == group->count && may_offer(group)) {
+        group->next_offer = group->count;
+        if (!runs_here_only(group, record))
+            push_ticket(client, group, record);
+    }
+    FAULT_POINT("client_pushed");
+    return 0;
+}
+
+/* ---- reaping ---- */
+
+static void finish(mc_group *group, size_t index, struct record *record)
+{
+    record->state = RECORD_ENDED;
+    if (record->offered)
+        group->tickets_out--;
+    group->completed[group->completed_count++] = (uint32_t)index;
+    group->ended++;
+    group->reported = false;
+}
+
+static void set_status(struct record *record, const struct slot *slot, enum slot_state state)
+{
+    record->outcome = (uint8_t)state;
+    record->pid = slot->worker_pid;
+    switch (state) {
+    case SLOT_DONE:
+    case SLOT_FAILED:
+        record->status = slot->status;
+        record->run_ns = slot->run_ns;
+        record->format = slot->result_format;
+        break;
+    case SLOT_CRASHED:
+        record->status = -EOWNERDEAD;
+        record->death = slot->death;
+        record->run_ns = slot->run_ns;
+        break;
+    case SLOT_TIMED_OUT:
+        record->status = -ETIMEDOUT;
+        break;
+    default:
+        record->status = -ECANCELED;
+        record->pid = 0;
+        break;
+    }
+}
+
+/* Takes the result over: small ones are copied, larger ones stay in the worker's
+ * arena until they are released. */
+static void take_data(struct client *client, struct record *record, const struct slot *slot,
+                      uint32_t seat)
+{
+    uint32_t unit = slot->result_unit, size = slot->result_size;
+    if (size == 0 && unit == 0)
+        return;
+    if (unit == 0 && size <= SLOT_RESULT_SIZE) {
+        memcpy(record->small, slot->result, SLOT_RESULT_SIZE);
+        record->data = record->small;
+        record->place = DATA_SMALL;
+        record->size = size;
+    } else if (unit != 0 && seat != 0 && lane_inside(client->lane.geometry, seat, unit, UNIT, size)) {
+        record->data = client->lane.memory + (uint64_t)unit * UNIT + UNIT;
+        record->place = DATA_BLOCK;
+        record->size = size;
+    } else {
+        record->status = -EFAULT;
+        record->outcome = SLOT_FAILED;
+    }
+}
+
+static void reap(mc_group *group, size_t index, struct record *record, uint64_t word)
+{
+    struct client *client = &group->pool->client;
+    const struct slot *slot = &client->lane.slots[record->slot];
+    set_status(record, slot, slot_state(word));
+    if (slot_state(word) == SLOT_DONE || slot_state(word) == SLOT_FAILED)
+        take_data(client, record, slot, slot_seat(word));
+    if (slot_state(word) == SLOT_DONE)
+        client_learn(client, record->handler, record->run_ns);
+    FAULT_POINT("client_before_free");
+    free_slot(client, record->slot);
+    finish(group, index, record);
+}
+
+void client_collect(mc_group *group, bool all)
+{
+    struct client *client = &group->pool->client;
+    for (size_t index = group->first_open; index < group->count; index++) {
+        struct record *record = group_record(group, index);
+        if (record->state == RECORD_OPEN) {
+            uint64_t word = slot_load(&client->lane.slots[record->slot].word); /* S4 */
+            if (slot_ended(word))
+                reap(group, index, record, word);
+            else if (!all)
+                break;
+        }
+        if (record->state != RECORD_OPEN && index == group->first_open)
+            group->first_open++;
+    }
+    if (group->parallel_limit != 0)
+        offer_more(group);
+}
+
+void client_collect_everything(struct client *client)
+{
+    for (mc_group *group = client->groups; group != NULL; group = group->next)
+        client_collect(group, true);
+    if (client->abandoned_count != 0)
+        collect_abandoned(client);
+}
+
+void client_abandon(struct client *client, struct record *record)
+{
+    client->abandoned[client->abandoned_count++] = record->slot;
+}
+
+void client_settle_inline(mc_group *group, size_t index, mc_task *task, uint64_t run_ns)
+{
+    struct client *client = &group->pool->client;
+    struct record *record = group_record(group, index);
+    record->outcome = task->status == 0 ? SLOT_DONE : SLOT_FAILED;
+    record->status = task->status;
+    record->format = (uint8_t)task->format;
+    record->size = task->size;
+    record->run_ns = run_ns;
+    record->pid = (uint32_t)group->pool->pid;
+    if (task->data != task->small) {
+        record->data = task->data;
+        record->place = DATA_HEAP;
+    } else if (task->size > 0) {
+        memcpy(record->small, task->small, sizeof(record->small));
+        record->data = record->small;
+        record->place = DATA_SMALL;
+    }
+    client_learn(client, record->handler, run_ns);
+    free_slot(client, record->slot);
+    finish(group, index, record);
+}
+
+void client_settle_lost(mc_group *group, size_t index)
+{
+    struct client *client = &group->pool->client;
+    struct record *record = group_record(group, index);
+    record->outcome = SLOT_CRASHED;
+    record->status = -EOWNERDEAD;
+    record->death = -1;
+    /* A slot that runs is not used again: its worker may be not quite dead yet. */
+    if (slot_ended(slot_load(&client->lane.slots[record->slot].word)))
+        free_slot(client, record->slot);
+    finish(group, index, record);
+}
+
+void client_release(struct record *record)
+{
+    if (record->place == DATA_BLOCK)
+        block_release((struct block *)record->data - 1);
+    else if (record->place == DATA_HEAP)
+        free(record->data);
+    if (record->document != NULL)
+        document_close(record->document);
+    free(record->error);
+    record->document = NULL;
+    record->error = NULL;
+    record->data = NULL;
+    record->size = 0;
+    record->place = DATA_NONE;
+}
+
+/* ---- the supervisor ---- */
+
+bool client_check_gone(struct client *client)
+{
+    char byte;
+    if (recv(client->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+        atomic_store_explicit(&client->gone, true, memory_order_relaxed);
+    return atomic_load_explicit(&client->gone, memory_order_relaxed);
+}
+
+void client_poke(struct client *client)
+{
+    struct parcel parcel = {.message = {.type = MESSAGE_POKE}};
+    (void)channel_send(client->socket, &parcel, MSG_DONTWAIT);
+}

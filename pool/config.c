@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "pool/config.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    DEFAULT_QUEUE_DEPTH = 4096,
+    LEAST_QUEUE_DEPTH = 16,
+    DEFAULT_CLOSE_TIMEOUT_MS = 10000,
+};
+#define DEFAULT_MAX_PAYLOAD (UINT64_C(256) << 20)
+#define MOST_MAX_PAYLOAD    (UINT64_C(1) << 30)
+#define MOST_ARENA_SIZE     (UINT64_C(64) << 30)
+/* Places in a lane are 32-bit numbers of units. */
+#define MOST_LANE_SIZE ((UINT64_C(1) << 32) * UNIT - (UINT64_C(1) << 30))
+
+static int copy_handlers(struct config *config, const struct mc_pool_options *options)
+{
+    if (options->handler_count == 0 || options->handler_count > MAX_HANDLERS ||
+        options->handlers == NULL)
+        return error_set(-EINVAL, "handler_count is %zu: give 1 to %d handlers",
+                         options->handler_count, MAX_HANDLERS);
+    config->handlers = calloc(options->handler_count, sizeof(*config->handlers));
+    if (config->handlers == NULL)
+        return error_set(-ENOMEM, "no memory for %zu handlers", options->handler_count);
+    for (uint32_t i = 0; i < options->handler_count; i++) {
+        const struct mc_handler *given = &options->handlers[i];
+        size_t length = given->name == NULL ? 0 : strnlen(given->name, HANDLER_NAME_SIZE);
+        if (length == 0 || length == HANDLER_NAME_SIZE)
+            return error_set(-EINVAL, "the name of handler %u has %s; give 1 to %d bytes", i,
+                             length == 0 ? "0 bytes" : "too many bytes", HANDLER_NAME_SIZE - 1);
+        if (given->run == NULL)
+            return error_set(-EINVAL, "handler '%s' has no function", given->name);
+        if ((given->flags & ~(uint32_t)(MC_ISOLATED | MC_THREAD_SAFE)) != 0)
+            return error_set(-EINVAL, "handler '%s' has unknown flags 0x%x", given->name,
+                             given->flags);
+        for (uint32_t before = 0; before < i; before++)
+            if (strcmp(config->handlers[before].name, given->name) == 0)
+                return error_set(-EINVAL, "handler '%s' is there twice", given->name);
+        memcpy(config->handlers[i].name, given->name, length + 1);
+        config->handlers[i].run = given->run;
+        config->handlers[i].flags = given->flags;
+        config->handler_count = i + 1;
+    }
+    return 0;
+}
+
+static int set_workers(struct config *config, const struct mc_pool_options *options)
+{
+    if (options->workers > MAX_SEATS)
+        return error_set(-EINVAL, "workers is %u: at most %d; 0 means one per usable core",
+                         options->workers, MAX_SEATS);
+    if ((unsigned)options->pinning > MC_PIN_NONE)
+        return error_set(-EINVAL, "pinning is %d: give MC_PIN_CORE or MC_PIN_NONE",
+                         (int)options->pinning);
+    int result = topology_read(&config->topology);
+    if (result < 0)
+        return result;
+    config->pinning = options->pinning;
+    config->workers = options->workers != 0 ? options->workers : config->topology.usable;
+    if (config->workers > MAX_SEATS)
+        config->workers = MAX_SEATS;
+    /* Where cores cannot be told apart, the order of the CPUs will do. */
+    (void)topology_spread(&config->topology, config->workers);
+    return 0;
+}
+
+static int set_memory(struct config *config, const struct mc_pool_options *options)
+{
+    uint32_t depth = options->queue_depth != 0 ? options->queue_depth : DEFAULT_QUEUE_DEPTH;
+    if (depth < LEAST_QUEUE_DEPTH || depth > MAX_SLOTS || (depth & (depth - 1)) != 0)
+        return error_set(-EINVAL, "queue_depth is %u: give a power of two from %d to %d", depth,
+                         LEAST_QUEUE_DEPTH, MAX_SLOTS);
+    config->max_payload = options->max_payload != 0 ? options->max_payload : DEFAULT_MAX_PAYLOAD;
+    if (config->max_payload > MOST_MAX_PAYLOAD)
+        return error_set(-EINVAL, "max_payload is %zu: at most %llu", options->max_payload,
+                         (unsigned long long)MOST_MAX_PAYLOAD);
+    uint64_t most = MOST_LANE_SIZE / (config->workers + 1);
+    if (most > MOST_ARENA_SIZE)
+        most = MOST_ARENA_SIZE;
+    uint64_t arena = options->arena_size;
+    if (arena == 0)
+        arena = 4 * config->max_payload < most ? 4 * config->max_payload : most;
+    if (arena < config->max_payload || arena > most)
+        return error_set(-EINVAL,
+                         "arena_size is %llu: with %u workers give max_payload (%llu) to %llu",
+                         (unsigned long long)arena, config->workers,
+                         (unsigned long long)config->max_payload, (unsigned long long)most);
+    /* One payload of the largest size, its header, and the unit that is never used. */
+    arena += 2 * PAGE_SIZE_BYTES;
+    lane_geometry_set(&config->geometry, depth, arena, config->workers);
+    return 0;
+}
+
+static int set_rest(struct config *config, const struct mc_pool_options *options)
+{
+    uint32_t known = MC_ALLOW_THREADS;
+    if ((options->flags & ~known) != 0)
+        return error_set(-EINVAL, "flags is 0x%x: unknown bits 0x%x", options->flags,
+                         options->flags & ~known);
+    if (options->max_clients > MAX_LANES)
+        return error_set(-EINVAL, "max_clients is %u: at most %d", options->max_clients,
+                         MAX_LANES);
+    config->max_clients = options->max_clients != 0 ? options->max_clients : MAX_LANES;
+    config->close_timeout_ms = options->close_timeout_ms != 0 ? options->close_timeout_ms
+                                                              : DEFAULT_CLOSE_TIMEOUT_MS;
+    config->worker_init = options->worker_init;
+    config->worker_exit = options->worker_exit;
+    config->hook_context = options->hook_context;
+    config->log = options->log;
+    config->log_context = options->log_context;
+    config->flags = options->flags;
+    if (options->proc_path != NULL) {
+        config->proc_path = strdup(options->proc_path);
+        if (config->proc_path == NULL)
+            return error_set(-ENOMEM, "no memory for the options");
+    }
+    return admission_parse(options->max_load_average, &config->policy, &config->policy_warning);
+}
+
+int config_create(const struct mc_pool_options *options, struct config **config)
+{
+    if (options == NULL || options->size < sizeof(size_t))
+        return error_set(-EINVAL, "options.size is 0: set it to sizeof(struct mc_pool_options)");
+    /* A program built against another version has a longer or a shorter struct. */
+    struct mc_pool_options known = {0};
+    size_t common = options->size < sizeof(known) ? options->size : sizeof(known);
+    memcpy(&known, options, common);
+    for (size_t i = sizeof(known); i < options->size; i++)
+        if (((const unsigned char *)options)[i] != 0)
+            return error_set(-EINVAL, "options.size is %zu: this library knows the first %zu "
+                             "bytes, and the rest is not zero", options->size, sizeof(known));
+    struct config *made = calloc(1, sizeof(*made));
+    if (made == NULL)
+        return error_set(-ENOMEM, "no memory for the options");
+    int result = copy_handlers(made, &known);
+    if (result == 0)
+        result = set_workers(made, &known);
+    if (result == 0)
+        result = set_memory(made, &known);
+    if (result == 0)
+        result = set_rest(made, &known);
+    if (result < 0) {
+        config_free(made);
+        return result;
+    }
+    *config = made;
+    return 0;
+}
+
+void config_free(struct config *config)
+{
+    if (config == NULL)
+        return;
+    free(config->handlers);
+    free(config->proc_path);
+    free(config);
+}
+
+struct admission config_admit(const struct config *config, struct load_sample *sample,
+                              struct admission previous)
+{
+    /* Injected numbers are the whole truth: no cgroup of ours beside them. */
+    bool injected = config->proc_path != NULL;
+    sample->usable_cores = config->topology.usable;
+    sample->quota = config->topology.quota_limits && !injected;
+    int result = load_sample_read(config->proc_path, injected ? NULL : config->topology.pressure,
+                                  sample);
+    if (result == 0)
+        return admission_decide(&config->policy, sample, previous);
+    return (struct admission){.cause = ADMISSION_UNREADABLE,
+                              .taken_ms = (uint32_t)clock_coarse_ms()};
+}
+
+int config_handler(const struct config *config, const char *name)
+{
+    for (uint32_t i = 0; i < config->handler_count; i++)
+        if (strcmp(config->handlers[i].name, name) == 0)
+            return (int)i;
+    char names[256] = "";
+    size_t used = 0;
+    for (uint32_t i = 0; i < config->handler_count && used + HANDLER_NAME_SIZE + 8 < sizeof(names);
+         i++) {
+        const char *next = config->handlers[i].name;
+        if (i > 0) {
+            memcpy(names + used, ", ", 2);
+            used += 2;
+        }
+        size_t length = strlen(next);
+        memcpy(names + used, next, length + 1);
+        used += length;
+    }
+    return error_set(-ENOENT, "no handler '%.64s'; the pool has: %s", name, names);
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The descriptor for event loops: an epoll over the lane's socket, to which
+ * workers write a byte, and the supervisor's, which becomes readable when the
+ * pool goes away.
+ */
+#include "pool/pool.h"
+
+#include "base/error.h"
+#include "base/sys.h"
+#include "ipc/slot.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+int mc_pool_fd(mc_pool *pool)
+{
+    int result = pool_ready(pool);
+    if (result < 0)
+        return result;
+    struct client *client = &pool->client;
+    pthread_mutex_lock(&client->lock);
+    if (client->events < 0) {
+        int epoll = epoll_create1(EPOLL_CLOEXEC);
+        struct epoll_event event = {.events = EPOLLIN};
+        if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, client->notify, &event) < 0 ||
+            epoll_ctl(epoll, EPOLL_CTL_ADD, client->socket, &event) < 0) {
+            result = error_system(-errno, "no descriptor for the event loop");
+            sys_close(&epoll);
+        }
+        client->events = epoll;
+    }
+    if (result == 0)
+        result = client->events;
+    pthread_mutex_unlock(&client->lock);
+    return result;
+}
+
+/* The pool is gone: nothing that is open ends any more by itself. */
+static void settle_group(mc_group *group)
+{
+    struct client *client = &group->pool->client;
+    for (size_t index = group->first_open; index < group->count; index++) {
+        uint64_t word;
+        struct record *record = group_record(group, index);
+        if (record->state != RECORD_OPEN)
+            continue;
+        (void)slot_cancel(&client->lane.slots[record->slot].word, &word);
+        client_settle_lost(group, index);
+    }
+    group->first_open = group->count;
+}
+
+/* The next group whose tasks have all ended and that was not reported. */
+static mc_group *next_done(struct client *client, bool gone)
+{
+    mc_group *done = NULL;
+    pthread_mutex_lock(&client->lock);
+    for (mc_group *group = client->groups; group != NULL && done == NULL; group = group->next) {
+        if (group->on_done == NULL || group->reported || group->count == 0)
+            continue;
+        client_collect(group, true);
+        if (gone)
+            settle_group(group);
+        if (group->ended == group->count)
+            done = group;
+    }
+    if (done != NULL)
+        done->reported = true;
+    pthread_mutex_unlock(&client->lock);
+    return done;
+}
+
+static void announce_deferred(struct client *client)
+{
+    for (mc_group *group = client->groups; group != NULL; group = group->next)
+        if (group->on_done != NULL && group->wake_deferred)
+            wait_announce(group, false);
+}
+
+int mc_pool_dispatch(mc_pool *pool)
+{
+    int result = pool_ready(pool);
+    if (result < 0)
+        return result;
+    pool_deliver_log(pool);
+    struct client *client = &pool->client;
+    char bytes[64];
+    while (recv(client->notify, bytes, sizeof(bytes), MSG_DONTWAIT) > 0) {
+    }
+    /* From here on workers write again; what ended before is seen below. */
+    atomic_store_explicit(&client->lane.header->notified, 0, memory_order_seq_cst);
+    atomic_thread_fence(memory_order_seq_cst);
+    bool gone = client_check_gone(client);
+    int reported = 0;
+    mc_group *group;
+    while ((group = next_done(client, gone)) != NULL) {
+        reported++;
+        group->on_done(group, group->context);
+    }
+    announce_deferred(client);
+    if (gone)
+        return error_set(-ESHUTDOWN, "the pool is gone");
+    return reported;
+}

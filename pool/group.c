@@ -1,0 +1,582 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Groups: the public functions that submit, cancel and hand out results.
+ */
+#include "pool/pool.h"
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "ipc/slot.h"
+#include "pool/split.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+/* Every function that uses a group's lane begins with this. */
+static int usable(const mc_group *group)
+{
+    if (group->pool == NULL)
+        return error_set(-ESHUTDOWN, "the pool was closed");
+    if (LIKELY(pool_current(group->pool) && group->epoch == group->pool->epoch))
+        return 0;
+    return error_set(-ESTALE, "the group was opened before fork(), in process %d; open one in "
+                     "this process", (int)group->pool->pid);
+}
+
+/* ---- opening and closing ---- */
+
+/* The supervisor samples only while somebody submits, so the number that is
+ * published may be old: then this process samples for itself, once. */
+static struct admission admit(mc_pool *pool)
+{
+    const struct config *config = pool->config;
+    struct admission admission = {0};
+    if (!config->policy.enabled)
+        return admission;
+    uint64_t now = clock_coarse_ms();
+    admission = admission_unpack(
+        atomic_load_explicit(&pool->control->admission, memory_order_acquire));
+    if (!admission_stale(admission.taken_ms, now))
+        return admission;
+    client_poke(&pool->client);
+    struct load_sample sample = {0};
+    return config_admit(config, &sample, admission);
+}
+
+static int read_options(mc_group *group, const struct mc_group_options *options)
+{
+    struct mc_group_options known = {0};
+    if (options == NULL)
+        return 0;
+    if (options->size < sizeof(size_t))
+        return error_set(-EINVAL, "group options.size is %zu: set it to sizeof(struct "
+                         "mc_group_options)", options->size);
+    memcpy(&known, options, options->size < sizeof(known) ? options->size : sizeof(known));
+    if ((unsigned)known.help > MC_HELP_NEVER)
+        return error_set(-EINVAL, "help is %d: give MC_HELP_AUTO or MC_HELP_NEVER",
+                         (int)known.help);
+    group->help = known.help;
+    group->parallel_limit = known.max_parallel;
+    group->urgent = known.urgent;
+    group->interruptible = known.interruptible;
+    group->on_done = known.on_done;
+    group->context = known.context;
+    return 0;
+}
+
+int mc_group_open(mc_pool *pool, const struct mc_group_options *options, mc_group **group)
+{
+    int result = pool_ready(pool);
+    if (result < 0)
+        return result;
+    pool_deliver_log(pool);
+    if (atomic_load_explicit(&pool->control->closing, memory_order_relaxed) != 0 ||
+        atomic_load_explicit(&pool->client.gone, memory_order_relaxed))
+        return error_set(-ESHUTDOWN, "the pool is closing, or gone");
+    mc_group *made = calloc(1, sizeof(*made));
+    if (made == NULL)
+        return error_set(-ENOMEM, "no memory for a group");
+    made->pool = pool;
+    made->epoch = pool->epoch;
+    result = read_options(made, options);
+    if (result < 0) {
+        free(made);
+        return result;
+    }
+    made->admission = admit(pool);
+    made->busy = made->admission.busy && !pool->in_worker;
+    if (made->busy && made->on_done != NULL) {
+        made->narrowed = true;
+        made->parallel_limit = 1;
+    }
+    pthread_mutex_lock(&pool->client.lock);
+    made->next = pool->client.groups;
+    if (made->next != NULL)
+        made->next->previous = made;
+    pool->client.groups = made;
+    pthread_mutex_unlock(&pool->client.lock);
+    *group = made;
+    return 0;
+}
+
+/* Cancels what is queued, and asks what runs to stop; returns how many of the
+ * former. With the lock held. */
+static int cancel_all(mc_group *group)
+{
+    struct client *client = &group->pool->client;
+    int cancelled = 0;
+    for (size_t index = group->first_open; index < group->count; index++) {
+        struct record *record = group_record(group, index);
+        uint64_t word;
+        if (record->state != RECORD_OPEN)
+            continue;
+        _Atomic uint64_t *slot = &client->lane.slots[record->slot].word;
+        if (slot_cancel(slot, &word))
+            cancelled++;
+        else
+            (void)slot_flag(slot, SLOT_CANCEL, &word);
+    }
+    return cancelled;
+}
+
+static void drop_writer(mc_group *group)
+{
+    if (group->writing)
+        writer_fini(group->writer);
+    group->writing = false;
+}
+
+/* Takes the group off the client's list. With the lock held, where there is one. */
+static void unlink_group(mc_group *group)
+{
+    if (group->next != NULL)
+        group->next->previous = group->previous;
+    if (group->previous != NULL)
+        group->previous->next = group->next;
+    else
+        group->pool->client.groups = group->next;
+    group->pool = NULL;
+}
+
+static void free_group(mc_group *group)
+{
+    drop_writer(group);
+    free(group->writer);
+    free(group->arguments.sink.data);
+    for (int chunk = 0; chunk < CHUNKS; chunk++)
+        free(group->chunks[chunk]);
+    free(group->completed);
+    free(group);
+}
+
+void group_orphan(mc_group *group)
+{
+    for (size_t index = 0; index < group->count; index++) {
+        struct record *record = group_record(group, index);
+        if (record->state == RECORD_ENDED && record->place != DATA_BLOCK)
+            client_release(record);
+        record->place = DATA_NONE;
+    }
+    unlink_group(group);
+}
+
+/* A child drops what it inherited; the results' blocks are its parent's. */
+static void close_inherited(mc_group *group)
+{
+    for (size_t index = 0; index < group->count; index++) {
+        struct record *record = group_record(group, index);
+        if (record->place == DATA_HEAP)
+            free(record->data);
+        free(record->error);
+    }
+    free_group(group);
+}
+
+void mc_group_close(mc_group *group)
+{
+    if (group == NULL)
+        return;
+    if (group->pool == NULL) {
+        free_group(group);
+        return;
+    }
+    if (usable(group) < 0) {
+        close_inherited(group);
+        return;
+    }
+    struct client *client = &group->pool->client;
+    pthread_mutex_lock(&client->lock);
+    if (group->first_open < group->count) {
+        (void)cancel_all(group);
+        client_collect(group, true);
+    }
+    for (size_t index = 0; index < group->count; index++) {
+        struct record *record = group_record(group, index);
+        if (record->state == RECORD_ENDED)
+            client_release(record);
+        else
+            client_abandon(client, record);
+    }
+    unlink_group(group);
+    pthread_mutex_unlock(&client->lock);
+    free_group(group);
+}
+
+/* ---- submitting ---- */
+
+static int find_handler(const mc_group *group, const char *name)
+{
+    if (name == NULL)
+        return error_set(-EINVAL, "no handler was named");
+    return config_handler(group->pool->config, name);
+}
+
+/* Submits one, waiting for room if there is none. Called and returns with the
+ * lock held. */
+static int submit(mc_group *group, const struct request *request)
+{
+    mc_pool *pool = group->pool;
+    struct client *client = &pool->client;
+    for (;;) {
+        int result = client_submit(group, request);
+        if (result != -EAGAIN)
+            return result;
+        size_t ended = group->ended;
+        client_collect_everything(client);
+        if (client->free_count > 0 && group->ended != ended)
+            continue;
+        result = client_submit(group, request);
+        if (result != -EAGAIN)
+            return result;
+        if (group->on_done != NULL)
+            return error_set(-EAGAIN, "queue_depth (%u) tasks are in flight, or their arguments "
+                             "fill the arena: dispatch, then try again",
+                             pool->config->geometry.slot_count);
+        pthread_mutex_unlock(&client->lock);
+        wait_announce(group, false);
+        result = wait_for(group, GOAL_ROOM, -1);
+        pthread_mutex_lock(&client->lock);
+        if (result < 0)
+            return result;
+    }
+}
+
+static int check_request(mc_group *group, const char *handler, struct request *request)
+{
+    int result = usable(group);
+    if (result < 0)
+        return result;
+    result = find_handler(group, handler);
+    if (result < 0)
+        return result;
+    request->handler = (uint32_t)result;
+    if (request->size > group->pool->config->max_payload)
+        return error_set(-EMSGSIZE,
+                         "the arguments for '%s' have %zu bytes; max_payload is %llu: raise it, "
+                         "or pass less",
+                         handler, request->size,
+                         (unsigned long long)group->pool->config->max_payload);
+    if (request->args == NULL && request->size > 0)
+        return error_set(-EINVAL, "the arguments for '%s' are NULL with a size of %zu", handler,
+                         request->size);
+    if ((unsigned)request->format > MC_MSGPACK)
+        return error_set(-EINVAL, "unknown format %d: give MC_RAW, MC_JSON or MC_MSGPACK",
+                         (int)request->format);
+    if (atomic_load_explicit(&group->pool->control->closing, memory_order_relaxed) != 0 ||
+        atomic_load_explicit(&group->pool->client.gone, memory_order_relaxed))
+        return error_set(-ESHUTDOWN, "the pool is closing, or gone");
+    return 0;
+}
+
+static int run(mc_group *group, const char *handler, struct request *request)
+{
+    int result = check_request(group, handler, request);
+    if (result < 0)
+        return result;
+    struct client *client = &group->pool->client;
+    pthread_mutex_lock(&client->lock);
+    result = submit(group, request);
+    pthread_mutex_unlock(&client->lock);
+    if (result == 0)
+        wait_announce(group, true);
+    return result;
+}
+
+static int map(mc_group *group, const char *handler, uint64_t items,
+               const struct mc_map_options *options, struct request *request)
+{
+    struct mc_map_options known = {0};
+    if (options != NULL && options->size < sizeof(size_t))
+        return error_set(-EINVAL, "map options.size is %zu: set it to sizeof(struct "
+                         "mc_map_options)", options->size);
+    if (options != NULL)
+        memcpy(&known, options, options->size < sizeof(known) ? options->size : sizeof(known));
+    if ((unsigned)known.split > MC_SPLIT_STATIC)
+        return error_set(-EINVAL, "split is %d: give MC_SPLIT_GUIDED or MC_SPLIT_STATIC",
+                         (int)known.split);
+    int result = check_request(group, handler, request);
+    if (result < 0)
+        return result;
+    struct client *client = &group->pool->client;
+    struct split split;
+    struct mc_range range;
+    split_init(&split, items, group->pool->config->workers, known.split, known.min_chunk,
+               known.max_chunk);
+    pthread_mutex_lock(&client->lock);
+    while (result == 0 && split_next(&split, &range)) {
+        request->start = range.start;
+        request->end = range.end;
+        result = submit(group, request);
+    }
+    pthread_mutex_unlock(&client->lock);
+    wait_announce(group, false);
+    return result;
+}
+
+int mc_group_run(mc_group *group, const char *handler, const void *args, size_t size)
+{
+    struct request request = {.args = args, .size = size};
+    return run(group, handler, &request);
+}
+
+int mc_group_map(mc_group *group, const char *handler, uint64_t items,
+                 const struct mc_map_options *options, const void *args, size_t size)
+{
+    struct request request = {.args = args, .size = size};
+    return map(group, handler, items, options, &request);
+}
+
+int mc_group_run_encoded(mc_group *group, const char *handler, enum mc_format format,
+                         const void *args, size_t size)
+{
+    struct request request = {.args = args, .size = size, .format = format};
+    return run(group, handler, &request);
+}
+
+/* ---- structured arguments ---- */
+
+static int grow_arguments(struct sink *sink, size_t capacity)
+{
+    uint8_t *data = realloc(sink->data, capacity);
+    if (data == NULL)
+        return error_set(-ENOMEM, "no memory for %zu bytes of arguments", capacity);
+    sink->data = data;
+    sink->capacity = capacity;
+    return 0;
+}
+
+int mc_group_writer(mc_group *group, enum mc_format format, mc_writer **writer)
+{
+    int result = usable(group);
+    if (result < 0)
+        return result;
+    drop_writer(group);
+    if (group->writer == NULL)
+        group->writer = malloc(sizeof(*group->writer));
+    if (group->writer == NULL)
+        return error_set(-ENOMEM, "no memory for a writer");
+    struct sink *sink = &group->arguments.sink;
+    sink->size = 0;
+    sink->limit = group->pool->config->max_payload;
+    sink->grow = grow_arguments;
+    memset(group->writer, 0, sizeof(*group->writer));
+    result = writer_init(group->writer, format, sink);
+    if (result < 0)
+        return result;
+    group->arguments.format = format;
+    group->writing = true;
+    *writer = group->writer;
+    return 0;
+}
+
+/* Ends the writer, and makes the request of what was written. */
+static int written(mc_group *group, const mc_writer *writer, struct request *request)
+{
+    if (!group->writing || writer != group->writer)
+        return error_set(-EINVAL, "this is not the group's writer: begin one with "
+                         "mc_group_writer()");
+    group->writing = false;
+    request->format = group->arguments.format;
+    int result = writer_finish(group->writer);
+    request->args = group->arguments.sink.data;
+    request->size = group->arguments.sink.size;
+    return result;
+}
+
+int mc_group_run_value(mc_group *group, const char *handler, mc_writer *writer)
+{
+    struct request request = {0};
+    int result = written(group, writer, &request);
+    return result < 0 ? result : run(group, handler, &request);
+}
+
+int mc_group_map_value(mc_group *group, const char *handler, uint64_t items,
+                       const struct mc_map_options *options, mc_writer *writer)
+{
+    struct request request = {0};
+    int result = written(group, writer, &request);
+    return result < 0 ? result : map(group, handler, items, options, &request);
+}
+
+/* ---- waiting, cancelling, asking ---- */
+
+int mc_group_wait(mc_group *group, int timeout_ms)
+{
+    int result = usable(group);
+    if (result < 0)
+        return result;
+    pool_deliver_log(group->pool);
+    return wait_for(group, GOAL_ALL, timeout_ms);
+}
+
+int mc_group_cancel(mc_group *group)
+{
+    int result = usable(group);
+    if (result < 0)
+        return result;
+    pthread_mutex_lock(&group->pool->client.lock);
+    result = cancel_all(group);
+    client_collect(group, true);
+    pthread_mutex_unlock(&group->pool->client.lock);
+    return result;
+}
+
+size_t mc_group_size(const mc_group *group)
+{
+    return group->count;
+}
+
+enum mc_mode mc_group_mode(const mc_group *group)
+{
+    if (!group->busy)
+        return MC_PARALLEL;
+    return group->narrowed ? MC_NARROW : MC_INLINE;
+}
+
+const char *mc_group_reason(const mc_group *group)
+{
+    mc_group *own = (mc_group *)(uintptr_t)group;
+    if (group->pool == NULL)
+        return "the pool was closed";
+    return admission_reason(group->admission, &group->pool->config->policy, mc_group_mode(group),
+                            own->reason, sizeof(own->reason));
+}
+
+/* ---- results ---- */
+
+static char *death_text(const mc_group *group, const struct record *record)
+{
+    const char *name = group->pool->config->handlers[record->handler].name;
+    char *text = NULL;
+    int length;
+    if (record->death == -1)
+        length = asprintf(&text, "handler '%s' did not end: the pool's supervisor is gone, or no "
+                          "worker could be started", name);
+    else if (WIFSIGNALED(record->death))
+        length = asprintf(&text, "handler '%s' ended with its worker %u, which was killed by "
+                          "signal %d (%s) after %.1f ms", name, record->pid,
+                          WTERMSIG(record->death), strsignal(WTERMSIG(record->death)),
+                          (double)record->run_ns / 1e6);
+    else
+        length = asprintf(&text, "handler '%s' ended with its worker %u, which exited with "
+                          "status %d after %.1f ms", name, record->pid,
+                          WEXITSTATUS(record->death), (double)record->run_ns / 1e6);
+    return length < 0 ? NULL : text;
+}
+
+/* What went wrong; a failing handler's message is its result. */
+static const char *error_of(const mc_group *group, struct record *record)
+{
+    if (record->outcome == SLOT_DONE)
+        return "";
+    if (record->error == NULL) {
+        if (record->outcome == SLOT_CRASHED)
+            record->error = death_text(group, record);
+        else if (record->outcome == SLOT_CANCELLED)
+            record->error = strdup("cancelled before it started");
+        else if (record->place != DATA_NONE)
+            record->error = strndup(record->data, record->size);
+        else
+            record->error = strdup(strerror(record->status < 0 ? -record->status : EINVAL));
+    }
+    return record->error != NULL ? record->error : "no memory for the error's text";
+}
+
+static void fill(const mc_group *group, size_t index, struct mc_result *result)
+{
+    struct record *record = group_record(group, index);
+    struct mc_result known = {
+        .size = result->size,
+        .index = index,
+        .status = record->status,
+        .start = record->start,
+        .end = record->end,
+        .format = (enum mc_format)record->format,
+        .error = error_of(group, record),
+        .worker_pid = (pid_t)record->pid,
+        .run_ns = record->run_ns,
+    };
+    if (record->outcome == SLOT_DONE && record->size > 0) {
+        known.data = record->data;
+        known.data_size = record->size;
+    }
+    memcpy(result, &known, result->size < sizeof(known) ? result->size : sizeof(known));
+}
+
+static int check_result(const struct mc_result *result)
+{
+    if (result->size >= sizeof(size_t))
+        return 0;
+    return error_set(-EINVAL, "result.size is %zu: set it to sizeof(struct mc_result)",
+                     result->size);
+}
+
+int mc_group_next(mc_group *group, struct mc_result *result, int timeout_ms)
+{
+    int status = usable(group);
+    if (status == 0)
+        status = check_result(result);
+    if (status < 0)
+        return status;
+    if (group->returned == group->completed_count) {
+        pool_deliver_log(group->pool);
+        status = wait_for(group, GOAL_NEXT, timeout_ms);
+        if (status < 0)
+            return status;
+        if (group->returned == group->completed_count)
+            return 0;
+    }
+    fill(group, group->completed[group->returned++], result);
+    return 1;
+}
+
+int mc_group_result(mc_group *group, size_t index, struct mc_result *result)
+{
+    int status = usable(group);
+    if (status == 0)
+        status = check_result(result);
+    if (status < 0)
+        return status;
+    if (index >= group->count)
+        return error_set(-ERANGE, "result %zu: the group has %zu tasks", index, group->count);
+    if (group_record(group, index)->state != RECORD_ENDED)
+        return error_set(-EAGAIN, "task %zu has not ended, or was not collected: wait first",
+                         index);
+    fill(group, index, result);
+    return 0;
+}
+
+static struct record *ended_record(mc_group *group, size_t index)
+{
+    if (usable(group) < 0 || index >= group->count)
+        return NULL;
+    struct record *record = group_record(group, index);
+    return record->state == RECORD_ENDED ? record : NULL;
+}
+
+void mc_group_release(mc_group *group, size_t index)
+{
+    struct record *record = ended_record(group, index);
+    if (record != NULL)
+        client_release(record);
+}
+
+int mc_group_value(mc_group *group, size_t index, mc_value *value)
+{
+    struct mc_result result = {.size = sizeof(result)};
+    int status = mc_group_result(group, index, &result);
+    if (status < 0)
+        return status;
+    struct record *record = group_record(group, index);
+    if (record->document == NULL) {
+        status = document_open(result.format, result.data, result.data_size, &record->document);
+        if (status < 0)
+            return status;
+    }
+    *value = document_root(record->document);
+    return 0;
+}

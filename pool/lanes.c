@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Clients and their lanes, as the supervisor keeps them.
+ */
+#include "pool/supervisor.h"
+
+#include "base/error.h"
+#include "base/fault.h"
+#include "base/sys.h"
+#include "ipc/segment.h"
+#include "ipc/slot.h"
+#include "ipc/wake.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static void refuse(int socket, int status, const char *text)
+{
+    struct parcel parcel = {.message = {.type = MESSAGE_REFUSED, .status = status}};
+    snprintf(parcel.message.text, sizeof(parcel.message.text), "%s", text);
+    (void)channel_send(socket, &parcel, MSG_DONTWAIT);
+}
+
+static int make_lane(struct supervisor *supervisor, struct tenant *tenant, uint32_t index)
+{
+    const struct lane_geometry *geometry = &supervisor->config->geometry;
+    tenant->lane_fd = segment_create("multicore-lane", geometry->total_size);
+    if (tenant->lane_fd < 0)
+        return tenant->lane_fd;
+    void *header = segment_map(tenant->lane_fd, PAGE_SIZE_BYTES, true);
+    if (header == NULL)
+        return -errno;
+    lane_format(geometry, header, index);
+    munmap(header, PAGE_SIZE_BYTES);
+    int result = lane_map(&tenant->lane, geometry, tenant->lane_fd);
+    if (result < 0)
+        return result;
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
+        return -errno;
+    tenant->notify = ends[0];
+    tenant->notify_client = ends[1];
+    return 0;
+}
+
+static void close_client(struct tenant *tenant)
+{
+    sys_close(&tenant->socket);
+    sys_close(&tenant->pidfd);
+    sys_close(&tenant->notify_client);
+}
+
+static void free_lane(struct tenant *tenant)
+{
+    if (tenant->lane_fd >= 0)
+        segment_punch(tenant->lane_fd, tenant->lane.memory != NULL
+                                           ? tenant->lane.geometry->total_size
+                                           : 0);
+    lane_unmap(&tenant->lane);
+    sys_close(&tenant->lane_fd);
+    sys_close(&tenant->notify);
+    tenant->used = tenant->dropping = false;
+}
+
+static int find_free(struct supervisor *supervisor)
+{
+    for (uint32_t i = 0; i < supervisor->config->max_clients; i++)
+        if (!supervisor->tenants[i].used)
+            return (int)i;
+    return -EUSERS;
+}
+
+static void publish(struct supervisor *supervisor, uint32_t index, uint32_t generation, pid_t pid)
+{
+    struct lane_entry *entry = &supervisor->control->lanes[index];
+    atomic_store_explicit(&entry->client_pid, pid, memory_order_relaxed);
+    atomic_store_explicit(&entry->generation, generation, memory_order_release);
+}
+
+/* Takes socket over, on failure too. Returns the lane's index. */
+int lanes_attach(struct supervisor *supervisor, int socket, bool opener)
+{
+    char text[128];
+    int index = supervisor->phase >= PHASE_DRAINING ? -ESHUTDOWN : find_free(supervisor);
+    if (index < 0) {
+        snprintf(text, sizeof(text), index == -EUSERS
+                     ? "%u clients are attached, which is max_clients: close some, or raise it"
+                     : "the pool is closing", supervisor->config->max_clients);
+        refuse(socket, index, text);
+        close(socket);
+        return index;
+    }
+    struct tenant *tenant = &supervisor->tenants[index];
+    uint32_t generation = tenant->generation + 1;
+    *tenant = (struct tenant){.used = true, .opener = opener, .socket = socket,
+                              .generation = generation | 1, .pidfd = -1, .lane_fd = -1,
+                              .notify = -1, .notify_client = -1};
+    tenant->pid = channel_peer(socket);
+    tenant->pidfd = tenant->pid > 0 ? sys_pidfd_open(tenant->pid) : -ESRCH;
+    int result = tenant->pidfd < 0 ? tenant->pidfd
+                                   : make_lane(supervisor, tenant, (uint32_t)index);
+    if (result == 0)
+        result = supervisor_watch(supervisor, socket, WATCH_CLIENT_SOCKET, (uint32_t)index);
+    if (result == 0)
+        result = supervisor_watch(supervisor, tenant->pidfd, WATCH_CLIENT_PID, (uint32_t)index);
+    if (result < 0) {
+        snprintf(text, sizeof(text), "the client's shared memory: %s", strerror(-result));
+        refuse(socket, result, text);
+        free_lane(tenant);
+        close_client(tenant);
+        return result;
+    }
+    publish(supervisor, (uint32_t)index, tenant->generation, tenant->pid);
+    return index;
+}
+
+void lanes_welcome(struct supervisor *supervisor, struct tenant *tenant)
+{
+    struct parcel parcel = {.message = {.type = MESSAGE_WELCOME,
+                                        .index = (uint32_t)(tenant - supervisor->tenants),
+                                        .generation = tenant->generation,
+                                        .value = supervisor->pid},
+                            .descriptors = {tenant->lane_fd, tenant->notify_client,
+                                            supervisor->control_fd, supervisor->bells_fd},
+                            .descriptor_count = tenant->opener ? 4 : 2};
+    (void)channel_send(tenant->socket, &parcel, MSG_DONTWAIT);
+    sys_close(&tenant->notify_client);
+}
+
+struct tenant *lanes_find(struct supervisor *supervisor, uint32_t index, uint32_t generation)
+{
+    if (index >= MAX_LANES)
+        return NULL;
+    struct tenant *tenant = &supervisor->tenants[index];
+    return tenant->used && tenant->generation == generation ? tenant : NULL;
+}
+
+void lanes_send(struct supervisor *supervisor, int socket, uint32_t index, uint32_t generation)
+{
+    struct parcel parcel = {
+        .message = {.type = MESSAGE_LANE, .index = index, .generation = generation}};
+    struct tenant *tenant = lanes_find(supervisor, index, generation);
+    if (tenant == NULL || tenant->dropping) {
+        parcel.message.status = -ENOENT;
+    } else {
+        parcel.descriptors[0] = tenant->lane_fd;
+        parcel.descriptors[1] = tenant->notify;
+        parcel.descriptor_count = 2;
+    }
+    (void)channel_send(socket, &parcel, MSG_DONTWAIT);
+}
+
+static void cancel_queued(struct tenant *tenant)
+{
+    uint64_t word;
+    for (uint32_t i = 0; i < tenant->lane.geometry->slot_count; i++)
+        (void)slot_cancel(&tenant->lane.slots[i].word, &word);
+}
+
+/* The client is gone: nobody begins its tasks any more; the lane goes when the
+ * last running one has ended. */
+static void client_gone(struct supervisor *supervisor, struct tenant *tenant)
+{
+    uint32_t index = (uint32_t)(tenant - supervisor->tenants);
+    close_client(tenant);
+    tenant->dropping = true;
+    tenant->generation++;
+    publish(supervisor, index, tenant->generation, 0);
+    FAULT_POINT("lane_drop");
+    cancel_queued(tenant);
+    wake_kick_all(supervisor->bells, supervisor->control);
+    (void)lanes_reclaim(supervisor);
+}
+
+static bool lane_worked_on(const struct supervisor *supervisor, uint32_t index)
+{
+    for (uint32_t seat = 0; seat < supervisor->config->workers; seat++) {
+        const struct seat_row *row = &supervisor->control->rows[seat];
+        if (atomic_load_explicit(&row->run_count, memory_order_acquire) != 0 &&
+            row->run_lane == index)
+            return true;
+    }
+    return false;
+}
+
+bool lanes_reclaim(struct supervisor *supervisor)
+{
+    bool left = false;
+    for (uint32_t i = 0; i < supervisor->config->max_clients; i++) {
+        struct tenant *tenant = &supervisor->tenants[i];
+        if (!tenant->dropping)
+            continue;
+        if (lane_worked_on(supervisor, i))
+            left = true;
+        else
+            free_lane(tenant);
+    }
+    return left;
+}
+
+bool lanes_idle(const struct supervisor *supervisor)
+{
+    for (uint32_t i = 0; i < supervisor->config->max_clients; i++) {
+        const struct tenant *tenant = &supervisor->tenants[i];
+        if (tenant->used && ((!tenant->dropping && lane_has_work(&tenant->lane)) ||
+                             lane_worked_on(supervisor, i)))
+            return false;
+    }
+    const struct control *control = supervisor->control;
+    return atomic_load(&control->shared.repair_head) == atomic_load(&control->repair_tail);
+}
+
+static void handle(struct supervisor *supervisor, struct tenant *tenant, struct parcel *parcel)
+{
+    switch (parcel->message.type) {
+    case MESSAGE_ATTACH:
+        if (parcel->descriptor_count == 1) {
+            int index = lanes_attach(supervisor, parcel->descriptors[0], false);
+            parcel->descriptor_count = 0;
+            if (index >= 0)
+                lanes_welcome(supervisor, &supervisor->tenants[index]);
+        }
+        break;
+    case MESSAGE_POKE:
+        supervisor_sample(supervisor);
+        wake_kick_all(supervisor->bells, supervisor->control);
+        break;
+    case MESSAGE_CLOSE:
+        if (tenant->opener && supervisor->phase < PHASE_DRAINING) {
+            supervisor->phase = PHASE_DRAINING;
+            supervisor->phase_deadline_ms = supervisor_now_ms() +
+                                            supervisor->config->close_timeout_ms;
+            atomic_store(&supervisor->control->closing, 1);
+        }
+        break;
+    default:
+        break; /* a guest's mistake is not our business */
+    }
+    parcel_drop(parcel);
+}
+
+void lanes_client_event(struct supervisor *supervisor, uint32_t index, enum watched kind)
+{
+    struct tenant *tenant = &supervisor->tenants[index];
+    if (!tenant->used || tenant->dropping)
+        return; /* dropped earlier in the same round */
+    if (kind == WATCH_CLIENT_SOCKET) {
+        struct parcel parcel;
+        int result = channel_receive(tenant->socket, &parcel, MSG_DONTWAIT);
+        if (result == 1)
+            handle(supervisor, tenant, &parcel);
+        if (result == 1 || result == -EAGAIN || result == -EPROTO)
+            return;
+    }
+    client_gone(supervisor, tenant);
+}

@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "pool/pool.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/sys.h"
+#include "ipc/channel.h"
+#include "ipc/segment.h"
+#include "pool/log.h"
+#include "pool/supervisor.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum {
+    CLOSE_SLACK_MS = 2500, /* for the supervisor to end, beyond close_timeout_ms */
+    ATTACH_TIMEOUT_MS = 5000,
+};
+
+const char *mc_error_message(void)
+{
+    return error_message();
+}
+
+const char *mc_version(void)
+{
+    return "0.1.0";
+}
+
+/* ---- the parts ---- */
+
+/* An atomic word that is 0 again in every forked child. */
+static _Atomic uint32_t *mark_create(void)
+{
+    void *page = mmap(NULL, PAGE_SIZE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                      -1, 0);
+    if (page == MAP_FAILED)
+        return NULL;
+    if (madvise(page, PAGE_SIZE_BYTES, MADV_WIPEONFORK) < 0) {
+        munmap(page, PAGE_SIZE_BYTES);
+        return NULL;
+    }
+    return page;
+}
+
+static void end_thread_state(void *value);
+
+static void init_locks(mc_pool *pool)
+{
+    /* Recursive: an inline task may wait for inline tasks of its own. */
+    pthread_mutexattr_t recursive;
+    pthread_mutexattr_init(&recursive);
+    pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&pool->inline_lock, &recursive);
+    pthread_mutexattr_destroy(&recursive);
+    pthread_mutex_init(&pool->log_lock, NULL);
+}
+
+static mc_pool *pool_create(struct config *config)
+{
+    mc_pool *pool = calloc(1, sizeof(*pool));
+    if (pool == NULL)
+        return NULL;
+    pool->config = config;
+    pool->pid = getpid();
+    pool->attach_socket = pool->supervisor_pidfd = -1;
+    pool->client.socket = pool->client.notify = pool->client.events = -1;
+    pool->mark = mark_create();
+    if (pool->mark == NULL || pthread_key_create(&pool->thread_key, end_thread_state) != 0) {
+        if (pool->mark != NULL)
+            munmap((void *)pool->mark, PAGE_SIZE_BYTES);
+        free(pool);
+        return NULL;
+    }
+    init_locks(pool);
+    return pool;
+}
+
+static void pool_free(mc_pool *pool)
+{
+    if (pool == NULL)
+        return;
+    if (pool->bells != NULL && !pool->in_worker) {
+        munmap(pool->bells, sizeof(struct bells));
+        munmap((void *)(uintptr_t)pool->control, control_size(pool->config->workers));
+    }
+    pthread_key_delete(pool->thread_key);
+    munmap((void *)pool->mark, PAGE_SIZE_BYTES);
+    sys_close(&pool->supervisor_pidfd);
+    if (!pool->in_worker)
+        config_free(pool->config);
+    free(pool);
+}
+
+/* Receives the supervisor's answer, and makes the client of it. */
+static int await_welcome(mc_pool *pool, int socket, int timeout_ms)
+{
+    struct pollfd ready = {.fd = socket, .events = POLLIN};
+    int polled;
+    do {
+        polled = poll(&ready, 1, timeout_ms);
+    } while (polled < 0 && errno == EINTR);
+    if (polled == 0)
+        return error_set(-ETIMEDOUT, "the supervisor did not answer within %d ms", timeout_ms);
+    struct parcel parcel;
+    int result = channel_receive(socket, &parcel, 0);
+    if (result <= 0)
+        return error_set(-ESHUTDOWN, "the pool's supervisor is gone");
+    if (parcel.message.type != MESSAGE_WELCOME || parcel.descriptor_count < 2) {
+        result = parcel.message.status < 0 ? parcel.message.status : -EPROTO;
+        error_set(result, "%s", parcel.message.text);
+        goto out;
+    }
+    if (parcel.descriptor_count == 4) {
+        pool->control = segment_map(parcel.descriptors[2], control_size(pool->config->workers),
+                                    false);
+        pool->bells = segment_map(parcel.descriptors[3], sizeof(struct bells), true);
+        pool->supervisor_pidfd = sys_pidfd_open(parcel.message.value);
+    }
+    if (pool->control == NULL || pool->bells == NULL) {
+        result = error_system(-ENOMEM, "the pool's shared memory cannot be mapped");
+        goto out;
+    }
+    result = client_init(&pool->client, pool->config, socket, parcel.descriptors[1],
+                         parcel.descriptors[0], parcel.message.index);
+    parcel.descriptors[1] = -1;
+out:
+    parcel_drop(&parcel);
+    return result;
+}
+
+/* ---- opening ---- */
+
+/* Starts the supervisor as a grandchild, so that the host never has it as a
+ * child to wait for. The intermediate process ends without SIGCHLD. */
+static int start_supervisor(const struct config *config, int ends[2])
+{
+    pid_t host = getpid();
+    /* With other threads around, take glibc's fork: it at least leaves malloc
+     * usable in the child. */
+    pid_t middle = sys_thread_count() > 1 ? fork() : sys_fork(0, false, NULL);
+    if (middle == 0) {
+        pid_t supervisor = sys_fork(SIGCHLD, false, NULL);
+        if (supervisor == 0)
+            supervisor_run(config, ends[1], host);
+        _exit(supervisor < 0);
+    }
+    if (middle < 0)
+        return error_system(middle == -1 ? -errno : (int)middle, "the pool cannot fork");
+    int status;
+    pid_t waited;
+    do {
+        waited = waitpid(middle, &status, __WALL);
+    } while (waited < 0 && errno == EINTR);
+    if (waited == middle && status != 0)
+        return error_set(-EAGAIN, "the pool cannot fork its supervisor: too many processes");
+    return 0;
+}
+
+int mc_pool_open(const struct mc_pool_options *options, mc_pool **pool)
+{
+    struct config *config;
+    int result = config_create(options, &config);
+    if (result < 0)
+        return result;
+    unsigned threads = sys_thread_count();
+    if (threads > 1 && !(config->flags & MC_ALLOW_THREADS)) {
+        config_free(config);
+        return error_set(-EBUSY,
+                         "%u threads are running: open the pool before starting threads, or set "
+                         "MC_ALLOW_THREADS if no handler needs a lock that they may hold",
+                         threads);
+    }
+    mc_pool *made = pool_create(config);
+    if (made == NULL) {
+        config_free(config);
+        return error_set(-ENOMEM, "no memory for the pool");
+    }
+    int ends[2];
+    result = channel_pair(ends);
+    if (result < 0) {
+        error_system(result, "no socket for the pool");
+        goto fail;
+    }
+    made->opener = true;
+    result = start_supervisor(config, ends);
+    sys_close(&ends[1]);
+    if (result == 0)
+        result = await_welcome(made, ends[0], -1);
+    if (result < 0) {
+        sys_close(&ends[0]);
+        goto fail;
+    }
+    made->attach_socket = made->client.socket;
+    atomic_store_explicit(made->mark, MARK_READY, memory_order_release);
+    pool_deliver_log(made);
+    *pool = made;
+    return 0;
+fail:
+    pool_free(made);
+    return result;
+}
+
+/* ---- further clients: forked children and workers ---- */
+
+static int attach(mc_pool *pool, int over)
+{
+    int ends[2];
+    int result = channel_pair(ends);
+    if (result < 0)
+        return error_system(result, "no socket to attach to the pool with");
+    struct parcel parcel = {.message = {.type = MESSAGE_ATTACH},
+                            .descriptors = {ends[1]},
+                            .descriptor_count = 1};
+    result = channel_send(over, &parcel, 0);
+    sys_close(&ends[1]);
+    if (result < 0)
+        result = error_system(-ESHUTDOWN, "the pool's supervisor is gone");
+    else
+        result = await_welcome(pool, ends[0], ATTACH_TIMEOUT_MS);
+    if (result < 0)
+        sys_close(&ends[0]);
+    return result;
+}
+
+/* The child of a fork becomes a client of its own. What it inherited of its
+ * parent's is dropped without touching it: the parent's lane is not mapped here,
+ * and its socket is only used to send our own. */
+static int reattach(mc_pool *pool)
+{
+    struct client *client = &pool->client;
+    int over = pool->attach_socket;
+    memset(&client->lane, 0, sizeof(client->lane));
+    client->socket = -1;
+    client_fini(client);
+    client->groups = NULL; /* the parent's; each fails with -ESTALE */
+    pool->epoch++;
+    pool->pid = getpid();
+    pool->opener = false;
+    pool->inline_ready = false;
+    init_locks(pool);
+    int result = over < 0 ? -ESHUTDOWN : attach(pool, over);
+    if (result < 0)
+        return result;
+    close(over);
+    pool->attach_socket = client->socket;
+    return 0;
+}
+
+int pool_ready(mc_pool *pool)
+{
+    for (;;) {
+        uint32_t mark = atomic_load_explicit(pool->mark, memory_order_acquire);
+        if (mark == MARK_READY)
+            return 0;
+        if (mark == MARK_ATTACHING) { /* another thread of this process does it */
+            sched_yield();
+            continue;
+        }
+        if (!atomic_compare_exchange_strong(pool->mark, &mark, MARK_ATTACHING))
+            continue;
+        int result = reattach(pool);
+        atomic_store_explicit(pool->mark, result == 0 ? MARK_READY : MARK_FORKED,
+                              memory_order_release);
+        return result;
+    }
+}
+
+mc_pool *pool_of_worker(const struct config *config, struct control *control,
+                        struct bells *bells, int socket, void **state)
+{
+    mc_pool *pool = pool_create((struct config *)(uintptr_t)config);
+    if (pool == NULL) {
+        error_set(-ENOMEM, "no memory for the worker's own pool");
+        return NULL;
+    }
+    pool->in_worker = true;
+    pool->control = control;
+    pool->bells = bells;
+    pool->worker_state = state;
+    if (attach(pool, socket) < 0) {
+        pool_free(pool);
+        return NULL;
+    }
+    pool->attach_socket = pool->client.socket;
+    atomic_store_explicit(pool->mark, MARK_READY, memory_order_release);
+    return pool;
+}
+
+/* ---- closing ---- */
+
+static void end_pool(mc_pool *pool)
+{
+    struct parcel parcel = {.message = {.type = MESSAGE_CLOSE}};
+    (void)channel_send(pool->client.socket, &parcel, 0);
+    uint64_t deadline = clock_ns() / 1000000 + pool->config->close_timeout_ms + CLOSE_SLACK_MS;
+    for (;;) {
+        uint64_t now = clock_ns() / 1000000;
+        struct pollfd gone = {.fd = pool->client.socket, .events = POLLIN};
+        if (now >= deadline)
+            break;
+        if (poll(&gone, 1, (int)(deadline - now)) > 0 && client_check_gone(&pool->client))
+            return;
+    }
+    (void)sys_pidfd_kill(pool->supervisor_pidfd, SIGKILL); /* its workers die with it */
+}
+
+void mc_pool_close(mc_pool *pool)
+{
+    if (pool == NULL)
+        return;
+    bool current = pool_current(pool);
+    if (current) {
+        pool_deliver_log(pool);
+        if (pool->opener)
+            end_pool(pool);
+        pool_deliver_log(pool);
+        while (pool->client.groups != NULL)
+            group_orphan(pool->client.groups);
+        if (pool->inline_ready && pool->config->worker_exit != NULL)
+            pool->config->worker_exit(pool->inline_state);
+        client_fini(&pool->client);
+    } else {
+        sys_close(&pool->attach_socket); /* a child that never used it */
+    }
+    pool_free(pool);
+}
+
+unsigned mc_pool_workers(const mc_pool *pool)
+{
+    return pool->config->workers;
+}
+
+unsigned mc_pool_worker_pids(mc_pool *pool, pid_t *pids, unsigned count)
+{
+    for (uint32_t i = 0; i < count && i < pool->config->workers; i++)
+        pids[i] = atomic_load_explicit(&pool->control->rows[i].pid, memory_order_relaxed);
+    return pool->config->workers;
+}
+
+/* ---- the state of inline tasks ---- */
+
+struct thread_state {
+    const mc_pool *pool;
+    void *state;
+};
+
+static void end_thread_state(void *value)
+{
+    struct thread_state *mine = value;
+    if (mine->pool->config->worker_exit != NULL)
+        mine->pool->config->worker_exit(mine->state);
+    free(mine);
+}
+
+static int init_state(const mc_pool *pool, void **state)
+{
+    *state = NULL;
+    if (pool->config->worker_init == NULL)
+        return 0;
+    int result = pool->config->worker_init(pool->config->hook_context, state);
+    return result < 0 ? error_system(result, "worker_init failed for inline tasks") : 0;
+}
+
+static int enter_thread(mc_pool *pool, void **state)
+{
+    struct thread_state *mine = pthread_getspecific(pool->thread_key);
+    if (mine == NULL) {
+        mine = malloc(sizeof(*mine));
+        if (mine == NULL)
+            return -ENOMEM;
+        mine->pool = pool;
+        int result = init_state(pool, &mine->state);
+        if (result < 0) {
+            free(mine);
+            return result;
+        }
+        pthread_setspecific(pool->thread_key, mine);
+    }
+    *state = mine->state;
+    return 0;
+}
+
+int pool_inline_enter(mc_pool *pool, const struct handler *handler, void **state)
+{
+    if (pool->in_worker) {
+        *state = *pool->worker_state;
+        return 0;
+    }
+    if (handler->flags & MC_THREAD_SAFE)
+        return enter_thread(pool, state);
+    pthread_mutex_lock(&pool->inline_lock);
+    if (!pool->inline_ready) {
+        int result = init_state(pool, &pool->inline_state);
+        if (result < 0) {
+            pthread_mutex_unlock(&pool->inline_lock);
+            return result;
+        }
+        pool->inline_ready = true;
+    }
+    *state = pool->inline_state;
+    return 0;
+}
+
+void pool_inline_leave(mc_pool *pool, const struct handler *handler)
+{
+    if (!pool->in_worker && !(handler->flags & MC_THREAD_SAFE))
+        pthread_mutex_unlock(&pool->inline_lock);
+}
+
+/* ---- the log ---- */
+
+void pool_deliver_log(mc_pool *pool)
+{
+    uint64_t tail = atomic_load_explicit(&pool->control->log_tail, memory_order_relaxed);
+    if (pool->config->log == NULL || !pool->opener ||
+        atomic_load_explicit(&pool->log_cursor, memory_order_relaxed) == tail)
+        return;
+    if (pthread_mutex_trylock(&pool->log_lock) != 0)
+        return; /* another thread delivers */
+    char text[LOG_TEXT_SIZE];
+    int level;
+    uint64_t cursor = atomic_load_explicit(&pool->log_cursor, memory_order_relaxed);
+    while ((level = log_read(pool->control, &cursor, text)) != 0)
+        pool->config->log(pool->config->log_context, level, text);
+    atomic_store_explicit(&pool->log_cursor, cursor, memory_order_relaxed);
+    pthread_mutex_unlock(&pool->log_lock);
+}

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The pool as one client process knows it: the opener, one of its forked
+ * children, or a worker that submits tasks of its own.
+ *
+ *   pool.c    opening, closing, fork, the inline context
+ *   client.c  the producing side of the lane: slots, arguments, tickets, reaping
+ *   group.c   groups: submitting, cancelling, results
+ *   wait.c    waiting: helping, waking, spinning, sleeping
+ *   events.c  the descriptor for event loops
+ */
+#ifndef POOL_POOL_H
+#define POOL_POOL_H
+
+#include "ipc/extents.h"
+#include "ipc/lane.h"
+#include "pool/config.h"
+#include "pool/task.h"
+
+#include <pthread.h>
+
+/* ---- one task, as the client remembers it ---- */
+
+enum record_state {
+    RECORD_OPEN,  /* it has a slot */
+    RECORD_ENDED, /* the slot was freed, the result is ours */
+};
+
+enum data_place { DATA_NONE, DATA_SMALL, DATA_BLOCK, DATA_HEAP };
+
+struct record {
+    uint32_t slot, generation; /* while open */
+    uint16_t handler;
+    uint8_t state; /* enum record_state */
+    uint8_t place; /* enum data_place */
+    bool offered;  /* it has a ticket */
+    bool flagged;  /* its word says SLOT_WAITED_ANY */
+    uint8_t format;
+    uint8_t outcome; /* enum slot_state */
+    int status;
+    int death; /* of its worker, as for waitpid() */
+    uint32_t pid;
+    uint32_t size;
+    uint64_t start, end;
+    uint64_t run_ns;
+    void *data;
+    char *error; /* made when asked for */
+    struct document *document;
+    _Alignas(8) uint8_t small[SLOT_RESULT_SIZE];
+};
+
+enum { FIRST_CHUNK = 16, CHUNKS = 28 };
+
+struct arguments { /* being written */
+    struct sink sink;
+    enum mc_format format;
+};
+
+struct mc_group {
+    mc_pool *pool; /* NULL once the pool was closed */
+    mc_group *next, *previous; /* all groups of the client */
+    uint32_t epoch;            /* of the pool; another one: we are in a forked child */
+    enum mc_help help;
+    bool urgent, interruptible;
+    mc_done_fn *on_done;
+    void *context;
+    bool reported; /* on_done was called for what there is */
+
+    struct admission admission; /* at opening */
+    bool busy;                  /* the machine was */
+    bool narrowed;              /* a task came that may not run here */
+    uint32_t parallel_limit;    /* tickets out at once; 0: any number */
+    char reason[192];
+
+    /* Records never move, since results point into them: chunk k holds
+     * FIRST_CHUNK << k of them. */
+    struct record *chunks[CHUNKS];
+    size_t count;      /* submitted */
+    size_t ended;
+    size_t first_open; /* all before it have ended */
+    size_t next_offer; /* all before it have a ticket, or need none */
+    uint32_t tickets_out;
+
+    uint32_t *completed; /* indexes in the order of completion, for mc_group_next() */
+    size_t completed_count, completed_capacity, returned;
+
+    bool wake_deferred; /* a submitted task was not announced to any sleeper yet */
+    uint64_t submitted_ns; /* the first since the last wait */
+
+    bool writing;
+    struct mc_writer *writer;
+    struct arguments arguments;
+};
+
+static inline struct record *group_record(const mc_group *group, size_t index)
+{
+    unsigned chunk = 63u - (unsigned)__builtin_clzll(index / FIRST_CHUNK + 1);
+    size_t before = (((size_t)1 << chunk) - 1) * FIRST_CHUNK;
+    return &group->chunks[chunk][index - before];
+}
+
+/* The pool is being closed: the group keeps its results' texts, nothing else. */
+void group_orphan(mc_group *group);
+
+/* ---- the lane's producing side ---- */
+
+struct slot_book {
+    uint32_t generation;
+    uint32_t extent; /* of the arguments; 0: in the slot */
+};
+
+struct client {
+    pthread_mutex_t lock; /* everything below, and all groups' records */
+    int socket;
+    int notify;
+    int events; /* epoll over both, -1 until asked for */
+    uint32_t index;
+    struct lane lane;
+    struct extents arguments;
+    struct slot_book *books;
+    uint32_t *free_slots; /* last freed, first used */
+    uint32_t free_count;
+    uint32_t *abandoned; /* slots of tasks that nobody waits for any more */
+    uint32_t abandoned_count;
+    mc_group *groups;
+    /* per handler */
+    uint32_t *estimate_ns; /* usual run time; 0: unknown */
+    uint8_t *prompt;       /* how reliably a wait follows its submission at once */
+    /* the client's habits; hints only, so races between threads are harmless */
+    _Atomic uint64_t idle_since_ns; /* when the last wait ended, 0: not since the last submit */
+    _Atomic uint32_t think_ns;      /* usual time from there to the next submission */
+    _Atomic int cpu_told;
+    _Atomic bool gone; /* the supervisor is */
+};
+
+struct request {
+    uint32_t handler;
+    enum mc_format format;
+    uint64_t start, end;
+    const void *args;
+    size_t size;
+};
+
+int client_init(struct client *client, const struct config *config, int socket, int notify,
+                int lane_fd, uint32_t index);
+void client_fini(struct client *client);
+
+/* With the lock held. */
+int client_submit(mc_group *group, const struct request *request); /* -EAGAIN: no room */
+/* Reaps what ended, in order only up to the first that did not, or all. */
+void client_collect(mc_group *group, bool all);
+void client_collect_everything(struct client *client);
+void client_abandon(struct client *client, struct record *record);
+void client_settle_inline(mc_group *group, size_t index, mc_task *task, uint64_t run_ns);
+/* Ends an open task that will never run, or whose worker is gone. */
+void client_settle_lost(mc_group *group, size_t index);
+void client_release(struct record *record);
+void client_learn(struct client *client, uint32_t handler, uint64_t run_ns);
+bool client_check_gone(struct client *client);
+void client_poke(struct client *client);
+
+/* ---- waiting ---- */
+
+enum goal { GOAL_ALL, GOAL_NEXT, GOAL_ROOM };
+int wait_for(mc_group *group, enum goal goal, int timeout_ms);
+/* After submitting: has somebody look at it, now or when the caller waits. */
+void wait_announce(mc_group *group, bool single);
+
+/* ---- the pool ---- */
+
+enum fork_mark { MARK_FORKED = 0, MARK_ATTACHING = 1, MARK_READY = 2 };
+
+struct mc_pool {
+    struct config *config;
+    const struct control *control;
+    struct bells *bells;
+    _Atomic uint32_t *mark; /* on a page that a fork wipes */
+    uint32_t epoch;         /* one more in each forked child */
+    pid_t pid;
+    bool opener;    /* closing ends the pool */
+    bool in_worker; /* config, control and bells are the worker's */
+    int attach_socket; /* a forked child or a worker asks over this one */
+    int supervisor_pidfd;
+    _Atomic uint64_t log_cursor;
+    pthread_mutex_t log_lock;
+    struct client client;
+
+    pthread_mutex_t inline_lock; /* recursive */
+    bool inline_ready;
+    void *inline_state;
+    void **worker_state; /* in a worker */
+    pthread_key_t thread_key; /* for handlers that are MC_THREAD_SAFE */
+};
+
+/* The worker's own pool object; NULL with a message when it cannot attach. */
+mc_pool *pool_of_worker(const struct config *config, struct control *control,
+                        struct bells *bells, int socket, void **state);
+/* The state for inline tasks of this thread, made on first use; with the lock
+ * that belongs to it held until pool_inline_leave(). */
+int pool_inline_enter(mc_pool *pool, const struct handler *handler, void **state);
+void pool_inline_leave(mc_pool *pool, const struct handler *handler);
+/* Hands waiting log records to the callback. */
+void pool_deliver_log(mc_pool *pool);
+
+/* Makes a forked child a client of its own; 0 at once otherwise. */
+int pool_ready(mc_pool *pool);
+
+static inline bool pool_current(const mc_pool *pool)
+{
+    return atomic_load_explicit(pool->mark, memory_order_acquire) == MARK_READY;
+}
+
+#endif

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What every process of the pool does first.
+ */
+#ifndef POOL_PROCESS_H
+#define POOL_PROCESS_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* Resets signal dispositions and the mask, enters a process group of its own, so
+ * that a terminal's Ctrl-C reaches the host only, and closes all descriptors but
+ * the standard ones and *socket, which is moved. Without `streams` the standard
+ * ones become /dev/null; with it only the input does. */
+void process_begin(const char *name, int *socket, bool streams);
+
+/* Dies with its parent; at once if that is not `parent` any more. */
+void process_follow(pid_t parent);
+
+#endif

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The handler's side of the public API.
+ */
+#include "pool/task.h"
+
+#include "base/error.h"
+#include "ipc/slot.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+void task_init(mc_task *task)
+{
+    task->status = 0;
+    task->format = MC_RAW;
+    task->size = 0;
+    task->data = task->small;
+    task->unit = 0;
+    task->has_message = false;
+    task->document = NULL;
+    task->writing = false;
+}
+
+/* Makes task->data hold size bytes, the first keep of them as before. */
+static int make_room(mc_task *task, size_t size, size_t keep, void **data)
+{
+    if (size > task->config->max_payload)
+        return error_set(-EMSGSIZE,
+                         "the result of handler '%s' has %zu bytes; max_payload is %llu: raise "
+                         "it, or split the work into smaller ranges",
+                         task->handler->name, size,
+                         (unsigned long long)task->config->max_payload);
+    bool is_small = task->data == task->small;
+    if (size > SLOT_RESULT_SIZE) {
+        int result = task->home->resize(task, size, keep, &task->data);
+        if (result < 0)
+            return result;
+    } else if (!is_small) {
+        memcpy(task->small, task->data, keep);
+        task->home->drop(task);
+        task->data = task->small;
+    }
+    *data = task->data;
+    return 0;
+}
+
+static void stop_writing(mc_task *task)
+{
+    if (task->writing)
+        writer_fini(&task->writer);
+    task->writing = false;
+}
+
+static void drop_reply(mc_task *task)
+{
+    stop_writing(task);
+    if (task->data != task->small)
+        task->home->drop(task);
+    task->data = task->small;
+    task->size = 0;
+    task->format = MC_RAW;
+    task->has_message = false;
+}
+
+/* The message becomes the result, cut to what there is room for. */
+static void set_message(mc_task *task, const char *text)
+{
+    drop_reply(task);
+    size_t size = strlen(text);
+    void *data;
+    if (make_room(task, size, 0, &data) < 0) {
+        data = task->small;
+        size = sizeof(task->small);
+    }
+    memcpy(data, text, size);
+    task->size = (uint32_t)size;
+    task->has_message = true;
+}
+
+/* The writer's last word: its value is the result, or its error the status. */
+static int finish_writing(mc_task *task)
+{
+    task->writing = false;
+    int result = writer_finish(&task->writer);
+    if (result < 0)
+        return result;
+    task->size = (uint32_t)task->reply.sink.size;
+    return 0;
+}
+
+void task_run(mc_task *task)
+{
+    error_clear();
+    int status = task->handler->run(task);
+    if (status == 0 && task->writing)
+        status = finish_writing(task);
+    if (status != 0 && !task->has_message) {
+        /* Often it is what one of our own calls returned: then say its reason. */
+        char text[ERROR_MESSAGE_SIZE];
+        if (error_code() == status)
+            snprintf(text, sizeof(text), "%s", error_message());
+        else if (status < 0)
+            snprintf(text, sizeof(text), "handler '%s' returned %d (%s)", task->handler->name,
+                     status, strerror(-status));
+        else
+            snprintf(text, sizeof(text), "handler '%s' returned %d", task->handler->name, status);
+        set_message(task, text);
+    }
+    if (status == 0 && task->has_message)
+        drop_reply(task); /* it failed, then thought better of it */
+    task->status = status;
+    if (task->document != NULL)
+        document_close(task->document);
+}
+
+uint64_t mc_task_start(const mc_task *task)
+{
+    return task->start;
+}
+
+uint64_t mc_task_end(const mc_task *task)
+{
+    return task->end;
+}
+
+const void *mc_task_args(const mc_task *task, size_t *size)
+{
+    *size = task->args_size;
+    return task->args;
+}
+
+int mc_task_reply_alloc(mc_task *task, size_t size, void **data)
+{
+    stop_writing(task);
+    void *room;
+    int result = make_room(task, size, 0, &room);
+    if (result < 0)
+        return result;
+    task->size = (uint32_t)size;
+    task->format = MC_RAW;
+    task->has_message = false;
+    *data = room;
+    return 0;
+}
+
+int mc_task_reply(mc_task *task, const void *data, size_t size)
+{
+    void *room;
+    int result = mc_task_reply_alloc(task, size, &room);
+    if (result == 0 && size > 0)
+        memcpy(room, data, size);
+    return result;
+}
+
+int mc_task_fail(mc_task *task, int status, const char *format, ...)
+{
+    char text[ERROR_MESSAGE_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    set_message(task, text);
+    return status != 0 ? status : -EINVAL;
+}
+
+void *mc_task_state(const mc_task *task)
+{
+    return task->state;
+}
+
+bool mc_task_cancelled(const mc_task *task)
+{
+    return (slot_flags(atomic_load_explicit(task->word, memory_order_relaxed)) & SLOT_CANCEL) != 0;
+}
+
+bool mc_task_inline(const mc_task *task)
+{
+    return task->is_inline;
+}
+
+mc_pool *mc_task_pool(mc_task *task)
+{
+    return task->home->pool(task);
+}
+
+int mc_task_value(mc_task *task, mc_value *value)
+{
+    if (task->document == NULL) {
+        int result = document_open(task->args_format, task->args, task->args_size,
+                                   &task->document);
+        if (result < 0)
+            return result;
+    }
+    *value = document_root(task->document);
+    return 0;
+}
+
+static int grow_reply(struct sink *sink, size_t capacity)
+{
+    struct reply_sink *reply = (struct reply_sink *)(void *)sink; /* its first member */
+    if (capacity <= SLOT_RESULT_SIZE)
+        capacity = SLOT_RESULT_SIZE;
+    void *data;
+    int result = make_room(reply->task, capacity, sink->size, &data);
+    if (result < 0)
+        return result;
+    sink->data = data;
+    sink->capacity = capacity;
+    return 0;
+}
+
+int mc_task_writer(mc_task *task, mc_writer **writer)
+{
+    drop_reply(task);
+    task->format = task->args_format == MC_RAW ? MC_MSGPACK : task->args_format;
+    task->reply = (struct reply_sink){
+        .sink = {.limit = task->config->max_payload, .grow = grow_reply}, .task = task};
+    memset(&task->writer, 0, sizeof(task->writer));
+    int result = writer_init(&task->writer, task->format, &task->reply.sink);
+    if (result < 0)
+        return result;
+    task->writing = true;
+    *writer = &task->writer;
+    return 0;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * A task while its handler runs, in a worker or inline in a client. The two
+ * differ only in where results are put; that is what `home` is for.
+ */
+#ifndef POOL_TASK_H
+#define POOL_TASK_H
+
+#include "ipc/layout.h"
+#include "multicore.h"
+#include "pool/config.h"
+#include "serialize/codec.h"
+
+#include <stdbool.h>
+
+struct task_home {
+    /* Room for a result of size bytes, more than SLOT_RESULT_SIZE, in place of
+     * task->data, of which the first keep bytes are preserved. Negative errno
+     * with a message; then task->data is as before. */
+    int (*resize)(mc_task *task, size_t size, size_t keep, void **data);
+    /* Gives task->data back; it is not in small[]. */
+    void (*drop)(mc_task *task);
+    /* The pool, for nested groups; NULL if there is none. */
+    mc_pool *(*pool)(mc_task *task);
+};
+
+struct mc_task {
+    /* request: private copies, checked */
+    const struct config *config;
+    const struct handler *handler;
+    const struct task_home *home;
+    void *owner; /* the home's */
+    const _Atomic uint64_t *word; /* of the slot */
+    void *state;
+    uint64_t start, end;
+    const void *args;
+    uint32_t args_size;
+    enum mc_format args_format;
+    bool is_inline;
+
+    /* result */
+    int status;
+    enum mc_format format;
+    uint32_t size;
+    void *data;         /* small, or what home->resize() gave */
+    uint32_t unit;      /* a worker's: the block's place in the lane; 0: in small[] */
+    bool has_message;   /* the result is the text of a failure */
+    _Alignas(8) uint8_t small[SLOT_RESULT_SIZE];
+
+    struct document *document; /* decoded arguments */
+    bool writing;
+    struct mc_writer writer; /* valid while writing; large, so not cleared for each task */
+    struct reply_sink {
+        struct sink sink;
+        mc_task *task;
+    } reply; /* where it writes */
+};
+
+/* Sets what the caller does not: no result yet. */
+void task_init(mc_task *task);
+
+/* Runs the handler; afterwards status, format, size and data are final. */
+void task_run(mc_task *task);
+
+#endif

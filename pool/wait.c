@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * A caller that waits has four things to do, in this order: take what ended, run
+ * its own tasks where that is quicker, see that somebody is awake for the rest,
+ * and get out of the way, by looking for a few microseconds or by sleeping.
+ *
+ * What is quicker depends on where everybody is. A worker on another core that is
+ * looking answers in less than a microsecond. If all sleep, the worker of the
+ * caller's own core answers soonest, because it needs no other core to come out
+ * of idle; but only if the caller leaves the core to it. A caller that comes
+ * again within microseconds is better served by waking a worker elsewhere once,
+ * which then goes on looking between its tasks.
+ */
+#include "pool/pool.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/fault.h"
+#include "base/sys.h"
+#include "ipc/slot.h"
+#include "ipc/wake.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    PROMPT_NS = 50000,      /* a wait this soon after its submission is prompt */
+    PROMPT_ENOUGH = 4,      /* as many in a row are a habit */
+    PROMPT_MOST = 8,
+    HURRIED_NS = 20000,     /* callers that come again this soon are in a hurry */
+    CHEAP_NS = 20000,       /* tasks this short are run rather than handed over */
+    SPIN_MOST_NS = 50000,   /* nobody looks longer than this for the end of a task */
+    SPIN_SLACK_NS = 5000,
+    UNKNOWN_NS = 5000,      /* what a task is taken to need that never ran */
+    STARVED_NS = 1000000,   /* after this, a caller of whom nobody runs a task helps */
+    FIRST_NAP_NS = 10000000, /* then it asks the supervisor to look */
+    NAP_NS = 200000000,     /* and looks itself whether there still is one */
+    ROOM_NAP_NS = 1000000,
+};
+
+struct waiting {
+    mc_group *group;
+    struct client *client;
+    enum goal goal;
+    size_t ended_before;
+    uint64_t began_ns;
+    uint64_t deadline_ns; /* UINT64_MAX: none */
+    int cpu;
+    uint32_t naps;
+};
+
+/* ---- helping ---- */
+
+static int inline_resize(mc_task *task, size_t size, size_t keep, void **data)
+{
+    void *room;
+    if (posix_memalign(&room, UNIT, size) != 0)
+        return error_set(-ENOMEM, "no memory for a result of %zu bytes", size);
+    memcpy(room, task->data, keep);
+    if (task->data != task->small)
+        free(task->data);
+    *data = room;
+    return 0;
+}
+
+static void inline_drop(mc_task *task)
+{
+    free(task->data);
+}
+
+static mc_pool *inline_pool(mc_task *task)
+{
+    return task->owner;
+}
+
+static const struct task_home inline_home = {inline_resize, inline_drop, inline_pool};
+
+static bool may_run_here(const mc_group *group, const struct record *record)
+{
+    return record->state == RECORD_OPEN && group->on_done == NULL &&
+           !(group->pool->config->handlers[record->handler].flags & MC_ISOLATED);
+}
+
+/* Runs a task that this call claimed. */
+static void run_here(mc_group *group, size_t index)
+{
+    mc_pool *pool = group->pool;
+    struct client *client = &pool->client;
+    struct record *record = group_record(group, index);
+    struct slot *slot = &client->lane.slots[record->slot];
+    const struct handler *handler = &pool->config->handlers[record->handler];
+    mc_task *task = malloc(sizeof(*task));
+    void *state = NULL;
+    int result = task == NULL ? -ENOMEM : pool_inline_enter(pool, handler, &state);
+    struct mc_task none; /* stands in for a task that could not begin */
+    if (task == NULL)
+        task = &none;
+    task->config = pool->config;
+    task->handler = handler;
+    task->home = &inline_home;
+    task->owner = pool;
+    task->word = &slot->word;
+    task->state = state;
+    task->start = record->start;
+    task->end = record->end;
+    task->args_format = (enum mc_format)slot->args_format;
+    task->args_size = slot->args_size;
+    task->args = slot->args_unit == 0 ? slot->args
+                                      : client->lane.memory + (uint64_t)slot->args_unit * UNIT;
+    task->is_inline = true;
+    task_init(task);
+    uint64_t began = clock_ns();
+    if (result == 0) {
+        task_run(task);
+        pool_inline_leave(pool, handler);
+    } else {
+        task->status = result;
+    }
+    uint64_t run_ns = clock_ns() - began, word;
+    pthread_mutex_lock(&client->lock);
+    (void)slot_end(&slot->word, 0, task->status == 0 ? SLOT_DONE : SLOT_FAILED, &word);
+    client_settle_inline(group, index, task, run_ns);
+    pthread_mutex_unlock(&client->lock);
+    if (task != &none)
+        free(task);
+}
+
+/* Claims one of the group's unclaimed tasks and runs it. Those that only the
+ * caller may run are taken in order; of those offered to workers, which begin
+ * at the front, the last. */
+static bool help(mc_group *group)
+{
+    struct client *client = &group->pool->client;
+    bool forward = group->busy;
+    size_t span = group->count - group->first_open;
+    for (size_t step = 0; step < span; step++) {
+        size_t index = forward ? group->first_open + step : group->count - 1 - step;
+        struct record *record = group_record(group, index);
+        uint64_t word;
+        if (!may_run_here(group, record))
+            continue;
+        if (slot_claim(&client->lane.slots[record->slot].word,
+                       slot_name(record->slot, record->generation), 0, &word)) {
+            FAULT_POINT("client_claimed");
+            run_here(group, index);
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool anyone_runs(const mc_group *group)
+{
+    const struct client *client = &group->pool->client;
+    for (size_t index = group->first_open; index < group->count; index++) {
+        const struct record *record = group_record(group, index);
+        if (record->state == RECORD_OPEN &&
+            slot_state(slot_load(&client->lane.slots[record->slot].word)) == SLOT_RUNNING)
+            return true;
+    }
+    return false;
+}
+
+static bool no_workers(const mc_group *group)
+{
+    return atomic_load_explicit(&group->pool->client.gone, memory_order_relaxed) ||
+           atomic_load_explicit(&group->pool->control->hopeless, memory_order_relaxed) != 0;
+}
+
+static bool should_help(const struct waiting *waiting, uint64_t now)
+{
+    const mc_group *group = waiting->group;
+    if (group->on_done != NULL || group->first_open == group->count)
+        return false;
+    if ((group->busy && !group->narrowed) || group->pool->in_worker || no_workers(group))
+        return true;
+    uint32_t usual = waiting->client->estimate_ns[group_record(group, group->first_open)->handler];
+    if (waiting->deadline_ns != UINT64_MAX && now + usual > waiting->deadline_ns)
+        return false;
+    if (group->busy) /* some of its tasks may only run here */
+        return true;
+    if (group->help == MC_HELP_NEVER)
+        return false;
+    if (usual != 0 && usual <= CHEAP_NS)
+        return true;
+    return now - waiting->began_ns > STARVED_NS && !anyone_runs(group);
+}
+
+/* ---- waking ---- */
+
+static bool looked_for_elsewhere(const struct waiting *waiting)
+{
+    const struct control *control = waiting->group->pool->control;
+    const struct bells *bells = waiting->group->pool->bells;
+    for (uint32_t seat = 0; seat < control->seat_count; seat++)
+        if (atomic_load_explicit(&bells->seats[seat].state, memory_order_relaxed) ==
+                SEAT_LOOKING &&
+            atomic_load_explicit(&control->rows[seat].cpu_plus_one, memory_order_relaxed) !=
+                (uint32_t)waiting->cpu + 1)
+            return true;
+    return false;
+}
+
+void wait_announce(mc_group *group, bool single)
+{
+    mc_pool *pool = group->pool;
+    struct client *client = &pool->client;
+    if (group->tickets_out == 0)
+        return;
+    uint64_t idle_since = atomic_load_explicit(&client->idle_since_ns, memory_order_relaxed);
+    if (group->submitted_ns == 0)
+        group->submitted_ns = clock_ns();
+    if (idle_since != 0) {
+        uint64_t pause = group->submitted_ns - idle_since;
+        uint32_t think = atomic_load_explicit(&client->think_ns, memory_order_relaxed);
+        think = pause > SPIN_MOST_NS * 8 ? SPIN_MOST_NS * 8 : think - think / 4 + (uint32_t)pause / 4;
+        atomic_store_explicit(&client->think_ns, think, memory_order_relaxed);
+        atomic_store_explicit(&client->idle_since_ns, 0, memory_order_relaxed);
+    }
+    /* The first and so far only task of a caller that usually waits at once:
+     * whom to wake is best decided when it does. */
+    const struct record *record = group_record(group, group->count - 1);
+    if (single && group->count - group->ended == 1 && group->on_done == NULL &&
+        client->prompt[record->handler] >= PROMPT_ENOUGH) {
+        group->wake_deferred = true;
+        return;
+    }
+    group->wake_deferred = false;
+    wake_for_submit(pool->bells, pool->control, client->index, -1, sched_getcpu());
+}
+
+static void wake_deferred(struct waiting *waiting)
+{
+    mc_group *group = waiting->group;
+    if (!group->wake_deferred)
+        return;
+    group->wake_deferred = false;
+    bool hurried = atomic_load_explicit(&waiting->client->think_ns, memory_order_relaxed) <
+                   HURRIED_NS;
+    bool near = !hurried && waiting->cpu >= 0;
+    wake_for_submit(group->pool->bells, group->pool->control, waiting->client->index,
+                    near ? waiting->cpu : -1, waiting->cpu);
+}
+
+/* Whether the caller of this handler usually waits right after submitting. */
+static void learn_habit(struct waiting *waiting)
+{
+    mc_group *group = waiting->group;
+    if (group->submitted_ns == 0 || group->first_open == group->count)
+        return;
+    uint8_t *prompt = &waiting->client->prompt[group_record(group, group->first_open)->handler];
+    if (waiting->began_ns - group->submitted_ns > PROMPT_NS)
+        *prompt = 0;
+    else if (*prompt < PROMPT_MOST)
+        (*prompt)++;
+    group->submitted_ns = 0;
+}
+
+/* ---- looking and sleeping ---- */
+
+static void tell_cpu(struct waiting *waiting)
+{
+    struct client *client = waiting->client;
+    waiting->cpu = sched_getcpu();
+    if (atomic_load_explicit(&client->cpu_told, memory_order_relaxed) == waiting->cpu)
+        return;
+    atomic_store_explicit(&client->cpu_told, waiting->cpu, memory_order_relaxed);
+    atomic_store_explicit(&client->lane.header->client_cpu, waiting->cpu, memory_order_relaxed);
+}
+
+/* How long it may pay to look for the end of this task; 0 when whoever runs it,
+ * or will, needs our core. */
+static uint64_t look_ns(const struct waiting *waiting, const struct record *record, uint64_t word)
+{
+    const mc_pool *pool = waiting->group->pool;
+    if (pool->config->topology.usable < 2)
+        return 0;
+    if (slot_state(word) == SLOT_RUNNING) {
+        uint32_t seat = slot_seat(word) - 1;
+        if (seat >= pool->control->seat_count ||
+            atomic_load_explicit(&pool->control->rows[seat].cpu_plus_one, memory_order_relaxed) ==
+                (uint32_t)waiting->cpu + 1)
+            return 0;
+    } else if (!looked_for_elsewhere(waiting)) {
+        return 0;
+    }
+    uint32_t usual = waiting->client->estimate_ns[record->handler];
+    if (usual == 0)
+        usual = UNKNOWN_NS;
+    return usual > SPIN_MOST_NS ? 0 : usual + usual / 2 + SPIN_SLACK_NS;
+}
+
+/* True when the task ended while we looked. */
+static bool look(const struct waiting *waiting, const struct record *record)
+{
+    const _Atomic uint64_t *word = &waiting->client->lane.slots[record->slot].word;
+    uint64_t budget = look_ns(waiting, record, slot_load(word));
+    uint64_t until = budget == 0 ? 0 : clock_ns() + budget;
+    while (budget != 0) {
+        for (uint32_t looks = 0; looks < 16; looks++) {
+            if (slot_ended(slot_load(word)))
+                return true;
+            sys_pause();
+        }
+        if (clock_ns() >= until)
+            break;
+    }
+    return slot_ended(slot_load(word));
+}
+
+/* Asks the workers to tell of the end of any open task of the group; false if
+ * one has ended already. */
+static bool flag_all(mc_group *group)
+{
+    struct client *client = &group->pool->client;
+    for (size_t index = group->first_open; index < group->count; index++) {
+        struct record *record = group_record(group, index);
+        uint64_t word;
+        if (record->state != RECORD_OPEN || record->flagged)
+            continue;
+        if (!slot_flag(&client->lane.slots[record->slot].word, SLOT_WAITED_ANY, &word))
+            return false;
+        record->flagged = true;
+    }
+    return true;
+}
+
+static bool any_ended(const mc_group *group)
+{
+    const struct client *client = &group->pool->client;
+    for (size_t index = group->first_open; index < group->count; index++) {
+        const struct record *record = group_record(group, index);
+        if (record->state == RECORD_OPEN &&
+            slot_ended(slot_load(&client->lane.slots[record->slot].word)))
+            return true;
+    }
+    return false;
+}
+
+/* Sleeps until a task that the goal depends on has ended; 0, -ETIMEDOUT, -EINTR. */
+static int nap(struct waiting *waiting, const struct record *record, uint64_t nap_ns)
+{
+    struct client *client = waiting->client;
+    if (waiting->goal == GOAL_ALL || waiting->group->count - waiting->group->first_open == 1) {
+        _Atomic uint64_t *slot = &client->lane.slots[record->slot].word;
+        uint64_t word;
+        if (!slot_flag(slot, SLOT_WAITED, &word))
+            return 0;
+        FAULT_POINT("client_asleep");
+        int result = sys_futex_wait(slot_futex(slot), (uint32_t)word, nap_ns);
+        return result == -EAGAIN ? 0 : result;
+    }
+    uint32_t any = atomic_load_explicit(&client->lane.header->any, memory_order_seq_cst);
+    if (!flag_all(waiting->group) || any_ended(waiting->group))
+        return 0;
+    int result = sys_futex_wait(&client->lane.header->any, any, nap_ns);
+    return result == -EAGAIN ? 0 : result;
+}
+
+/* The pool is gone, or has no worker and gets none: what waits for one is lost,
+ * unless it may run here, which should_help() sees to. */
+static void settle_lost(mc_group *group)
+{
+    struct client *client = &group->pool->client;
+    bool gone = atomic_load_explicit(&client->gone, memory_order_relaxed);
+    for (size_t index = group->first_open; index < group->count; index++) {
+        struct record *record = group_record(group, index);
+        if (record->state != RECORD_OPEN)
+            continue;
+        _Atomic uint64_t *slot = &client->lane.slots[record->slot].word;
+        uint64_t word = slot_load(slot);
+        if (slot_ended(word) || (slot_state(word) == SLOT_SUBMITTED && may_run_here(group, record)))
+            continue;
+        if (slot_cancel(slot, &word) || (gone && slot_state(word) == SLOT_RUNNING))
+            client_settle_lost(group, index);
+    }
+}
+
+static int rest(struct waiting *waiting, uint64_t now)
+{
+    mc_group *group = waiting->group;
+    struct client *client = waiting->client;
+    if (group->first_open == group->count) { /* waits for room that others take */
+        struct timespec room = {.tv_nsec = ROOM_NAP_NS};
+        waiting->naps++;
+        (void)nanosleep(&room, NULL);
+        return 0;
+    }
+    const struct record *record = group_record(group, group->first_open);
+    tell_cpu(waiting);
+    wake_deferred(waiting);
+    if (waiting->goal != GOAL_ROOM && look(waiting, record))
+        return 0;
+    uint64_t nap_ns = waiting->naps++ == 0 ? FIRST_NAP_NS : NAP_NS;
+    if (waiting->deadline_ns != UINT64_MAX && waiting->deadline_ns - now < nap_ns)
+        nap_ns = waiting->deadline_ns - now;
+    int result = nap(waiting, record, nap_ns);
+    if (result == -EINTR)
+        return group->interruptible ? error_set(-EINTR, "a signal arrived during the wait") : 0;
+    if (result != -ETIMEDOUT)
+        return 0;
+    if (client_check_gone(client) || no_workers(group)) {
+        pthread_mutex_lock(&client->lock);
+        settle_lost(group);
+        pthread_mutex_unlock(&client->lock);
+    } else if (!anyone_runs(group)) {
+        client_poke(client);
+    }
+    return 0;
+}
+
+static bool reached(const struct waiting *waiting)
+{
+    const mc_group *group = waiting->group;
+    switch (waiting->goal) {
+    case GOAL_ALL:
+        return group->ended == group->count;
+    case GOAL_NEXT:
+        return group->completed_count > group->returned || group->ended == group->count;
+    case GOAL_ROOM:
+        return group->ended > waiting->ended_before ||
+               (group->first_open == group->count && waiting->naps > 0);
+    }
+    return false;
+}
+
+static void collect(const struct waiting *waiting)
+{
+    pthread_mutex_lock(&waiting->client->lock);
+    if (waiting->goal == GOAL_ROOM)
+        client_collect_everything(waiting->client);
+    else
+        client_collect(waiting->group, waiting->goal == GOAL_NEXT);
+    pthread_mutex_unlock(&waiting->client->lock);
+}
+
+int wait_for(mc_group *group, enum goal goal, int timeout_ms)
+{
+    struct waiting waiting = {.group = group, .client = &group->pool->client, .goal = goal,
+                              .deadline_ns = UINT64_MAX, .ended_before = group->ended};
+    int result = 0;
+    collect(&waiting);
+    if (reached(&waiting))
+        goto out;
+    if (timeout_ms == 0)
+        return -ETIMEDOUT;
+    waiting.began_ns = clock_ns();
+    if (timeout_ms > 0)
+        waiting.deadline_ns = waiting.began_ns + (uint64_t)timeout_ms * 1000000;
+    learn_habit(&waiting);
+    uint64_t now = waiting.began_ns;
+    for (;;) {
+        if (!should_help(&waiting, now) || !help(group))
+            result = rest(&waiting, now);
+        collect(&waiting);
+        if (result < 0 || reached(&waiting))
+            break;
+        now = clock_ns();
+        if (now >= waiting.deadline_ns) {
+            result = -ETIMEDOUT;
+            break;
+        }
+    }
+out:
+    group->submitted_ns = 0;
+    atomic_store_explicit(&waiting.client->idle_since_ns, clock_ns(), memory_order_relaxed);
+    if (result == -ETIMEDOUT)
+        return error_set(result, "%zu of %zu tasks have not ended within %d ms",
+                         group->count - group->ended, group->count, timeout_ms);
+    return result;
+}

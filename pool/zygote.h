@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The zygote makes workers, and does nothing else once it is set up. Workers are
+ * its forks, so they begin with everything that the opening process had loaded,
+ * but children of the supervisor: it can die without them, and they die with the
+ * supervisor.
+ */
+#ifndef POOL_ZYGOTE_H
+#define POOL_ZYGOTE_H
+
+#include "ipc/layout.h"
+#include "pool/config.h"
+
+#include <sys/types.h>
+
+_Noreturn void zygote_run(const struct config *config, struct control *control,
+                          struct bells *bells, int socket, pid_t supervisor);
+
+#endif
