@@ -8,7 +8,6 @@
 #include "tests/test.h"
 
 #include <glob.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
