@@ -45,6 +45,16 @@ static inline void sys_pause(void)
 #endif
 }
 
+/* Has the cache line fetched for writing; any address will do. */
+static inline void sys_prefetch_write(const void *address)
+{
+#if defined(__x86_64__)
+    __asm__ volatile("prefetchw %0" ::"m"(*(const char *)address));
+#else
+    __builtin_prefetch(address, 1);
+#endif
+}
+
 /* Closes *fd if it is open, and marks it closed. */
 void sys_close(int *fd);
 

@@ -101,9 +101,9 @@ const char *lane_check(const struct lane *lane)
             return "a ring's head and tail do not match";
         for (uint64_t at = head; at != tail; at++) {
             ticket_t ticket = atomic_load(&lane->rings[i].shared->entries[at & lane->rings[i].mask]);
-            if (!ticket_fresh(ticket, at))
+            if (!ring_fresh(&lane->rings[i], ticket, at))
                 return "a ring holds a stale ticket";
-            if ((ticket & 0xffff) >= lane->geometry->slot_count)
+            if (name_slot(ticket) >= lane->geometry->slot_count)
                 return "a ticket names a slot that is not there";
         }
     }

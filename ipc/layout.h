@@ -51,10 +51,12 @@ static_assert(REPAIR_CAPACITY >= MAX_SEATS * RUN_MAX * 2, "repairs always fit");
 
 /* ---- lane ------------------------------------------------------------------ */
 
-/* A ticket says "look at this slot". {position + 1 : 32, generation : 16,
- * slot : 16}; the position makes a fresh entry recognisable by itself, so that a
- * consumer need not read the producer's tail. */
+/* A ticket says "look at this slot": {lap : 16, handler : 16, generation : 16,
+ * slot : 16}. The number of the lap makes a fresh entry recognisable by itself,
+ * so that a consumer need not read the producer's tail; the handler lets it plan
+ * before it touches the slot. The low three parts are the task's name. */
 typedef uint64_t ticket_t;
+typedef uint64_t name_t;
 
 /* Single producer (the client), many consumers (the workers). */
 struct ring_shared {
@@ -166,7 +168,8 @@ struct lane_entry { /* supervisor */
 };
 
 struct repair { /* supervisor: a slot that lost its ticket with a dead worker */
-    _Atomic uint64_t ticket; /* position + 1 as in rings, then the slot's generation and number */
+    _Atomic uint64_t position; /* of this entry, plus 1, once it is complete */
+    name_t name;
     uint32_t lane;
     uint32_t lane_generation;
 };
@@ -195,10 +198,10 @@ struct seat_row {
     uint32_t run_lane;
     uint32_t run_lane_generation;
     _Atomic uint32_t block_unit; /* the result block in the making, 0: none */
-    _Atomic uint64_t started_ns; /* when the current task began, 0: none */
+    _Atomic uint64_t started_ticks; /* when the current task began, 0: none */
     _Atomic uint64_t tasks_done;
     _Atomic uint64_t busy_ns;
-    uint64_t run_slots[RUN_MAX]; /* {generation : 16, slot : 16} */
+    name_t run_names[RUN_MAX];
     alignas(PAGE_SIZE_BYTES) char end[];
 };
 static_assert(sizeof(struct seat_row) == PAGE_SIZE_BYTES, "rows are protected one by one");

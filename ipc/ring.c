@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "ipc/ring.h"
 
+#define NAME_BITS ((UINT64_C(1) << 48) - 1)
+
 void ring_init(struct ring *ring, void *memory, uint32_t capacity)
 {
     ring->shared = memory;
     ring->mask = capacity - 1;
+    ring->shift = (uint32_t)__builtin_ctz(capacity);
     ring->tail = atomic_load_explicit(&ring->shared->tail, memory_order_relaxed);
     ring->head_seen = atomic_load_explicit(&ring->shared->head, memory_order_relaxed);
 }
 
-bool ring_push(struct ring *ring, uint32_t name)
+bool ring_push(struct ring *ring, name_t name)
 {
     struct ring_shared *shared = ring->shared;
     /* The head is the consumers' line: look at it only when the one last seen
@@ -20,13 +23,13 @@ bool ring_push(struct ring *ring, uint32_t name)
             return false;
     }
     atomic_store_explicit(&shared->entries[ring->tail & ring->mask],
-                          ticket_make(ring->tail, name), memory_order_release); /* R1 */
+                          ring_lap(ring, ring->tail) << 48 | name, memory_order_release); /* R1 */
     ring->tail++;
     atomic_store_explicit(&shared->tail, ring->tail, memory_order_relaxed);
     return true;
 }
 
-bool ring_take_back(struct ring *ring, uint32_t *name)
+bool ring_take_back(struct ring *ring, name_t *name)
 {
     uint64_t head;
     while (ring_peek(ring, 1, name, &head) == 1)
@@ -35,16 +38,16 @@ bool ring_take_back(struct ring *ring, uint32_t *name)
     return false;
 }
 
-uint32_t ring_peek(const struct ring *ring, uint32_t max, uint32_t *names, uint64_t *head)
+uint32_t ring_peek(const struct ring *ring, uint32_t max, name_t *names, uint64_t *head)
 {
     uint64_t at = atomic_load_explicit(&ring->shared->head, memory_order_relaxed);
     uint32_t count = 0;
     while (count < max) {
         ticket_t ticket = atomic_load_explicit(
             &ring->shared->entries[(at + count) & ring->mask], memory_order_acquire); /* R2 */
-        if (!ticket_fresh(ticket, at + count))
+        if (!ring_fresh(ring, ticket, at + count))
             break;
-        names[count++] = (uint32_t)ticket;
+        names[count++] = ticket & NAME_BITS;
     }
     *head = at;
     return count;

@@ -23,6 +23,7 @@
 struct ring {
     struct ring_shared *shared;
     uint32_t mask;
+    uint32_t shift; /* log2 of the capacity */
     /* producer only, private copies */
     uint64_t tail;
     uint64_t head_seen;
@@ -35,19 +36,22 @@ static inline uint64_t ring_bytes(uint32_t capacity)
     return sizeof(struct ring_shared) + (uint64_t)capacity * sizeof(ticket_t);
 }
 
-static inline ticket_t ticket_make(uint64_t position, uint32_t name)
+/* Each entry is overwritten once a lap, so that the lap's low bits tell a fresh
+ * ticket from the one that was there before. The first lap is 1: memory that was
+ * never written is not fresh. */
+static inline uint64_t ring_lap(const struct ring *ring, uint64_t position)
 {
-    return (uint64_t)(uint32_t)(position + 1) << 32 | name;
+    return ((position >> ring->shift) + 1) & 0xffff;
 }
-static inline bool ticket_fresh(ticket_t ticket, uint64_t position)
+static inline bool ring_fresh(const struct ring *ring, ticket_t ticket, uint64_t position)
 {
-    return (uint32_t)(ticket >> 32) == (uint32_t)(position + 1);
+    return ticket >> 48 == ring_lap(ring, position);
 }
 
 /* Producer. False when the ring is full. */
-bool ring_push(struct ring *ring, uint32_t name);
+bool ring_push(struct ring *ring, name_t name);
 /* Producer, when full: takes the oldest ticket back. False when it is empty. */
-bool ring_take_back(struct ring *ring, uint32_t *name);
+bool ring_take_back(struct ring *ring, name_t *name);
 
 /* True if a consumer would find something now. */
 static inline bool ring_has_work(const struct ring *ring)
@@ -55,12 +59,12 @@ static inline bool ring_has_work(const struct ring *ring)
     uint64_t head = atomic_load_explicit(&ring->shared->head, memory_order_relaxed);
     ticket_t ticket = atomic_load_explicit(&ring->shared->entries[head & ring->mask],
                                            memory_order_acquire); /* R2 */
-    return ticket_fresh(ticket, head);
+    return ring_fresh(ring, ticket, head);
 }
 
 /* Consumer. Reads up to max names at the head into names, returns how many;
  * 0 when there is nothing. *head is what ring_take() then needs. */
-uint32_t ring_peek(const struct ring *ring, uint32_t max, uint32_t *names, uint64_t *head);
+uint32_t ring_peek(const struct ring *ring, uint32_t max, name_t *names, uint64_t *head);
 /* Takes count tickets at *head; false when another consumer was there first. */
 bool ring_take(struct ring *ring, uint64_t head, uint32_t count);
 

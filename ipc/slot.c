@@ -12,11 +12,11 @@ static const int8_t table[SLOT_STATES][EVENTS] = {
                       [EVENT_TIME_OUT] = TO(SLOT_TIMED_OUT),
                       [EVENT_CRASH] = TO(SLOT_CRASHED),
                       [EVENT_RETRY] = TO(SLOT_SUBMITTED)},
-    [SLOT_DONE] = {[EVENT_REAP] = TO(SLOT_FREE)},
-    [SLOT_FAILED] = {[EVENT_REAP] = TO(SLOT_FREE)},
-    [SLOT_TIMED_OUT] = {[EVENT_REAP] = TO(SLOT_FREE)},
-    [SLOT_CRASHED] = {[EVENT_REAP] = TO(SLOT_FREE)},
-    [SLOT_CANCELLED] = {[EVENT_REAP] = TO(SLOT_FREE)},
+    [SLOT_DONE] = {[EVENT_SUBMIT] = TO(SLOT_SUBMITTED)},
+    [SLOT_FAILED] = {[EVENT_SUBMIT] = TO(SLOT_SUBMITTED)},
+    [SLOT_TIMED_OUT] = {[EVENT_SUBMIT] = TO(SLOT_SUBMITTED)},
+    [SLOT_CRASHED] = {[EVENT_SUBMIT] = TO(SLOT_SUBMITTED)},
+    [SLOT_CANCELLED] = {[EVENT_SUBMIT] = TO(SLOT_SUBMITTED)},
 };
 
 int slot_next(enum slot_state state, enum slot_event event)
@@ -26,10 +26,10 @@ int slot_next(enum slot_state state, enum slot_event event)
     return table[state][event] - 1;
 }
 
-bool slot_claim(_Atomic uint64_t *slot, uint32_t name, uint32_t seat, uint64_t *word)
+bool slot_claim(_Atomic uint64_t *slot, name_t name, uint32_t seat, uint64_t *word)
 {
     uint64_t old = atomic_load_explicit(slot, memory_order_relaxed);
-    while (slot_state(old) == SLOT_SUBMITTED && (slot_generation(old) & 0xffff) == name >> 16) {
+    while (slot_state(old) == SLOT_SUBMITTED && name_current(name, old)) {
         uint64_t claimed = slot_word(SLOT_RUNNING, slot_flags(old), seat, slot_attempt(old),
                                      slot_generation(old));
         /* S1 pairs with S2. */

@@ -10,12 +10,17 @@
  *       24-31 attempt
  *       32-63 generation, one more each time the slot is used again
  *
- *   FREE -> SUBMITTED -> RUNNING(seat) -> DONE | FAILED | TIMED_OUT -> FREE
+ *   FREE -> SUBMITTED -> RUNNING(seat) -> DONE | FAILED | TIMED_OUT
  *               |             \-> CRASHED | SUBMITTED(attempt + 1)
  *               \-> CANCELLED                      (only the supervisor)
+ *
+ * FREE is memory that was never used. A slot that has ended is the client's: when
+ * it has taken the result it may submit another task there, of the next generation.
  */
 #ifndef IPC_SLOT_H
 #define IPC_SLOT_H
+
+#include "ipc/layout.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -50,7 +55,6 @@ enum slot_event {
     EVENT_CRASH,    /* supervisor, after the death of the seat */
     EVENT_RETRY,    /* supervisor, after the death of the seat */
     EVENT_CANCEL,   /* client, or supervisor for a dead client */
-    EVENT_REAP,     /* client */
     EVENTS,
 };
 
@@ -87,10 +91,24 @@ static inline bool slot_ended(uint64_t word)
 {
     return slot_state(word) >= SLOT_DONE;
 }
-/* What a ticket names: the low 16 bits of the generation, and the slot. */
-static inline uint32_t slot_name(uint32_t index, uint32_t generation)
+/* A task's name, as tickets carry it: a hint, except for the slot, whose state
+ * decides. */
+static inline name_t name_make(uint32_t handler, uint32_t generation, uint32_t slot)
 {
-    return (generation & 0xffff) << 16 | index;
+    return (name_t)(handler & 0xffff) << 32 | (name_t)(generation & 0xffff) << 16 | slot;
+}
+static inline uint32_t name_slot(name_t name)
+{
+    return name & 0xffff;
+}
+static inline uint32_t name_handler(name_t name)
+{
+    return (uint32_t)(name >> 32) & 0xffff;
+}
+/* True if the word is still of the generation that the name was made for. */
+static inline bool name_current(name_t name, uint64_t word)
+{
+    return (slot_generation(word) & 0xffff) == ((name >> 16) & 0xffff);
 }
 
 /* Each returns true when this call made the step; *word is the value that was
@@ -98,7 +116,7 @@ static inline uint32_t slot_name(uint32_t index, uint32_t generation)
 
 /* SUBMITTED -> RUNNING, if the slot still is what the name said. S1: acquires
  * the request that the client released with S2. */
-bool slot_claim(_Atomic uint64_t *slot, uint32_t name, uint32_t seat, uint64_t *word);
+bool slot_claim(_Atomic uint64_t *slot, name_t name, uint32_t seat, uint64_t *word);
 /* RUNNING(seat) -> state. S3: releases the result to the client's S4. */
 bool slot_end(_Atomic uint64_t *slot, uint32_t seat, enum slot_state state, uint64_t *word);
 /* SUBMITTED -> CANCELLED. */
@@ -106,7 +124,7 @@ bool slot_cancel(_Atomic uint64_t *slot, uint64_t *word);
 /* Sets flags unless the slot has ended. */
 bool slot_flag(_Atomic uint64_t *slot, uint32_t flags, uint64_t *word);
 
-/* FREE -> SUBMITTED. S2: the client owns the slot; a plain release publishes the
+/* FREE, or ended -> SUBMITTED. S2: the client owns the slot; a plain release publishes the
  * request. */
 static inline void slot_submit(_Atomic uint64_t *slot, uint32_t flags, uint32_t generation)
 {

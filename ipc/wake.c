@@ -36,10 +36,11 @@ bool wake_seat(struct bells *bells, uint32_t seat)
     return true;
 }
 
-static bool anyone_looking(struct bells *bells, const struct control *control)
+static bool anyone_looking(struct bells *bells, const struct control *control, uint32_t but)
 {
     for (uint32_t seat = 0; seat < control->seat_count; seat++)
-        if (atomic_load_explicit(&bells->seats[seat].state, memory_order_relaxed) == SEAT_LOOKING)
+        if (seat != but &&
+            atomic_load_explicit(&bells->seats[seat].state, memory_order_relaxed) == SEAT_LOOKING)
             return true;
     return false;
 }
@@ -79,7 +80,7 @@ void wake_for_submit(struct bells *bells, const struct control *control, uint32_
     atomic_thread_fence(memory_order_seq_cst); /* W1 */
     if (!lane_bit_set(bells, lane))
         wake_mark_lane(bells, lane);
-    if (!wake_anyone_sleeping(bells) || anyone_looking(bells, control))
+    if (!wake_anyone_sleeping(bells) || anyone_looking(bells, control, MAX_SEATS))
         return;
     if (near_cpu >= 0)
         wake_one(bells, control, near_cpu, true);
@@ -87,9 +88,9 @@ void wake_for_submit(struct bells *bells, const struct control *control, uint32_
         wake_one(bells, control, avoid_cpu, false);
 }
 
-void wake_another(struct bells *bells, const struct control *control)
+void wake_another(struct bells *bells, const struct control *control, uint32_t seat)
 {
-    if (wake_anyone_sleeping(bells) && !anyone_looking(bells, control))
+    if (!anyone_looking(bells, control, seat))
         wake_one(bells, control, -1, false);
 }
 

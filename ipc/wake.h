@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Who is woken. A seat is BUSY with a task, LOOKING for one, or SLEEPING on its
- * state word. Waking costs more than anything else here, so it happens only when
+ * Who is woken. A seat is BUSY with a task, LOOKING for one (or as good as: with
+ * tasks that are known to take a few microseconds), or SLEEPING on its state word. Waking costs more than anything else here, so it happens only when
  * somebody would otherwise sleep through work:
  *
  *   A submit wakes one sleeper, unless some seat is LOOKING and will see it.
@@ -35,8 +35,8 @@
 void wake_for_submit(struct bells *bells, const struct control *control, uint32_t lane,
                      int near_cpu, int avoid_cpu);
 
-/* Worker, after W2, when it still sees work. */
-void wake_another(struct bells *bells, const struct control *control);
+/* Worker with `seat`, when it sees more work than it has taken. */
+void wake_another(struct bells *bells, const struct control *control, uint32_t seat);
 
 /* Wakes one seat if it sleeps; false if it does not. */
 bool wake_seat(struct bells *bells, uint32_t seat);

@@ -24,6 +24,7 @@ enum {
     SPIN_MOST_NS = 50000, /* longer pauses are not worth a worker's looking */
     SPIN_SLACK_NS = 5000,
     ESTIMATE_SHIFT = 3,
+    AHEAD = 8, /* slots whose cache lines are fetched before their turn */
 };
 
 /* ---- set-up ---- */
@@ -62,6 +63,8 @@ int client_init(struct client *client, const struct config *config, int socket, 
 
 void client_fini(struct client *client)
 {
+    group_free(client->spare);
+    client->spare = NULL;
     lane_unmap(&client->lane);
     extents_fini(&client->arguments);
     free(client->books);
@@ -96,9 +99,14 @@ static void free_slot(struct client *client, uint32_t index)
         extents_free(&client->arguments, book->extent);
     book->extent = 0;
     book->generation++;
-    atomic_store_explicit(&client->lane.slots[index].word,
-                          slot_word(SLOT_FREE, 0, 0, 0, book->generation), memory_order_release);
-    client->free_slots[client->free_count++] = index;
+    /* Second in line: its cache line is still the worker's, while that of the
+     * next one was fetched during the wait; see client_submit(). */
+    uint32_t *top = &client->free_slots[client->free_count++];
+    *top = index;
+    if (client->free_count > 1) {
+        *top = top[-1];
+        top[-1] = index;
+    }
 }
 
 /* Slots of abandoned tasks come back when those end. */
@@ -128,13 +136,13 @@ static void collect_abandoned(struct client *client)
 static void push_ticket(struct client *client, mc_group *group, struct record *record)
 {
     struct ring *ring = &client->lane.rings[group->urgent ? LANE_URGENT : LANE_NORMAL];
-    uint32_t name = slot_name(record->slot, record->generation);
+    name_t name = name_make(record->handler, record->generation, record->slot);
     while (!ring_push(ring, name)) {
-        uint32_t old;
+        name_t old;
         if (!ring_take_back(ring, &old))
             continue;
-        uint64_t word = slot_load(&client->lane.slots[old & 0xffff].word);
-        if (slot_state(word) == SLOT_SUBMITTED && (slot_generation(word) & 0xffff) == old >> 16)
+        uint64_t word = slot_load(&client->lane.slots[name_slot(old)].word);
+        if (slot_state(word) == SLOT_SUBMITTED && name_current(old, word))
             CHECK(ring_push(ring, old));
     }
     record->offered = true;
@@ -254,6 +262,8 @@ int client_submit(mc_group *group, const struct request *request)
             push_ticket(client, group, record);
     }
     FAULT_POINT("client_pushed");
+    if (client->free_count > 0)
+        sys_prefetch_write(&client->lane.slots[client->free_slots[client->free_count - 1]]);
     return 0;
 }
 
@@ -337,6 +347,8 @@ void client_collect(mc_group *group, bool all)
     struct client *client = &group->pool->client;
     for (size_t index = group->first_open; index < group->count; index++) {
         struct record *record = group_record(group, index);
+        if (index + AHEAD < group->count)
+            __builtin_prefetch(&client->lane.slots[group_record(group, index + AHEAD)->slot]);
         if (record->state == RECORD_OPEN) {
             uint64_t word = slot_load(&client->lane.slots[record->slot].word); /* S4 */
             if (slot_ended(word))

@@ -16,6 +16,11 @@
 #include <string.h>
 #include <sys/wait.h>
 
+enum {
+    SPARE_CHUNKS = 9, /* a spare group has room for some 8,000 tasks at most */
+    EARLY = 64,       /* tasks of a map after which the first are announced */
+};
+
 /* Every function that uses a group's lane begins with this. */
 static int usable(const mc_group *group)
 {
@@ -28,6 +33,51 @@ static int usable(const mc_group *group)
 }
 
 /* ---- opening and closing ---- */
+
+static void drop_writer(mc_group *group)
+{
+    if (group->writing)
+        writer_fini(group->writer);
+    group->writing = false;
+}
+
+void group_free(mc_group *group)
+{
+    if (group == NULL)
+        return;
+    drop_writer(group);
+    free(group->writer);
+    free(group->arguments.sink.data);
+    for (int chunk = 0; chunk < CHUNKS; chunk++)
+        free(group->chunks[chunk]);
+    free(group->completed);
+    free(group);
+}
+
+/* A group that was closed a moment ago serves again, with its memory. With the
+ * lock held. */
+static mc_group *new_group(struct client *client)
+{
+    mc_group *group = client->spare;
+    client->spare = NULL;
+    if (group == NULL)
+        return calloc(1, sizeof(*group));
+    mc_group fresh = {.completed = group->completed,
+                      .completed_capacity = group->completed_capacity};
+    memcpy(fresh.chunks, group->chunks, sizeof(fresh.chunks));
+    *group = fresh;
+    return group;
+}
+
+/* Keeps a closed group for new_group() if it is a small one. With the lock held;
+ * returns what is left to free. */
+static mc_group *retire(struct client *client, mc_group *group)
+{
+    if (client->spare != NULL || group->chunks[SPARE_CHUNKS] != NULL || group->writer != NULL)
+        return group;
+    client->spare = group;
+    return NULL;
+}
 
 /* The supervisor samples only while somebody submits, so the number that is
  * published may be old: then this process samples for itself, once. */
@@ -47,24 +97,17 @@ static struct admission admit(mc_pool *pool)
     return config_admit(config, &sample, admission);
 }
 
-static int read_options(mc_group *group, const struct mc_group_options *options)
+static int read_options(const struct mc_group_options *options, struct mc_group_options *known)
 {
-    struct mc_group_options known = {0};
     if (options == NULL)
         return 0;
     if (options->size < sizeof(size_t))
         return error_set(-EINVAL, "group options.size is %zu: set it to sizeof(struct "
                          "mc_group_options)", options->size);
-    memcpy(&known, options, options->size < sizeof(known) ? options->size : sizeof(known));
-    if ((unsigned)known.help > MC_HELP_NEVER)
+    memcpy(known, options, options->size < sizeof(*known) ? options->size : sizeof(*known));
+    if ((unsigned)known->help > MC_HELP_NEVER)
         return error_set(-EINVAL, "help is %d: give MC_HELP_AUTO or MC_HELP_NEVER",
-                         (int)known.help);
-    group->help = known.help;
-    group->parallel_limit = known.max_parallel;
-    group->urgent = known.urgent;
-    group->interruptible = known.interruptible;
-    group->on_done = known.on_done;
-    group->context = known.context;
+                         (int)known->help);
     return 0;
 }
 
@@ -77,28 +120,36 @@ int mc_group_open(mc_pool *pool, const struct mc_group_options *options, mc_grou
     if (atomic_load_explicit(&pool->control->closing, memory_order_relaxed) != 0 ||
         atomic_load_explicit(&pool->client.gone, memory_order_relaxed))
         return error_set(-ESHUTDOWN, "the pool is closing, or gone");
-    mc_group *made = calloc(1, sizeof(*made));
+    struct mc_group_options known = {0};
+    result = read_options(options, &known);
+    if (result < 0)
+        return result;
+    struct admission admission = admit(pool);
+    pthread_mutex_lock(&pool->client.lock);
+    mc_group *made = new_group(&pool->client);
+    if (made != NULL) {
+        made->pool = pool;
+        made->next = pool->client.groups;
+        if (made->next != NULL)
+            made->next->previous = made;
+        pool->client.groups = made;
+    }
+    pthread_mutex_unlock(&pool->client.lock);
     if (made == NULL)
         return error_set(-ENOMEM, "no memory for a group");
-    made->pool = pool;
     made->epoch = pool->epoch;
-    result = read_options(made, options);
-    if (result < 0) {
-        free(made);
-        return result;
-    }
-    made->admission = admit(pool);
-    made->busy = made->admission.busy && !pool->in_worker;
+    made->help = known.help;
+    made->parallel_limit = known.max_parallel;
+    made->urgent = known.urgent;
+    made->interruptible = known.interruptible;
+    made->on_done = known.on_done;
+    made->context = known.context;
+    made->admission = admission;
+    made->busy = admission.busy && !pool->in_worker;
     if (made->busy && made->on_done != NULL) {
         made->narrowed = true;
         made->parallel_limit = 1;
     }
-    pthread_mutex_lock(&pool->client.lock);
-    made->next = pool->client.groups;
-    if (made->next != NULL)
-        made->next->previous = made;
-    pool->client.groups = made;
-    pthread_mutex_unlock(&pool->client.lock);
     *group = made;
     return 0;
 }
@@ -123,13 +174,6 @@ static int cancel_all(mc_group *group)
     return cancelled;
 }
 
-static void drop_writer(mc_group *group)
-{
-    if (group->writing)
-        writer_fini(group->writer);
-    group->writing = false;
-}
-
 /* Takes the group off the client's list. With the lock held, where there is one. */
 static void unlink_group(mc_group *group)
 {
@@ -140,17 +184,6 @@ static void unlink_group(mc_group *group)
     else
         group->pool->client.groups = group->next;
     group->pool = NULL;
-}
-
-static void free_group(mc_group *group)
-{
-    drop_writer(group);
-    free(group->writer);
-    free(group->arguments.sink.data);
-    for (int chunk = 0; chunk < CHUNKS; chunk++)
-        free(group->chunks[chunk]);
-    free(group->completed);
-    free(group);
 }
 
 void group_orphan(mc_group *group)
@@ -173,7 +206,7 @@ static void close_inherited(mc_group *group)
             free(record->data);
         free(record->error);
     }
-    free_group(group);
+    group_free(group);
 }
 
 void mc_group_close(mc_group *group)
@@ -181,7 +214,7 @@ void mc_group_close(mc_group *group)
     if (group == NULL)
         return;
     if (group->pool == NULL) {
-        free_group(group);
+        group_free(group);
         return;
     }
     if (usable(group) < 0) {
@@ -202,8 +235,9 @@ void mc_group_close(mc_group *group)
             client_abandon(client, record);
     }
     unlink_group(group);
+    group = retire(client, group);
     pthread_mutex_unlock(&client->lock);
-    free_group(group);
+    group_free(group);
 }
 
 /* ---- submitting ---- */
@@ -306,11 +340,14 @@ static int map(mc_group *group, const char *handler, uint64_t items,
     struct mc_range range;
     split_init(&split, items, group->pool->config->workers, known.split, known.min_chunk,
                known.max_chunk);
+    size_t before = group->count;
     pthread_mutex_lock(&client->lock);
     while (result == 0 && split_next(&split, &range)) {
         request->start = range.start;
         request->end = range.end;
         result = submit(group, request);
+        if (group->count - before == EARLY) /* many: somebody may begin meanwhile */
+            wait_announce(group, false);
     }
     pthread_mutex_unlock(&client->lock);
     wait_announce(group, false);

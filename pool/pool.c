@@ -167,6 +167,7 @@ static int start_supervisor(const struct config *config, int ends[2])
 int mc_pool_open(const struct mc_pool_options *options, mc_pool **pool)
 {
     struct config *config;
+    clock_calibrate_begin();
     int result = config_create(options, &config);
     if (result < 0)
         return result;
@@ -198,6 +199,7 @@ int mc_pool_open(const struct mc_pool_options *options, mc_pool **pool)
         sys_close(&ends[0]);
         goto fail;
     }
+    clock_calibrate_end();
     made->attach_socket = made->client.socket;
     atomic_store_explicit(made->mark, MARK_READY, memory_order_release);
     pool_deliver_log(made);

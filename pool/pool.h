@@ -101,6 +101,7 @@ static inline struct record *group_record(const mc_group *group, size_t index)
 
 /* The pool is being closed: the group keeps its results' texts, nothing else. */
 void group_orphan(mc_group *group);
+void group_free(mc_group *group);
 
 /* ---- the lane's producing side ---- */
 
@@ -123,6 +124,7 @@ struct client {
     uint32_t *abandoned; /* slots of tasks that nobody waits for any more */
     uint32_t abandoned_count;
     mc_group *groups;
+    mc_group *spare; /* a closed one, for the next to be opened */
     /* per handler */
     uint32_t *estimate_ns; /* usual run time; 0: unknown */
     uint8_t *prompt;       /* how reliably a wait follows its submission at once */

@@ -250,6 +250,7 @@ void supervisor_run(const struct config *config, int opener_socket, pid_t opener
         supervisor.seats[i].pidfd = supervisor.seats[i].socket = -1;
     supervisor.zygote_pidfd = supervisor.zygote_socket = -1;
     int result = start(&supervisor, opener_socket, opener);
+    clock_calibrate_end();
     if (result < 0) {
         char text[128];
         snprintf(text, sizeof(text), "the pool's supervisor cannot start: %s", strerror(-result));

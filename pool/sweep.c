@@ -19,14 +19,15 @@
 #include "ipc/wake.h"
 
 static void repair(struct supervisor *supervisor, const struct tenant *tenant, uint32_t lane,
-                   uint32_t name)
+                   name_t name)
 {
     struct control *control = supervisor->control;
     uint64_t at = atomic_load_explicit(&control->repair_tail, memory_order_relaxed);
     struct repair *entry = &control->repairs[at % REPAIR_CAPACITY];
     entry->lane = lane;
     entry->lane_generation = tenant->generation;
-    atomic_store_explicit(&entry->ticket, ticket_make(at, name), memory_order_release);
+    entry->name = name;
+    atomic_store_explicit(&entry->position, at + 1, memory_order_release);
     atomic_store_explicit(&control->repair_tail, at + 1, memory_order_seq_cst);
 }
 
@@ -39,25 +40,25 @@ static void release_block(const struct tenant *tenant, const struct seat_row *ro
 }
 
 static void settle(struct supervisor *supervisor, struct tenant *tenant, uint32_t seat,
-                   uint32_t name, int death)
+                   name_t name, int death)
 {
     const struct seat_row *row = &supervisor->control->rows[seat];
-    uint32_t index = name & 0xffff;
+    uint32_t index = name_slot(name);
     if (index >= tenant->lane.geometry->slot_count)
         return;
     struct slot *slot = &tenant->lane.slots[index];
     uint64_t word = slot_load(&slot->word);
-    if ((slot_generation(word) & 0xffff) != name >> 16)
+    if (!name_current(name, word))
         return;
     if (slot_state(word) == SLOT_SUBMITTED) {
         repair(supervisor, tenant, row->run_lane, name);
         return;
     }
     if (slot_state(word) == SLOT_RUNNING && slot_seat(word) == seat + 1) {
-        uint64_t started = atomic_load_explicit(&row->started_ns, memory_order_relaxed);
+        uint64_t started = atomic_load_explicit(&row->started_ticks, memory_order_relaxed);
         slot->death = death;
         slot->worker_pid = (uint32_t)supervisor->seats[seat].pid;
-        slot->run_ns = started == 0 ? 0 : clock_ns() - started;
+        slot->run_ns = started == 0 ? 0 : clock_ticks_ns(clock_ticks() - started);
         release_block(tenant, row, seat);
         FAULT_POINT("sweep_crash");
         if (!slot_end(&slot->word, seat + 1, SLOT_CRASHED, &word))
@@ -75,11 +76,11 @@ void sweep_seat(struct supervisor *supervisor, uint32_t seat, int death)
     struct tenant *tenant = lanes_find(supervisor, row->run_lane, row->run_lane_generation);
     if (tenant != NULL)
         for (uint32_t i = 0; i < count && i < RUN_MAX; i++)
-            settle(supervisor, tenant, seat, (uint32_t)row->run_slots[i], death);
+            settle(supervisor, tenant, seat, row->run_names[i], death);
     FAULT_POINT("sweep_clear");
     atomic_store_explicit(&row->run_count, 0, memory_order_relaxed);
     atomic_store_explicit(&row->block_unit, 0, memory_order_relaxed);
-    atomic_store_explicit(&row->started_ns, 0, memory_order_relaxed);
+    atomic_store_explicit(&row->started_ticks, 0, memory_order_relaxed);
     atomic_store_explicit(&row->pid, 0, memory_order_release);
     wake_seat_died(supervisor->bells, seat);
     wake_kick_all(supervisor->bells, supervisor->control);

@@ -30,6 +30,7 @@ enum {
     PROMPT_ENOUGH = 4,      /* as many in a row are a habit */
     PROMPT_MOST = 8,
     HURRIED_NS = 20000,     /* callers that come again this soon are in a hurry */
+    FIRST_PAUSES = 16,
     CHEAP_NS = 20000,       /* tasks this short are run rather than handed over */
     SPIN_MOST_NS = 50000,   /* nobody looks longer than this for the end of a task */
     SPIN_SLACK_NS = 5000,
@@ -40,11 +41,18 @@ enum {
     ROOM_NAP_NS = 1000000,
 };
 
+static bool has_ended(const mc_group *group, size_t index)
+{
+    const struct record *record = group_record(group, index);
+    return record->state != RECORD_OPEN ||
+           slot_ended(slot_load(&group->pool->client.lane.slots[record->slot].word));
+}
+
 struct waiting {
     mc_group *group;
     struct client *client;
     enum goal goal;
-    size_t ended_before;
+    size_t room_index; /* GOAL_ROOM: the task to wait for, amid those in flight */
     uint64_t began_ns;
     uint64_t deadline_ns; /* UINT64_MAX: none */
     int cpu;
@@ -111,14 +119,14 @@ static void run_here(mc_group *group, size_t index)
                                       : client->lane.memory + (uint64_t)slot->args_unit * UNIT;
     task->is_inline = true;
     task_init(task);
-    uint64_t began = clock_ns();
+    uint64_t began = clock_quick_ns();
     if (result == 0) {
         task_run(task);
         pool_inline_leave(pool, handler);
     } else {
         task->status = result;
     }
-    uint64_t run_ns = clock_ns() - began, word;
+    uint64_t run_ns = clock_quick_ns() - began, word;
     pthread_mutex_lock(&client->lock);
     (void)slot_end(&slot->word, 0, task->status == 0 ? SLOT_DONE : SLOT_FAILED, &word);
     client_settle_inline(group, index, task, run_ns);
@@ -142,7 +150,8 @@ static bool help(mc_group *group)
         if (!may_run_here(group, record))
             continue;
         if (slot_claim(&client->lane.slots[record->slot].word,
-                       slot_name(record->slot, record->generation), 0, &word)) {
+                       name_make(record->handler, record->generation, record->slot), 0,
+                       &word)) {
             FAULT_POINT("client_claimed");
             run_here(group, index);
             return true;
@@ -190,13 +199,14 @@ static bool should_help(const struct waiting *waiting, uint64_t now)
 
 /* ---- waking ---- */
 
-static bool looked_for_elsewhere(const struct waiting *waiting)
+/* True if some worker is not asleep and does not need our core. */
+static bool awake_elsewhere(const struct waiting *waiting)
 {
     const struct control *control = waiting->group->pool->control;
     const struct bells *bells = waiting->group->pool->bells;
     for (uint32_t seat = 0; seat < control->seat_count; seat++)
-        if (atomic_load_explicit(&bells->seats[seat].state, memory_order_relaxed) ==
-                SEAT_LOOKING &&
+        if (atomic_load_explicit(&bells->seats[seat].state, memory_order_relaxed) !=
+                SEAT_SLEEPING &&
             atomic_load_explicit(&control->rows[seat].cpu_plus_one, memory_order_relaxed) !=
                 (uint32_t)waiting->cpu + 1)
             return true;
@@ -211,7 +221,7 @@ void wait_announce(mc_group *group, bool single)
         return;
     uint64_t idle_since = atomic_load_explicit(&client->idle_since_ns, memory_order_relaxed);
     if (group->submitted_ns == 0)
-        group->submitted_ns = clock_ns();
+        group->submitted_ns = clock_quick_ns();
     if (idle_since != 0) {
         uint64_t pause = group->submitted_ns - idle_since;
         uint32_t think = atomic_load_explicit(&client->think_ns, memory_order_relaxed);
@@ -231,17 +241,15 @@ void wait_announce(mc_group *group, bool single)
     wake_for_submit(pool->bells, pool->control, client->index, -1, sched_getcpu());
 }
 
-static void wake_deferred(struct waiting *waiting)
+/* Now the caller does wait. One that will come again within microseconds wakes a
+ * worker elsewhere, unless one is awake there already; any other leaves its own
+ * core to the worker of that core. */
+static void wake_deferred(struct waiting *waiting, bool hurried)
 {
     mc_group *group = waiting->group;
-    if (!group->wake_deferred)
-        return;
     group->wake_deferred = false;
-    bool hurried = atomic_load_explicit(&waiting->client->think_ns, memory_order_relaxed) <
-                   HURRIED_NS;
-    bool near = !hurried && waiting->cpu >= 0;
     wake_for_submit(group->pool->bells, group->pool->control, waiting->client->index,
-                    near ? waiting->cpu : -1, waiting->cpu);
+                    hurried ? -1 : waiting->cpu, waiting->cpu);
 }
 
 /* Whether the caller of this handler usually waits right after submitting. */
@@ -271,40 +279,36 @@ static void tell_cpu(struct waiting *waiting)
 }
 
 /* How long it may pay to look for the end of this task; 0 when whoever runs it,
- * or will, needs our core. */
-static uint64_t look_ns(const struct waiting *waiting, const struct record *record, uint64_t word)
+ * or will, needs our core. The slot itself is not looked at: see look(). */
+static uint64_t look_ns(const struct waiting *waiting, const struct record *record)
 {
     const mc_pool *pool = waiting->group->pool;
-    if (pool->config->topology.usable < 2)
+    if (pool->config->topology.usable < 2 || !awake_elsewhere(waiting))
         return 0;
-    if (slot_state(word) == SLOT_RUNNING) {
-        uint32_t seat = slot_seat(word) - 1;
-        if (seat >= pool->control->seat_count ||
-            atomic_load_explicit(&pool->control->rows[seat].cpu_plus_one, memory_order_relaxed) ==
-                (uint32_t)waiting->cpu + 1)
-            return 0;
-    } else if (!looked_for_elsewhere(waiting)) {
-        return 0;
-    }
     uint32_t usual = waiting->client->estimate_ns[record->handler];
     if (usual == 0)
         usual = UNKNOWN_NS;
     return usual > SPIN_MOST_NS ? 0 : usual + usual / 2 + SPIN_SLACK_NS;
 }
 
-/* True when the task ended while we looked. */
-static bool look(const struct waiting *waiting, const struct record *record)
+/* True when the task ended while we looked. Each look takes the slot's cache line
+ * away from the worker that is writing there, so the first comes when the end of
+ * a short task is due, and the next are spaced out. */
+static bool look(const struct waiting *waiting, const struct record *record, uint64_t now)
 {
     const _Atomic uint64_t *word = &waiting->client->lane.slots[record->slot].word;
-    uint64_t budget = look_ns(waiting, record, slot_load(word));
-    uint64_t until = budget == 0 ? 0 : clock_ns() + budget;
+    uint64_t budget = look_ns(waiting, record);
+    uint64_t until = now + budget;
+    for (uint32_t pauses = 0; budget != 0 && pauses < FIRST_PAUSES; pauses++)
+        sys_pause();
     while (budget != 0) {
-        for (uint32_t looks = 0; looks < 16; looks++) {
+        for (uint32_t looks = 0; looks < 8; looks++) {
             if (slot_ended(slot_load(word)))
                 return true;
             sys_pause();
+            sys_pause();
         }
-        if (clock_ns() >= until)
+        if (clock_quick_ns() >= until)
             break;
     }
     return slot_ended(slot_load(word));
@@ -343,7 +347,7 @@ static bool any_ended(const mc_group *group)
 static int nap(struct waiting *waiting, const struct record *record, uint64_t nap_ns)
 {
     struct client *client = waiting->client;
-    if (waiting->goal == GOAL_ALL || waiting->group->count - waiting->group->first_open == 1) {
+    if (waiting->goal != GOAL_NEXT || waiting->group->count - waiting->group->first_open == 1) {
         _Atomic uint64_t *slot = &client->lane.slots[record->slot].word;
         uint64_t word;
         if (!slot_flag(slot, SLOT_WAITED, &word))
@@ -378,6 +382,22 @@ static void settle_lost(mc_group *group)
     }
 }
 
+/* The task whose end is waited for next. Who waits for all had best sleep on the
+ * last, and be woken once; unless each end lets another task be offered. */
+static struct record *awaited(const struct waiting *waiting)
+{
+    const mc_group *group = waiting->group;
+    size_t index = group->first_open;
+    if (waiting->goal == GOAL_ROOM && waiting->room_index > index)
+        index = waiting->room_index;
+    else if (waiting->goal == GOAL_ALL && group->parallel_limit == 0)
+        for (index = group->count - 1; index > group->first_open; index--)
+            if (!has_ended(group, index))
+                break;
+    struct record *record = group_record(group, index);
+    return record->state == RECORD_OPEN ? record : group_record(group, group->first_open);
+}
+
 static int rest(struct waiting *waiting, uint64_t now)
 {
     mc_group *group = waiting->group;
@@ -388,11 +408,15 @@ static int rest(struct waiting *waiting, uint64_t now)
         (void)nanosleep(&room, NULL);
         return 0;
     }
-    const struct record *record = group_record(group, group->first_open);
+    const struct record *record = awaited(waiting);
     tell_cpu(waiting);
-    wake_deferred(waiting);
-    if (waiting->goal != GOAL_ROOM && look(waiting, record))
+    bool hurried = atomic_load_explicit(&client->think_ns, memory_order_relaxed) < HURRIED_NS;
+    if (group->wake_deferred && !hurried)
+        wake_deferred(waiting, false);
+    if (waiting->goal != GOAL_ROOM && look(waiting, record, now))
         return 0;
+    if (group->wake_deferred)
+        wake_deferred(waiting, true);
     uint64_t nap_ns = waiting->naps++ == 0 ? FIRST_NAP_NS : NAP_NS;
     if (waiting->deadline_ns != UINT64_MAX && waiting->deadline_ns - now < nap_ns)
         nap_ns = waiting->deadline_ns - now;
@@ -420,7 +444,7 @@ static bool reached(const struct waiting *waiting)
     case GOAL_NEXT:
         return group->completed_count > group->returned || group->ended == group->count;
     case GOAL_ROOM:
-        return group->ended > waiting->ended_before ||
+        return group->first_open > waiting->room_index ||
                (group->first_open == group->count && waiting->naps > 0);
     }
     return false;
@@ -428,6 +452,11 @@ static bool reached(const struct waiting *waiting)
 
 static void collect(const struct waiting *waiting)
 {
+    /* The usual case of a look too early needs no lock. */
+    const mc_group *group = waiting->group;
+    if (waiting->goal == GOAL_ALL &&
+        (group->first_open == group->count || !has_ended(group, group->first_open)))
+        return;
     pthread_mutex_lock(&waiting->client->lock);
     if (waiting->goal == GOAL_ROOM)
         client_collect_everything(waiting->client);
@@ -439,25 +468,30 @@ static void collect(const struct waiting *waiting)
 int wait_for(mc_group *group, enum goal goal, int timeout_ms)
 {
     struct waiting waiting = {.group = group, .client = &group->pool->client, .goal = goal,
-                              .deadline_ns = UINT64_MAX, .ended_before = group->ended};
+                              .deadline_ns = UINT64_MAX};
     int result = 0;
-    collect(&waiting);
+    uint64_t now = group->submitted_ns;
+    if (timeout_ms == 0 || goal != GOAL_ALL || group->submitted_ns == 0)
+        collect(&waiting); /* else the last submission is hardly begun */
+    /* One slot would do; but who fills the queue once fills it again, and had
+     * better not be woken for each task. */
+    waiting.room_index = group->first_open + (group->count - group->first_open) / 2;
     if (reached(&waiting))
         goto out;
     if (timeout_ms == 0)
         return -ETIMEDOUT;
-    waiting.began_ns = clock_ns();
+    waiting.began_ns = clock_quick_ns();
     if (timeout_ms > 0)
         waiting.deadline_ns = waiting.began_ns + (uint64_t)timeout_ms * 1000000;
     learn_habit(&waiting);
-    uint64_t now = waiting.began_ns;
+    now = waiting.began_ns;
     for (;;) {
         if (!should_help(&waiting, now) || !help(group))
             result = rest(&waiting, now);
         collect(&waiting);
         if (result < 0 || reached(&waiting))
             break;
-        now = clock_ns();
+        now = clock_quick_ns();
         if (now >= waiting.deadline_ns) {
             result = -ETIMEDOUT;
             break;
@@ -465,7 +499,8 @@ int wait_for(mc_group *group, enum goal goal, int timeout_ms)
     }
 out:
     group->submitted_ns = 0;
-    atomic_store_explicit(&waiting.client->idle_since_ns, clock_ns(), memory_order_relaxed);
+    /* `now` may be a few microseconds old: near enough for a habit, and free. */
+    atomic_store_explicit(&waiting.client->idle_since_ns, now, memory_order_relaxed);
     if (result == -ETIMEDOUT)
         return error_set(result, "%zu of %zu tasks have not ended within %d ms",
                          group->count - group->ended, group->count, timeout_ms);

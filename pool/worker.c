@@ -40,6 +40,10 @@
 
 enum {
     SLOW_NS = 20000,     /* of slower handlers a worker takes one task at a time */
+    QUICK_NS = 5000,     /* quicker ones are over before anybody else is awake */
+    WORTH_NS = 30000,    /* work left that is worth waking another worker for */
+    AHEAD = 8,           /* slots whose cache lines are fetched before their turn */
+    GLANCES = 32,        /* looks at one ring before a look at everything */
     LOOK_MOST_US = 100,  /* a client may wish for less */
     RUN_NS = 50000,      /* of faster ones, no more than this much work */
     ESTIMATE_SHIFT = 3,  /* weight 1/8 for the newest run time */
@@ -67,9 +71,11 @@ struct worker {
     uint32_t *estimate_ns; /* per handler; 0: never ran */
     mc_pool *pool;         /* for nested groups, made on first use */
     mc_task task;
-    struct view *current; /* of the running task */
-    /* how long to look for more before sleeping, as the last client wished */
-    uint64_t look_until_ns;
+    struct view *current; /* of the running task, or the last one */
+    struct ring *current_ring;
+    uint32_t current_lane;
+    uint64_t looked_since; /* ticks: when the last task ended */
+    uint32_t look_ns;      /* how long to look for more, as its client wished */
 };
 
 /* ---- lanes ---- */
@@ -222,17 +228,17 @@ static void learn(struct worker *worker, const struct handler *handler, uint64_t
                     : *estimate - (*estimate >> ESTIMATE_SHIFT) + (now >> ESTIMATE_SHIFT);
 }
 
-/* Runs the slot's task if it is still to be had. *now is the time, before and
- * after. */
-static void run_slot(struct worker *worker, struct view *view, uint32_t name, uint64_t *now)
+/* Runs the slot's task if it is still to be had. *now is the time in ticks, before
+ * and after. */
+static void run_slot(struct worker *worker, struct view *view, name_t name, uint64_t *now)
 {
-    struct slot *slot = &view->lane.slots[name & 0xffff];
+    struct slot *slot = &view->lane.slots[name_slot(name)];
     mc_task *task = &worker->task;
     uint64_t word;
     FAULT_POINT("worker_before_claim");
     if (!slot_claim(&slot->word, name, worker->seat + 1, &word))
         return;
-    atomic_store_explicit(&worker->row->started_ns, *now, memory_order_relaxed);
+    atomic_store_explicit(&worker->row->started_ticks, *now, memory_order_relaxed);
     FAULT_POINT("worker_claimed");
     task_init(task);
     task->word = &slot->word;
@@ -242,15 +248,15 @@ static void run_slot(struct worker *worker, struct view *view, uint32_t name, ui
     uint64_t began = *now;
     if (LIKELY(read_request(worker, view, slot, task))) {
         task_run(task);
-        *now = clock_ns();
-        learn(worker, task->handler, *now - began);
+        *now = clock_ticks();
+        learn(worker, task->handler, clock_ticks_ns(*now - began));
         if (LIKELY(task->status == 0))
             state = SLOT_DONE;
     } else {
         task->status = -EFAULT;
         atomic_store_explicit(&view->lane.header->fault, 1, memory_order_relaxed);
     }
-    write_result(slot, task, *now - began);
+    write_result(slot, task, clock_ticks_ns(*now - began));
     uint32_t spin_us = slot->spin_us;
     FAULT_POINT("worker_before_end");
     bool ended = slot_end(&slot->word, worker->seat + 1, state, &word);
@@ -260,24 +266,26 @@ static void run_slot(struct worker *worker, struct view *view, uint32_t name, ui
     FAULT_POINT("worker_after_notify");
     if (task->unit != 0)
         atomic_store_explicit(&worker->row->block_unit, 0, memory_order_release);
-    worker->look_until_ns = *now + (spin_us < LOOK_MOST_US ? spin_us : LOOK_MOST_US) * 1000u;
+    worker->looked_since = *now;
+    worker->look_ns = (spin_us < LOOK_MOST_US ? spin_us : LOOK_MOST_US) * 1000u;
 }
 
 /* ---- taking work ---- */
 
+/* The usual run time of the task behind a ticket; 0: unknown. */
+static uint32_t estimate_of(const struct worker *worker, name_t name)
+{
+    uint32_t handler = name_handler(name);
+    return handler < worker->config->handler_count ? worker->estimate_ns[handler] : 0;
+}
+
 /* How many of the tickets at the head to take: of quick tasks so many that the
  * other workers find work too, of slow ones one. */
-static uint32_t run_length(const struct worker *worker, const struct view *view,
-                           const struct ring *ring, uint32_t first_name)
+static uint32_t run_length(const struct worker *worker, uint64_t queued, uint32_t estimate)
 {
-    uint32_t index = first_name & 0xffff;
-    if (index >= view->lane.geometry->slot_count)
-        return 1;
-    uint32_t handler = view->lane.slots[index].handler;
-    uint32_t estimate = handler < worker->config->handler_count ? worker->estimate_ns[handler] : 0;
     if (estimate == 0 || estimate > SLOW_NS)
         return 1;
-    uint64_t share = ring_queued(ring) / (2 * worker->config->workers);
+    uint64_t share = queued / (2 * worker->config->workers);
     uint64_t affordable = RUN_NS / estimate;
     uint64_t length = share < affordable ? share : affordable;
     return length < 1 ? 1 : length < RUN_MAX ? (uint32_t)length : RUN_MAX;
@@ -293,35 +301,36 @@ static void mark(struct worker *worker, enum seat_state state)
 
 /* Writes down what is about to be taken. */
 static void note_run(struct worker *worker, uint32_t lane, uint32_t generation,
-                     const uint32_t *names, uint32_t count)
+                     const name_t *names, uint32_t count)
 {
     struct seat_row *row = worker->row;
     row->run_lane = lane;
     row->run_lane_generation = generation;
     for (uint32_t i = 0; i < count; i++)
-        row->run_slots[i] = names[i];
+        row->run_names[i] = names[i];
     atomic_store_explicit(&row->run_count, count, memory_order_release);
-    mark(worker, SEAT_BUSY); /* W2: seen before the CAS that follows */
 }
 
-static void run_noted(struct worker *worker, struct view *view, const uint32_t *names,
+static void run_noted(struct worker *worker, struct view *view, const name_t *names,
                       uint32_t count)
 {
     struct seat_row *row = worker->row;
-    uint64_t began = clock_ns(), now = began;
+    uint64_t began = clock_ticks(), now = began;
     worker->current = view;
+    worker->current_lane = row->run_lane;
     for (uint32_t i = 0; i < count; i++) {
-        if (i + 1 < count)
-            __builtin_prefetch(&view->lane.slots[names[i + 1] & 0xffff], 1);
-        if (LIKELY((names[i] & 0xffff) < view->lane.geometry->slot_count))
+        if (i + AHEAD < count)
+            sys_prefetch_write(&view->lane.slots[name_slot(names[i + AHEAD])]);
+        if (LIKELY(name_slot(names[i]) < view->lane.geometry->slot_count))
             run_slot(worker, view, names[i], &now);
     }
-    atomic_store_explicit(&row->started_ns, 0, memory_order_relaxed);
+    atomic_store_explicit(&row->started_ticks, 0, memory_order_relaxed);
     atomic_store_explicit(&row->tasks_done,
                           atomic_load_explicit(&row->tasks_done, memory_order_relaxed) + count,
                           memory_order_relaxed);
     atomic_store_explicit(&row->busy_ns,
-                          atomic_load_explicit(&row->busy_ns, memory_order_relaxed) + now - began,
+                          atomic_load_explicit(&row->busy_ns, memory_order_relaxed) +
+                              clock_ticks_ns(now - began),
                           memory_order_relaxed);
     atomic_store_explicit(&row->run_count, 0, memory_order_release);
 }
@@ -332,31 +341,50 @@ static void give_up_run(struct worker *worker)
     mark(worker, SEAT_LOOKING);
 }
 
+/* After a run was taken: is somebody to be woken for what is left? A run that is
+ * over in microseconds does not count as leaving LOOKING: this worker sees what
+ * comes meanwhile sooner than anyone who would have to wake up for it. */
+static void wake_for_rest(struct worker *worker, bool quick, uint64_t left_ns)
+{
+    if (!wake_anyone_sleeping(worker->bells))
+        return;
+    if (quick ? left_ns > WORTH_NS : any_work(worker))
+        wake_another(worker->bells, worker->control, worker->seat);
+}
+
 /* Takes and runs some tasks of one ring; false if there was nothing. */
 static bool serve_ring(struct worker *worker, uint32_t index, struct view *view, struct ring *ring)
 {
-    uint32_t names[RUN_MAX];
+    name_t names[RUN_MAX];
     uint64_t head;
     uint32_t seen = ring_peek(ring, 2, names, &head);
     if (seen == 0)
         return false;
-    __builtin_prefetch(&view->lane.slots[names[0] & (view->lane.geometry->slot_count - 1)], 1);
-    uint32_t count = seen == 1 ? 1 : run_length(worker, view, ring, names[0]);
+    sys_prefetch_write(&view->lane.slots[name_slot(names[0])]);
+    uint32_t estimate = estimate_of(worker, names[0]);
+    bool quick = estimate != 0 && estimate <= QUICK_NS;
+    uint64_t queued = seen == 1 ? 1 : ring_queued(ring);
+    uint32_t count = seen == 1 ? 1 : run_length(worker, queued, estimate);
     if (count > seen)
         count = ring_peek(ring, count, names, &head);
     if (count == 0)
         return true; /* somebody was quicker: look again */
     note_run(worker, index, view->generation, names, count);
+    if (!quick)
+        mark(worker, SEAT_BUSY); /* W2: before the CAS that follows */
     FAULT_POINT("worker_noted");
     if (!ring_take(ring, head, count)) {
         give_up_run(worker);
         return true;
     }
     FAULT_POINT("worker_taken");
-    if (wake_anyone_sleeping(worker->bells) && any_work(worker))
-        wake_another(worker->bells, worker->control);
+    wake_for_rest(worker, quick, (queued - count) * estimate);
+    worker->current_ring = ring;
+    for (uint32_t i = 1; i < count && i < AHEAD; i++)
+        sys_prefetch_write(&view->lane.slots[name_slot(names[i])]);
     run_noted(worker, view, names, count);
-    mark(worker, SEAT_LOOKING);
+    if (!quick)
+        mark(worker, SEAT_LOOKING);
     return true;
 }
 
@@ -368,21 +396,22 @@ static bool serve_repairs(struct worker *worker)
     if (LIKELY(head == atomic_load_explicit(&control->repair_tail, memory_order_acquire)))
         return false;
     const struct repair *entry = &control->repairs[head % REPAIR_CAPACITY];
-    ticket_t ticket = atomic_load_explicit(&entry->ticket, memory_order_acquire);
-    uint32_t index = entry->lane, generation = entry->lane_generation;
-    uint32_t name = (uint32_t)ticket;
-    if (!ticket_fresh(ticket, head))
+    if (atomic_load_explicit(&entry->position, memory_order_acquire) != head + 1)
         return true; /* taken by another meanwhile */
+    uint32_t index = entry->lane, generation = entry->lane_generation;
+    name_t name = entry->name;
     struct view *view = index < MAX_LANES ? view_of(worker, index) : NULL;
     if (view != NULL && view->generation != generation)
         view = NULL; /* the client is gone, and its task with it */
     note_run(worker, index, generation, &name, view != NULL ? 1 : 0);
+    mark(worker, SEAT_BUSY);
     if (!atomic_compare_exchange_strong_explicit(&control->shared.repair_head, &head, head + 1,
                                                  memory_order_seq_cst, memory_order_relaxed)) {
         give_up_run(worker);
         return true;
     }
     FAULT_POINT("worker_took_repair");
+    wake_for_rest(worker, false, 0);
     if (view != NULL)
         run_noted(worker, view, &name, 1);
     mark(worker, SEAT_LOOKING);
@@ -476,7 +505,7 @@ static void sleep_until_woken(struct worker *worker)
 /* Looking is worth it only while the client can run elsewhere. */
 static bool may_look(const struct worker *worker)
 {
-    if (worker->config->topology.usable < 2 || worker->current == NULL ||
+    if (worker->config->topology.usable < 2 || worker->current_ring == NULL ||
         worker->current->generation == 0)
         return false;
     int client_cpu = atomic_load_explicit(&worker->current->lane.header->client_cpu,
@@ -484,24 +513,32 @@ static bool may_look(const struct worker *worker)
     return worker->cpu < 0 || client_cpu != worker->cpu;
 }
 
+/* Looks for a moment at the ring that the last task came from, and nothing else:
+ * a client in a hurry is answered within a cache miss or two. */
+static void glance(struct worker *worker)
+{
+    struct ring *ring = worker->current_ring;
+    for (uint32_t looks = 0; looks < GLANCES; looks++) {
+        if (ring_has_work(ring)) {
+            (void)serve_ring(worker, worker->current_lane, worker->current, ring);
+            return;
+        }
+        sys_pause();
+    }
+}
+
 static void work(struct worker *worker)
 {
-    uint32_t looks = 0;
     mark(worker, SEAT_LOOKING);
     for (;;) {
-        if (serve(worker)) {
-            looks = 0;
+        if (serve(worker))
             continue;
-        }
         if (closing(worker) == 2)
             return;
-        /* The clock is looked at now and then: it costs more than a look. */
-        if (may_look(worker) && (looks++ % 16 != 0 || clock_ns() < worker->look_until_ns)) {
-            sys_pause();
-            continue;
-        }
-        looks = 0;
-        sleep_until_woken(worker);
+        if (may_look(worker) && clock_ticks_ns(clock_ticks() - worker->looked_since) < worker->look_ns)
+            glance(worker);
+        else
+            sleep_until_woken(worker);
     }
 }
 
@@ -605,6 +642,7 @@ void worker_run(const struct config *config, struct control *control, struct bel
     reseed();
     initialise(&worker);
     process_follow(supervisor); /* again: a change of user in worker_init clears it */
+    clock_calibrate_end();
     tell(&worker, MESSAGE_READY, 0, "");
     FAULT_POINT("worker_ready");
     work(&worker);

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The probes, and what they share: the pool under test and child programs.
+ */
+#ifndef BENCH_PROBES_H
+#define BENCH_PROBES_H
+
+#include "measure.h"
+
+#include "multicore.h"
+
+enum outcome floor_spin(const struct probe *probe, unsigned samples);
+enum outcome floor_futex_same_core(const struct probe *probe, unsigned samples);
+enum outcome floor_futex_cross_core(const struct probe *probe, unsigned samples);
+enum outcome floor_futex_idle(const struct probe *probe, unsigned samples);
+
+enum outcome latency_hot(const struct probe *probe, unsigned samples);
+enum outcome latency_cold(const struct probe *probe, unsigned samples);
+enum outcome latency_helped(const struct probe *probe, unsigned samples);
+
+enum outcome throughput_single(const struct probe *probe, unsigned samples);
+enum outcome throughput_batch(const struct probe *probe, unsigned samples);
+
+enum outcome payload_echo(const struct probe *probe, unsigned samples);
+enum outcome speedup_rows(const struct probe *probe, unsigned samples);
+
+enum outcome startup_library(const struct probe *probe, unsigned samples);
+enum outcome startup_floor(const struct probe *probe, unsigned samples);
+enum outcome footprint_memory(const struct probe *probe, unsigned samples);
+enum outcome footprint_idle(const struct probe *probe, unsigned samples);
+
+enum outcome peer_python_pool(const struct probe *probe, unsigned samples);
+enum outcome peer_python_ppe(const struct probe *probe, unsigned samples);
+enum outcome peer_zeromq(const struct probe *probe, unsigned samples);
+enum outcome peer_libuv(const struct probe *probe, unsigned samples);
+/* Adds one sample to OPENMP_SPEEDUP. */
+enum outcome peer_openmp(double serial_ns, uint64_t checksum);
+
+/* ---- the pool under test ---- */
+
+/* Opens a pool of two workers, one for each CPU of the benchmark, with the
+ * handlers "null", "echo", "rows" and "sum". False: see mc_error_message(). */
+bool subject_open(mc_pool **pool);
+void subject_close(void);
+/* The one pool that most figures share, opened by the first call of
+ * subject_open(). */
+mc_pool *subject(void);
+
+int rows_handler(mc_task *task); /* of speedup.c */
+
+/* ---- programs that measure in a process of their own ---- */
+
+/* Runs a program that prints lines "FIGURE VALUE", and adds these samples. It
+ * starts on the given CPUs and is killed after a minute. */
+enum outcome child_run(enum place place, const char *const *arguments);
+
+/* This program, and one that lies beside it. The text is overwritten by the
+ * next call. */
+const char *child_self(void);
+const char *child_beside(const char *name);
+
+/* What bench_core does as a child of itself; each returns an exit status. */
+int startup_library_child(void);
+int startup_floor_child(void);
+int footprint_memory_child(void);
+
+#endif
