@@ -166,7 +166,7 @@ static void offer_more(mc_group *group)
     struct client *client = &group->pool->client;
     while (group->next_offer < group->count && may_offer(group)) {
         struct record *record = group_record(group, group->next_offer++);
-        if (record->state == RECORD_OPEN && !record->offered && !runs_here_only(group, record)) {
+        if (record_state(record) == RECORD_OPEN && !record->offered && !runs_here_only(group, record)) {
             push_ticket(client, group, record);
             group->wake_deferred = true;
         }
@@ -242,7 +242,7 @@ int client_submit(mc_group *group, const struct request *request)
     slot->start = request->start;
     slot->end = request->end;
     slot->spin_us = wished_spin_us(client);
-    memset(record, 0, offsetof(struct record, small));
+    memset((void *)record, 0, offsetof(struct record, small));
     record->slot = index;
     record->generation = book->generation;
     record->handler = (uint16_t)request->handler;
@@ -271,12 +271,14 @@ int client_submit(mc_group *group, const struct request *request)
 
 static void finish(mc_group *group, size_t index, struct record *record)
 {
-    record->state = RECORD_ENDED;
     if (record->offered)
         group->tickets_out--;
-    group->completed[group->completed_count++] = (uint32_t)index;
     group->ended++;
     group->reported = false;
+    atomic_store_explicit(&record->state, RECORD_ENDED, memory_order_release);
+    size_t count = atomic_load_explicit(&group->completed_count, memory_order_relaxed);
+    group->completed[count] = (uint32_t)index;
+    atomic_store_explicit(&group->completed_count, count + 1, memory_order_release);
 }
 
 static void set_status(struct record *record, const struct slot *slot, enum slot_state state)
@@ -349,14 +351,14 @@ void client_collect(mc_group *group, bool all)
         struct record *record = group_record(group, index);
         if (index + AHEAD < group->count)
             __builtin_prefetch(&client->lane.slots[group_record(group, index + AHEAD)->slot]);
-        if (record->state == RECORD_OPEN) {
+        if (record_state(record) == RECORD_OPEN) {
             uint64_t word = slot_load(&client->lane.slots[record->slot].word); /* S4 */
             if (slot_ended(word))
                 reap(group, index, record, word);
             else if (!all)
                 break;
         }
-        if (record->state != RECORD_OPEN && index == group->first_open)
+        if (record_state(record) != RECORD_OPEN && index == group->first_open)
             group->first_open++;
     }
     if (group->parallel_limit != 0)

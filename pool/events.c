@@ -44,7 +44,7 @@ static void settle_group(mc_group *group)
     for (size_t index = group->first_open; index < group->count; index++) {
         uint64_t word;
         struct record *record = group_record(group, index);
-        if (record->state != RECORD_OPEN)
+        if (record_state(record) != RECORD_OPEN)
             continue;
         (void)slot_cancel(&client->lane.slots[record->slot].word, &word);
         client_settle_lost(group, index);

@@ -163,7 +163,7 @@ static int cancel_all(mc_group *group)
     for (size_t index = group->first_open; index < group->count; index++) {
         struct record *record = group_record(group, index);
         uint64_t word;
-        if (record->state != RECORD_OPEN)
+        if (record_state(record) != RECORD_OPEN)
             continue;
         _Atomic uint64_t *slot = &client->lane.slots[record->slot].word;
         if (slot_cancel(slot, &word))
@@ -190,7 +190,7 @@ void group_orphan(mc_group *group)
 {
     for (size_t index = 0; index < group->count; index++) {
         struct record *record = group_record(group, index);
-        if (record->state == RECORD_ENDED && record->place != DATA_BLOCK)
+        if (record_state(record) == RECORD_ENDED && record->place != DATA_BLOCK)
             client_release(record);
         record->place = DATA_NONE;
     }
@@ -229,7 +229,7 @@ void mc_group_close(mc_group *group)
     }
     for (size_t index = 0; index < group->count; index++) {
         struct record *record = group_record(group, index);
-        if (record->state == RECORD_ENDED)
+        if (record_state(record) == RECORD_ENDED)
             client_release(record);
         else
             client_abandon(client, record);
@@ -552,6 +552,11 @@ static int check_result(const struct mc_result *result)
                      result->size);
 }
 
+static size_t completed(const mc_group *group)
+{
+    return atomic_load_explicit(&group->completed_count, memory_order_acquire);
+}
+
 int mc_group_next(mc_group *group, struct mc_result *result, int timeout_ms)
 {
     int status = usable(group);
@@ -559,12 +564,12 @@ int mc_group_next(mc_group *group, struct mc_result *result, int timeout_ms)
         status = check_result(result);
     if (status < 0)
         return status;
-    if (group->returned == group->completed_count) {
+    if (group->returned == completed(group)) {
         pool_deliver_log(group->pool);
         status = wait_for(group, GOAL_NEXT, timeout_ms);
         if (status < 0)
             return status;
-        if (group->returned == group->completed_count)
+        if (group->returned == completed(group))
             return 0;
     }
     fill(group, group->completed[group->returned++], result);
@@ -580,7 +585,7 @@ int mc_group_result(mc_group *group, size_t index, struct mc_result *result)
         return status;
     if (index >= group->count)
         return error_set(-ERANGE, "result %zu: the group has %zu tasks", index, group->count);
-    if (group_record(group, index)->state != RECORD_ENDED)
+    if (record_state(group_record(group, index)) != RECORD_ENDED)
         return error_set(-EAGAIN, "task %zu has not ended, or was not collected: wait first",
                          index);
     fill(group, index, result);
@@ -592,7 +597,7 @@ static struct record *ended_record(mc_group *group, size_t index)
     if (usable(group) < 0 || index >= group->count)
         return NULL;
     struct record *record = group_record(group, index);
-    return record->state == RECORD_ENDED ? record : NULL;
+    return record_state(record) == RECORD_ENDED ? record : NULL;
 }
 
 void mc_group_release(mc_group *group, size_t index)

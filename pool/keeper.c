@@ -49,7 +49,7 @@ void keeper_zygote_died(struct supervisor *supervisor)
         return;
     sys_close(&supervisor->zygote_pidfd);
     sys_close(&supervisor->zygote_socket);
-    if (supervisor->phase >= PHASE_ENDING)
+    if (supervisor->phase >= PHASE_LEAVING)
         return;
     log_write(supervisor->control, MC_LOG_WARNING, "the zygote (pid %d) died; starting another",
               (int)supervisor->zygote_pid);
@@ -145,7 +145,7 @@ static void bury(struct supervisor *supervisor, uint32_t index, int status, enum
     sys_close(&seat->socket);
     if (was == LIFE_UP)
         atomic_fetch_sub(&supervisor->control->seats_up, 1);
-    if (supervisor->phase >= PHASE_ENDING)
+    if (supervisor->phase >= PHASE_LEAVING)
         return;
     uint32_t rest_ms = seat_rest_ms(&seat->record, was == LIFE_UP, supervisor_now_ms());
     char how[96];
@@ -227,12 +227,7 @@ static void socket_event(struct supervisor *supervisor, uint32_t index)
         lanes_send(supervisor, seat->socket, message->index, message->generation);
         break;
     case MESSAGE_ATTACH:
-        if (parcel.descriptor_count == 1) {
-            int lane = lanes_attach(supervisor, parcel.descriptors[0], false);
-            parcel.descriptor_count = 0;
-            if (lane >= 0)
-                lanes_welcome(supervisor, &supervisor->tenants[lane]);
-        }
+        lanes_admit(supervisor, &parcel);
         break;
     default:
         break;
@@ -261,6 +256,8 @@ void keeper_fill_seats(struct supervisor *supervisor)
 
 void keeper_due(struct supervisor *supervisor, uint64_t now_ms)
 {
+    if (supervisor->phase >= PHASE_LEAVING)
+        return;
     for (uint32_t i = 0; i < supervisor->config->workers; i++)
         if (supervisor->seats[i].life == LIFE_RESTING && supervisor->seats[i].due_ms <= now_ms)
             happen(supervisor, i, HAPPENS_DUE, 0);
@@ -286,6 +283,8 @@ bool keeper_hopeless(const struct supervisor *supervisor)
 
 bool keeper_all_gone(const struct supervisor *supervisor)
 {
+    if (supervisor->phase == PHASE_ENDED && supervisor->zygote_pidfd >= 0)
+        return false;
     for (uint32_t i = 0; i < supervisor->config->workers; i++)
         if (supervisor->seats[i].pidfd >= 0 || supervisor->seats[i].socket >= 0)
             return false;

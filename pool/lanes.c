@@ -171,7 +171,7 @@ static void client_gone(struct supervisor *supervisor, struct tenant *tenant)
     publish(supervisor, index, tenant->generation, 0);
     FAULT_POINT("lane_drop");
     cancel_queued(tenant);
-    wake_kick_all(supervisor->bells, supervisor->control);
+    lanes_ring(supervisor); /* it may have died while it was waking somebody */
     (void)lanes_reclaim(supervisor);
 }
 
@@ -213,20 +213,35 @@ bool lanes_idle(const struct supervisor *supervisor)
     return atomic_load(&control->shared.repair_head) == atomic_load(&control->repair_tail);
 }
 
+void lanes_ring(struct supervisor *supervisor)
+{
+    for (uint32_t i = 0; i < supervisor->config->max_clients; i++) {
+        const struct tenant *tenant = &supervisor->tenants[i];
+        if (tenant->used && !tenant->dropping && lane_has_work(&tenant->lane))
+            wake_mark_lane(supervisor->bells, i);
+    }
+    wake_kick_all(supervisor->bells, supervisor->control);
+}
+
+void lanes_admit(struct supervisor *supervisor, struct parcel *parcel)
+{
+    if (parcel->descriptor_count != 1)
+        return;
+    int index = lanes_attach(supervisor, parcel->descriptors[0], false);
+    parcel->descriptor_count = 0;
+    if (index >= 0)
+        lanes_welcome(supervisor, &supervisor->tenants[index]);
+}
+
 static void handle(struct supervisor *supervisor, struct tenant *tenant, struct parcel *parcel)
 {
     switch (parcel->message.type) {
     case MESSAGE_ATTACH:
-        if (parcel->descriptor_count == 1) {
-            int index = lanes_attach(supervisor, parcel->descriptors[0], false);
-            parcel->descriptor_count = 0;
-            if (index >= 0)
-                lanes_welcome(supervisor, &supervisor->tenants[index]);
-        }
+        lanes_admit(supervisor, parcel);
         break;
     case MESSAGE_POKE:
         supervisor_sample(supervisor);
-        wake_kick_all(supervisor->bells, supervisor->control);
+        lanes_ring(supervisor);
         break;
     case MESSAGE_CLOSE:
         if (tenant->opener && supervisor->phase < PHASE_DRAINING) {

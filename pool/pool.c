@@ -232,17 +232,23 @@ static int attach(mc_pool *pool, int over)
     return result;
 }
 
-/* The child of a fork becomes a client of its own. What it inherited of its
- * parent's is dropped without touching it: the parent's lane is not mapped here,
- * and its socket is only used to send our own. */
+/* What a forked child inherited of its parent's client. The lane is not mapped
+ * here; the socket is the pool's attach_socket. */
+static void drop_inherited(struct client *client)
+{
+    client->lane.memory = NULL;
+    client->socket = -1;
+    client_fini(client);
+    client->groups = NULL; /* each fails with -ESTALE */
+}
+
+/* The child of a fork becomes a client of its own; the socket of its parent is
+ * only used to send one end of its own. */
 static int reattach(mc_pool *pool)
 {
     struct client *client = &pool->client;
     int over = pool->attach_socket;
-    memset(&client->lane, 0, sizeof(client->lane));
-    client->socket = -1;
-    client_fini(client);
-    client->groups = NULL; /* the parent's; each fails with -ESTALE */
+    drop_inherited(client);
     pool->epoch++;
     pool->pid = getpid();
     pool->opener = false;
@@ -330,7 +336,8 @@ void mc_pool_close(mc_pool *pool)
             pool->config->worker_exit(pool->inline_state);
         client_fini(&pool->client);
     } else {
-        sys_close(&pool->attach_socket); /* a child that never used it */
+        drop_inherited(&pool->client); /* a child that never used it */
+        sys_close(&pool->attach_socket);
     }
     pool_free(pool);
 }

@@ -21,6 +21,9 @@
 
 /* ---- one task, as the client remembers it ---- */
 
+/* All of a record is written under the client's lock, `state` last; the group's
+ * owner reads it without, after it saw RECORD_ENDED. (Another thread that needs
+ * room may reap it.) */
 enum record_state {
     RECORD_OPEN,  /* it has a slot */
     RECORD_ENDED, /* the slot was freed, the result is ours */
@@ -31,7 +34,7 @@ enum data_place { DATA_NONE, DATA_SMALL, DATA_BLOCK, DATA_HEAP };
 struct record {
     uint32_t slot, generation; /* while open */
     uint16_t handler;
-    uint8_t state; /* enum record_state */
+    _Atomic uint8_t state; /* enum record_state */
     uint8_t place; /* enum data_place */
     bool offered;  /* it has a ticket */
     bool flagged;  /* its word says SLOT_WAITED_ANY */
@@ -82,9 +85,10 @@ struct mc_group {
     uint32_t tickets_out;
 
     uint32_t *completed; /* indexes in the order of completion, for mc_group_next() */
-    size_t completed_count, completed_capacity, returned;
+    size_t completed_capacity, returned;
+    _Atomic size_t completed_count; /* written under the lock */
 
-    bool wake_deferred; /* a submitted task was not announced to any sleeper yet */
+    _Atomic bool wake_deferred; /* a submitted task was not announced to any sleeper yet */
     uint64_t submitted_ns; /* the first since the last wait */
 
     bool writing;
@@ -97,6 +101,11 @@ static inline struct record *group_record(const mc_group *group, size_t index)
     unsigned chunk = 63u - (unsigned)__builtin_clzll(index / FIRST_CHUNK + 1);
     size_t before = (((size_t)1 << chunk) - 1) * FIRST_CHUNK;
     return &group->chunks[chunk][index - before];
+}
+
+static inline enum record_state record_state(const struct record *record)
+{
+    return (enum record_state)atomic_load_explicit(&record->state, memory_order_acquire);
 }
 
 /* The pool is being closed: the group keeps its results' texts, nothing else. */

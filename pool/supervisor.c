@@ -146,7 +146,7 @@ static void fail_opening(int socket, int status, const char *text)
  * left behind. */
 _Noreturn static void end(struct supervisor *supervisor)
 {
-    supervisor->phase = PHASE_ENDING;
+    supervisor->phase = PHASE_ENDED;
     keeper_kill_all(supervisor);
     uint64_t deadline = supervisor_now_ms() + KILL_WAIT_MS;
     while (!keeper_all_gone(supervisor) && supervisor_now_ms() < deadline) {
@@ -154,6 +154,8 @@ _Noreturn static void end(struct supervisor *supervisor)
             sys_close(&supervisor->seats[i].socket);
             keeper_seat_event(supervisor, i, WATCH_SEAT_PID);
         }
+        if (supervisor->zygote_pidfd >= 0)
+            keeper_zygote_died(supervisor);
         (void)poll(NULL, 0, 1);
     }
     _exit(0);
@@ -161,17 +163,22 @@ _Noreturn static void end(struct supervisor *supervisor)
 
 static void drain(struct supervisor *supervisor, uint64_t now)
 {
-    if (supervisor->phase == PHASE_DRAINING &&
-        (lanes_idle(supervisor) || now >= supervisor->phase_deadline_ms)) {
-        if (!lanes_idle(supervisor))
+    bool late = now >= supervisor->phase_deadline_ms;
+    if (supervisor->phase == PHASE_DRAINING) {
+        bool idle = lanes_idle(supervisor);
+        if (!idle && late)
             end(supervisor);
-        supervisor->phase = PHASE_ENDING;
+        if (!idle) {
+            lanes_ring(supervisor); /* tickets of tasks that were helped linger */
+            return;
+        }
+        supervisor->phase = PHASE_LEAVING;
         supervisor->phase_deadline_ms = now + LEAVE_WAIT_MS;
         atomic_store(&supervisor->control->closing, 2);
         wake_kick_all(supervisor->bells, supervisor->control);
+        late = false;
     }
-    if (supervisor->phase == PHASE_ENDING &&
-        (keeper_all_gone(supervisor) || now >= supervisor->phase_deadline_ms))
+    if (keeper_all_gone(supervisor) || late)
         end(supervisor);
 }
 

@@ -44,7 +44,13 @@ struct tenant {
     uint32_t generation;
 };
 
-enum pool_phase { PHASE_OPENING, PHASE_OPEN, PHASE_DRAINING, PHASE_ENDING };
+enum pool_phase {
+    PHASE_OPENING,  /* no worker was up yet */
+    PHASE_OPEN,
+    PHASE_DRAINING, /* accepted tasks run to their end */
+    PHASE_LEAVING,  /* workers were asked to leave */
+    PHASE_ENDED,    /* whatever is left is killed */
+};
 
 struct supervisor {
     const struct config *config;
@@ -105,6 +111,10 @@ void lanes_send(struct supervisor *supervisor, int socket, uint32_t index, uint3
  * are left. */
 bool lanes_reclaim(struct supervisor *supervisor);
 bool lanes_idle(const struct supervisor *supervisor);
+/* Looks at all lanes itself, and wakes all workers if there is doubt. */
+void lanes_ring(struct supervisor *supervisor);
+/* A process asks to become a client; parcel brings the socket for it. */
+void lanes_admit(struct supervisor *supervisor, struct parcel *parcel);
 /* The lane's live tenant, or NULL. */
 struct tenant *lanes_find(struct supervisor *supervisor, uint32_t index, uint32_t generation);
 

@@ -64,7 +64,9 @@ static void settle(struct supervisor *supervisor, struct tenant *tenant, uint32_
         if (!slot_end(&slot->word, seat + 1, SLOT_CRASHED, &word))
             return;
     }
-    /* Woken twice does no harm; not woken at all would. */
+    /* Woken twice does no harm; not woken at all would. The worker may have died
+     * between marking the lane as notified and writing the byte. */
+    atomic_store_explicit(&tenant->lane.header->notified, 0, memory_order_seq_cst);
     notify_ended(tenant->lane.header, &slot->word, SLOT_WAITED | SLOT_WAITED_ANY | SLOT_NOTIFY,
                  tenant->notify);
 }
@@ -83,5 +85,5 @@ void sweep_seat(struct supervisor *supervisor, uint32_t seat, int death)
     atomic_store_explicit(&row->started_ticks, 0, memory_order_relaxed);
     atomic_store_explicit(&row->pid, 0, memory_order_release);
     wake_seat_died(supervisor->bells, seat);
-    wake_kick_all(supervisor->bells, supervisor->control);
+    lanes_ring(supervisor);
 }

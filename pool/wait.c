@@ -41,23 +41,27 @@ enum {
     ROOM_NAP_NS = 1000000,
 };
 
-static bool has_ended(const mc_group *group, size_t index)
-{
-    const struct record *record = group_record(group, index);
-    return record->state != RECORD_OPEN ||
-           slot_ended(slot_load(&group->pool->client.lane.slots[record->slot].word));
-}
-
 struct waiting {
     mc_group *group;
     struct client *client;
     enum goal goal;
+    size_t first_open, count; /* of the group, as of the last look under the lock */
+    bool reached;             /* the goal, likewise */
     size_t room_index; /* GOAL_ROOM: the task to wait for, amid those in flight */
     uint64_t began_ns;
     uint64_t deadline_ns; /* UINT64_MAX: none */
     int cpu;
     uint32_t naps;
 };
+
+/* True when the record's task has ended, whether or not it was reaped; then the
+ * slot may even be another task's by now. */
+static bool has_ended(const struct client *client, const struct record *record)
+{
+    uint64_t word = slot_load(&client->lane.slots[record->slot].word);
+    return slot_ended(word) || slot_generation(word) != record->generation ||
+           record_state(record) != RECORD_OPEN;
+}
 
 /* ---- helping ---- */
 
@@ -87,7 +91,7 @@ static const struct task_home inline_home = {inline_resize, inline_drop, inline_
 
 static bool may_run_here(const mc_group *group, const struct record *record)
 {
-    return record->state == RECORD_OPEN && group->on_done == NULL &&
+    return record_state(record) == RECORD_OPEN && group->on_done == NULL &&
            !(group->pool->config->handlers[record->handler].flags & MC_ISOLATED);
 }
 
@@ -138,13 +142,14 @@ static void run_here(mc_group *group, size_t index)
 /* Claims one of the group's unclaimed tasks and runs it. Those that only the
  * caller may run are taken in order; of those offered to workers, which begin
  * at the front, the last. */
-static bool help(mc_group *group)
+static bool help(const struct waiting *waiting)
 {
-    struct client *client = &group->pool->client;
+    mc_group *group = waiting->group;
+    struct client *client = waiting->client;
     bool forward = group->busy;
-    size_t span = group->count - group->first_open;
+    size_t span = waiting->count - waiting->first_open;
     for (size_t step = 0; step < span; step++) {
-        size_t index = forward ? group->first_open + step : group->count - 1 - step;
+        size_t index = forward ? waiting->first_open + step : waiting->count - 1 - step;
         struct record *record = group_record(group, index);
         uint64_t word;
         if (!may_run_here(group, record))
@@ -160,12 +165,12 @@ static bool help(mc_group *group)
     return false;
 }
 
-static bool anyone_runs(const mc_group *group)
+static bool anyone_runs(const struct waiting *waiting)
 {
-    const struct client *client = &group->pool->client;
-    for (size_t index = group->first_open; index < group->count; index++) {
-        const struct record *record = group_record(group, index);
-        if (record->state == RECORD_OPEN &&
+    const struct client *client = waiting->client;
+    for (size_t index = waiting->first_open; index < waiting->count; index++) {
+        const struct record *record = group_record(waiting->group, index);
+        if (record_state(record) == RECORD_OPEN &&
             slot_state(slot_load(&client->lane.slots[record->slot].word)) == SLOT_RUNNING)
             return true;
     }
@@ -181,11 +186,11 @@ static bool no_workers(const mc_group *group)
 static bool should_help(const struct waiting *waiting, uint64_t now)
 {
     const mc_group *group = waiting->group;
-    if (group->on_done != NULL || group->first_open == group->count)
+    if (group->on_done != NULL || waiting->first_open == waiting->count)
         return false;
     if ((group->busy && !group->narrowed) || group->pool->in_worker || no_workers(group))
         return true;
-    uint32_t usual = waiting->client->estimate_ns[group_record(group, group->first_open)->handler];
+    uint32_t usual = waiting->client->estimate_ns[group_record(group, waiting->first_open)->handler];
     if (waiting->deadline_ns != UINT64_MAX && now + usual > waiting->deadline_ns)
         return false;
     if (group->busy) /* some of its tasks may only run here */
@@ -194,7 +199,7 @@ static bool should_help(const struct waiting *waiting, uint64_t now)
         return false;
     if (usual != 0 && usual <= CHEAP_NS)
         return true;
-    return now - waiting->began_ns > STARVED_NS && !anyone_runs(group);
+    return now - waiting->began_ns > STARVED_NS && !anyone_runs(waiting);
 }
 
 /* ---- waking ---- */
@@ -234,10 +239,10 @@ void wait_announce(mc_group *group, bool single)
     const struct record *record = group_record(group, group->count - 1);
     if (single && group->count - group->ended == 1 && group->on_done == NULL &&
         client->prompt[record->handler] >= PROMPT_ENOUGH) {
-        group->wake_deferred = true;
+        atomic_store_explicit(&group->wake_deferred, true, memory_order_relaxed);
         return;
     }
-    group->wake_deferred = false;
+    atomic_store_explicit(&group->wake_deferred, false, memory_order_relaxed);
     wake_for_submit(pool->bells, pool->control, client->index, -1, sched_getcpu());
 }
 
@@ -247,7 +252,9 @@ void wait_announce(mc_group *group, bool single)
 static void wake_deferred(struct waiting *waiting, bool hurried)
 {
     mc_group *group = waiting->group;
-    group->wake_deferred = false;
+    if (!atomic_load_explicit(&group->wake_deferred, memory_order_relaxed))
+        return;
+    atomic_store_explicit(&group->wake_deferred, false, memory_order_relaxed);
     wake_for_submit(group->pool->bells, group->pool->control, waiting->client->index,
                     hurried ? -1 : waiting->cpu, waiting->cpu);
 }
@@ -256,9 +263,9 @@ static void wake_deferred(struct waiting *waiting, bool hurried)
 static void learn_habit(struct waiting *waiting)
 {
     mc_group *group = waiting->group;
-    if (group->submitted_ns == 0 || group->first_open == group->count)
+    if (group->submitted_ns == 0 || waiting->first_open == waiting->count)
         return;
-    uint8_t *prompt = &waiting->client->prompt[group_record(group, group->first_open)->handler];
+    uint8_t *prompt = &waiting->client->prompt[group_record(group, waiting->first_open)->handler];
     if (waiting->began_ns - group->submitted_ns > PROMPT_NS)
         *prompt = 0;
     else if (*prompt < PROMPT_MOST)
@@ -296,14 +303,14 @@ static uint64_t look_ns(const struct waiting *waiting, const struct record *reco
  * a short task is due, and the next are spaced out. */
 static bool look(const struct waiting *waiting, const struct record *record, uint64_t now)
 {
-    const _Atomic uint64_t *word = &waiting->client->lane.slots[record->slot].word;
+    const struct client *client = waiting->client;
     uint64_t budget = look_ns(waiting, record);
     uint64_t until = now + budget;
     for (uint32_t pauses = 0; budget != 0 && pauses < FIRST_PAUSES; pauses++)
         sys_pause();
     while (budget != 0) {
         for (uint32_t looks = 0; looks < 8; looks++) {
-            if (slot_ended(slot_load(word)))
+            if (has_ended(client, record))
                 return true;
             sys_pause();
             sys_pause();
@@ -311,67 +318,65 @@ static bool look(const struct waiting *waiting, const struct record *record, uin
         if (clock_quick_ns() >= until)
             break;
     }
-    return slot_ended(slot_load(word));
+    return has_ended(client, record);
 }
 
-/* Asks the workers to tell of the end of any open task of the group; false if
- * one has ended already. */
-static bool flag_all(mc_group *group)
+/* Asks whoever runs the record's task to tell of its end; false if it has ended.
+ * Should the slot be another task's by now, that one is told of in vain once. */
+static bool flag(struct client *client, const struct record *record, uint32_t flags,
+                 uint64_t *word)
 {
-    struct client *client = &group->pool->client;
-    for (size_t index = group->first_open; index < group->count; index++) {
-        struct record *record = group_record(group, index);
+    return slot_flag(&client->lane.slots[record->slot].word, flags, word) &&
+           slot_generation(*word) == record->generation;
+}
+
+/* The same for all open tasks of the group. */
+static bool flag_all(struct waiting *waiting)
+{
+    for (size_t index = waiting->first_open; index < waiting->count; index++) {
+        struct record *record = group_record(waiting->group, index);
         uint64_t word;
-        if (record->state != RECORD_OPEN || record->flagged)
+        if (record_state(record) != RECORD_OPEN)
             continue;
-        if (!slot_flag(&client->lane.slots[record->slot].word, SLOT_WAITED_ANY, &word))
+        if (record->flagged ? has_ended(waiting->client, record)
+                            : !flag(waiting->client, record, SLOT_WAITED_ANY, &word))
             return false;
         record->flagged = true;
     }
     return true;
 }
 
-static bool any_ended(const mc_group *group)
-{
-    const struct client *client = &group->pool->client;
-    for (size_t index = group->first_open; index < group->count; index++) {
-        const struct record *record = group_record(group, index);
-        if (record->state == RECORD_OPEN &&
-            slot_ended(slot_load(&client->lane.slots[record->slot].word)))
-            return true;
-    }
-    return false;
-}
-
 /* Sleeps until a task that the goal depends on has ended; 0, -ETIMEDOUT, -EINTR. */
 static int nap(struct waiting *waiting, const struct record *record, uint64_t nap_ns)
 {
     struct client *client = waiting->client;
-    if (waiting->goal != GOAL_NEXT || waiting->group->count - waiting->group->first_open == 1) {
-        _Atomic uint64_t *slot = &client->lane.slots[record->slot].word;
+    _Atomic uint32_t *futex = &client->lane.header->any;
+    uint32_t expected;
+    if (waiting->goal != GOAL_NEXT || waiting->count - waiting->first_open == 1) {
         uint64_t word;
-        if (!slot_flag(slot, SLOT_WAITED, &word))
+        if (!flag(client, record, SLOT_WAITED, &word))
             return 0;
-        FAULT_POINT("client_asleep");
-        int result = sys_futex_wait(slot_futex(slot), (uint32_t)word, nap_ns);
-        return result == -EAGAIN ? 0 : result;
+        futex = slot_futex(&client->lane.slots[record->slot].word);
+        expected = (uint32_t)word;
+    } else {
+        expected = atomic_load_explicit(futex, memory_order_seq_cst);
+        if (!flag_all(waiting))
+            return 0;
     }
-    uint32_t any = atomic_load_explicit(&client->lane.header->any, memory_order_seq_cst);
-    if (!flag_all(waiting->group) || any_ended(waiting->group))
-        return 0;
-    int result = sys_futex_wait(&client->lane.header->any, any, nap_ns);
+    FAULT_POINT("client_asleep");
+    int result = sys_futex_wait(futex, expected, nap_ns);
     return result == -EAGAIN ? 0 : result;
 }
 
 /* The pool is gone, or has no worker and gets none: what waits for one is lost,
- * unless it may run here, which should_help() sees to. */
+ * unless it may run here, which should_help() sees to. With the lock held. */
 static void settle_lost(mc_group *group)
 {
     struct client *client = &group->pool->client;
     bool gone = atomic_load_explicit(&client->gone, memory_order_relaxed);
     for (size_t index = group->first_open; index < group->count; index++) {
         struct record *record = group_record(group, index);
-        if (record->state != RECORD_OPEN)
+        if (record_state(record) != RECORD_OPEN)
             continue;
         _Atomic uint64_t *slot = &client->lane.slots[record->slot].word;
         uint64_t word = slot_load(slot);
@@ -384,25 +389,25 @@ static void settle_lost(mc_group *group)
 
 /* The task whose end is waited for next. Who waits for all had best sleep on the
  * last, and be woken once; unless each end lets another task be offered. */
-static struct record *awaited(const struct waiting *waiting)
+static const struct record *awaited(const struct waiting *waiting)
 {
     const mc_group *group = waiting->group;
-    size_t index = group->first_open;
+    size_t index = waiting->first_open;
     if (waiting->goal == GOAL_ROOM && waiting->room_index > index)
         index = waiting->room_index;
     else if (waiting->goal == GOAL_ALL && group->parallel_limit == 0)
-        for (index = group->count - 1; index > group->first_open; index--)
-            if (!has_ended(group, index))
+        for (index = waiting->count - 1; index > waiting->first_open; index--)
+            if (!has_ended(waiting->client, group_record(group, index)))
                 break;
-    struct record *record = group_record(group, index);
-    return record->state == RECORD_OPEN ? record : group_record(group, group->first_open);
+    return group_record(group, index);
 }
 
+/* Sees that somebody is awake, and waits until something may have changed. */
 static int rest(struct waiting *waiting, uint64_t now)
 {
     mc_group *group = waiting->group;
     struct client *client = waiting->client;
-    if (group->first_open == group->count) { /* waits for room that others take */
+    if (waiting->first_open == waiting->count) { /* waits for room that others take */
         struct timespec room = {.tv_nsec = ROOM_NAP_NS};
         waiting->naps++;
         (void)nanosleep(&room, NULL);
@@ -411,30 +416,30 @@ static int rest(struct waiting *waiting, uint64_t now)
     const struct record *record = awaited(waiting);
     tell_cpu(waiting);
     bool hurried = atomic_load_explicit(&client->think_ns, memory_order_relaxed) < HURRIED_NS;
-    if (group->wake_deferred && !hurried)
+    if (!hurried)
         wake_deferred(waiting, false);
     if (waiting->goal != GOAL_ROOM && look(waiting, record, now))
         return 0;
-    if (group->wake_deferred)
-        wake_deferred(waiting, true);
+    wake_deferred(waiting, true);
     uint64_t nap_ns = waiting->naps++ == 0 ? FIRST_NAP_NS : NAP_NS;
     if (waiting->deadline_ns != UINT64_MAX && waiting->deadline_ns - now < nap_ns)
         nap_ns = waiting->deadline_ns - now;
     int result = nap(waiting, record, nap_ns);
-    if (result == -EINTR)
-        return group->interruptible ? error_set(-EINTR, "a signal arrived during the wait") : 0;
+    if (result == -EINTR && group->interruptible)
+        return error_set(-EINTR, "a signal arrived during the wait");
     if (result != -ETIMEDOUT)
         return 0;
     if (client_check_gone(client) || no_workers(group)) {
         pthread_mutex_lock(&client->lock);
         settle_lost(group);
         pthread_mutex_unlock(&client->lock);
-    } else if (!anyone_runs(group)) {
+    } else if (!anyone_runs(waiting)) {
         client_poke(client);
     }
     return 0;
 }
 
+/* With the lock held. */
 static bool reached(const struct waiting *waiting)
 {
     const mc_group *group = waiting->group;
@@ -450,57 +455,74 @@ static bool reached(const struct waiting *waiting)
     return false;
 }
 
-static void collect(const struct waiting *waiting)
+/* Reaps what ended, and looks where that leaves the goal. */
+static void collect(struct waiting *waiting)
 {
+    mc_group *group = waiting->group;
+    struct client *client = waiting->client;
     /* The usual case of a look too early needs no lock. */
-    const mc_group *group = waiting->group;
-    if (waiting->goal == GOAL_ALL &&
-        (group->first_open == group->count || !has_ended(group, group->first_open)))
+    if (waiting->goal == GOAL_ALL && waiting->first_open < waiting->count &&
+        !has_ended(client, group_record(group, waiting->first_open)))
         return;
-    pthread_mutex_lock(&waiting->client->lock);
+    pthread_mutex_lock(&client->lock);
     if (waiting->goal == GOAL_ROOM)
-        client_collect_everything(waiting->client);
+        client_collect_everything(client);
     else
-        client_collect(waiting->group, waiting->goal == GOAL_NEXT);
-    pthread_mutex_unlock(&waiting->client->lock);
+        client_collect(group, waiting->goal == GOAL_NEXT);
+    waiting->first_open = group->first_open;
+    waiting->count = group->count;
+    waiting->reached = reached(waiting);
+    pthread_mutex_unlock(&client->lock);
+}
+
+/* Only looks. Who polls waits for nobody to be woken. */
+static int poll_once(struct waiting *waiting)
+{
+    mc_group *group = waiting->group;
+    if (waiting->reached)
+        return 0;
+    if (group->wake_deferred) {
+        waiting->client->prompt[group_record(group, waiting->first_open)->handler] = 0;
+        wait_announce(group, false);
+    }
+    return -ETIMEDOUT;
+}
+
+static int wait_until(struct waiting *waiting, int timeout_ms)
+{
+    waiting->began_ns = clock_quick_ns();
+    if (timeout_ms > 0)
+        waiting->deadline_ns = waiting->began_ns + (uint64_t)timeout_ms * 1000000;
+    learn_habit(waiting);
+    uint64_t now = waiting->began_ns;
+    int result = 0;
+    while (result == 0 && !waiting->reached) {
+        if (!should_help(waiting, now) || !help(waiting))
+            result = rest(waiting, now);
+        collect(waiting);
+        if (waiting->reached)
+            break;
+        now = clock_quick_ns();
+        if (result == 0 && now >= waiting->deadline_ns)
+            result = -ETIMEDOUT;
+    }
+    /* `now` may be a few microseconds old: near enough for a habit, and free. */
+    atomic_store_explicit(&waiting->client->idle_since_ns, now, memory_order_relaxed);
+    return waiting->reached ? 0 : result;
 }
 
 int wait_for(mc_group *group, enum goal goal, int timeout_ms)
 {
     struct waiting waiting = {.group = group, .client = &group->pool->client, .goal = goal,
                               .deadline_ns = UINT64_MAX};
-    int result = 0;
-    uint64_t now = group->submitted_ns;
-    if (timeout_ms == 0 || goal != GOAL_ALL || group->submitted_ns == 0)
-        collect(&waiting); /* else the last submission is hardly begun */
+    collect(&waiting);
     /* One slot would do; but who fills the queue once fills it again, and had
      * better not be woken for each task. */
-    waiting.room_index = group->first_open + (group->count - group->first_open) / 2;
-    if (reached(&waiting))
-        goto out;
-    if (timeout_ms == 0)
-        return -ETIMEDOUT;
-    waiting.began_ns = clock_quick_ns();
-    if (timeout_ms > 0)
-        waiting.deadline_ns = waiting.began_ns + (uint64_t)timeout_ms * 1000000;
-    learn_habit(&waiting);
-    now = waiting.began_ns;
-    for (;;) {
-        if (!should_help(&waiting, now) || !help(group))
-            result = rest(&waiting, now);
-        collect(&waiting);
-        if (result < 0 || reached(&waiting))
-            break;
-        now = clock_quick_ns();
-        if (now >= waiting.deadline_ns) {
-            result = -ETIMEDOUT;
-            break;
-        }
-    }
-out:
+    waiting.room_index = waiting.first_open + (waiting.count - waiting.first_open) / 2;
+    int result = 0;
+    if (!waiting.reached)
+        result = timeout_ms == 0 ? poll_once(&waiting) : wait_until(&waiting, timeout_ms);
     group->submitted_ns = 0;
-    /* `now` may be a few microseconds old: near enough for a habit, and free. */
-    atomic_store_explicit(&waiting.client->idle_since_ns, now, memory_order_relaxed);
     if (result == -ETIMEDOUT)
         return error_set(result, "%zu of %zu tasks have not ended within %d ms",
                          group->count - group->ended, group->count, timeout_ms);
