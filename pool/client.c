@@ -242,12 +242,11 @@ int client_submit(mc_group *group, const struct request *request)
     slot->start = request->start;
     slot->end = request->end;
     slot->spin_us = wished_spin_us(client);
-    memset((void *)record, 0, offsetof(struct record, small));
-    record->slot = index;
-    record->generation = book->generation;
-    record->handler = (uint16_t)request->handler;
-    record->start = request->start;
-    record->end = request->end;
+    *record = (struct record){.slot = index,
+                              .generation = book->generation,
+                              .handler = (uint16_t)request->handler,
+                              .start = request->start,
+                              .end = request->end};
     group->count++;
     FAULT_POINT("client_before_submit");
     slot_submit(&slot->word, group->on_done != NULL ? SLOT_NOTIFY : 0, book->generation);
@@ -307,27 +306,48 @@ static void set_status(struct record *record, const struct slot *slot, enum slot
     }
 }
 
+/* A copy of a small result that stays where it is until the group is closed. */
+static bool keep_small(mc_group *group, struct record *record, const void *data, uint32_t size)
+{
+    uint32_t room = (size + 7) / 8 * 8;
+    struct smalls *smalls = group->smalls;
+    if (smalls == NULL || smalls->used + room > sizeof(smalls->bytes)) {
+        smalls = malloc(sizeof(*smalls));
+        if (smalls == NULL)
+            return false;
+        smalls->older = group->smalls;
+        smalls->used = 0;
+        group->smalls = smalls;
+    }
+    record->data = memcpy(smalls->bytes + smalls->used, data, size);
+    record->place = DATA_SMALL;
+    record->size = size;
+    smalls->used += room;
+    return true;
+}
+
 /* Takes the result over: small ones are copied, larger ones stay in the worker's
  * arena until they are released. */
-static void take_data(struct client *client, struct record *record, const struct slot *slot,
+static void take_data(mc_group *group, struct record *record, const struct slot *slot,
                       uint32_t seat)
 {
+    const struct lane *lane = &group->pool->client.lane;
     uint32_t unit = slot->result_unit, size = slot->result_size;
     if (size == 0 && unit == 0)
         return;
     if (unit == 0 && size <= SLOT_RESULT_SIZE) {
-        memcpy(record->small, slot->result, SLOT_RESULT_SIZE);
-        record->data = record->small;
-        record->place = DATA_SMALL;
-        record->size = size;
-    } else if (unit != 0 && seat != 0 && lane_inside(client->lane.geometry, seat, unit, UNIT, size)) {
-        record->data = client->lane.memory + (uint64_t)unit * UNIT + UNIT;
+        if (keep_small(group, record, slot->result, size))
+            return;
+        record->status = -ENOMEM;
+    } else if (unit != 0 && seat != 0 && lane_inside(lane->geometry, seat, unit, UNIT, size)) {
+        record->data = lane->memory + (uint64_t)unit * UNIT + UNIT;
         record->place = DATA_BLOCK;
         record->size = size;
+        return;
     } else {
         record->status = -EFAULT;
-        record->outcome = SLOT_FAILED;
     }
+    record->outcome = SLOT_FAILED;
 }
 
 static void reap(mc_group *group, size_t index, struct record *record, uint64_t word)
@@ -336,7 +356,7 @@ static void reap(mc_group *group, size_t index, struct record *record, uint64_t 
     const struct slot *slot = &client->lane.slots[record->slot];
     set_status(record, slot, slot_state(word));
     if (slot_state(word) == SLOT_DONE || slot_state(word) == SLOT_FAILED)
-        take_data(client, record, slot, slot_seat(word));
+        take_data(group, record, slot, slot_seat(word));
     if (slot_state(word) == SLOT_DONE)
         client_learn(client, record->handler, record->run_ns);
     FAULT_POINT("client_before_free");
@@ -385,16 +405,15 @@ void client_settle_inline(mc_group *group, size_t index, mc_task *task, uint64_t
     record->outcome = task->status == 0 ? SLOT_DONE : SLOT_FAILED;
     record->status = task->status;
     record->format = (uint8_t)task->format;
-    record->size = task->size;
     record->run_ns = run_ns;
     record->pid = (uint32_t)group->pool->pid;
     if (task->data != task->small) {
         record->data = task->data;
         record->place = DATA_HEAP;
-    } else if (task->size > 0) {
-        memcpy(record->small, task->small, sizeof(record->small));
-        record->data = record->small;
-        record->place = DATA_SMALL;
+        record->size = task->size;
+    } else if (task->size > 0 && !keep_small(group, record, task->small, task->size)) {
+        record->outcome = SLOT_FAILED;
+        record->status = -ENOMEM;
     }
     client_learn(client, record->handler, run_ns);
     free_slot(client, record->slot);
@@ -414,17 +433,17 @@ void client_settle_lost(mc_group *group, size_t index)
     finish(group, index, record);
 }
 
-void client_release(struct record *record)
+void client_release(mc_group *group, size_t index)
 {
+    struct record *record = group_record(group, index);
     if (record->place == DATA_BLOCK)
         block_release((struct block *)record->data - 1);
-    else if (record->place == DATA_HEAP)
+    else if (record->place >= DATA_HEAP)
         free(record->data);
-    if (record->document != NULL)
-        document_close(record->document);
-    free(record->error);
-    record->document = NULL;
-    record->error = NULL;
+    if (index < group->document_count && group->documents[index] != NULL) {
+        document_close(group->documents[index]);
+        group->documents[index] = NULL;
+    }
     record->data = NULL;
     record->size = 0;
     record->place = DATA_NONE;

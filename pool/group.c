@@ -34,6 +34,25 @@ static int usable(const mc_group *group)
 
 /* ---- opening and closing ---- */
 
+/* Frees all but `kept` of the smalls, and empties that one. */
+static void free_smalls(mc_group *group, int kept)
+{
+    struct smalls *smalls = group->smalls;
+    if (kept != 0 && smalls != NULL) {
+        struct smalls *first = smalls;
+        smalls = smalls->older;
+        first->older = NULL;
+        first->used = 0;
+    } else {
+        group->smalls = NULL;
+    }
+    while (smalls != NULL) {
+        struct smalls *older = smalls->older;
+        free(smalls);
+        smalls = older;
+    }
+}
+
 static void drop_writer(mc_group *group)
 {
     if (group->writing)
@@ -50,6 +69,8 @@ void group_free(mc_group *group)
     free(group->arguments.sink.data);
     for (int chunk = 0; chunk < CHUNKS; chunk++)
         free(group->chunks[chunk]);
+    free_smalls(group, 0);
+    free(group->documents);
     free(group->completed);
     free(group);
 }
@@ -63,7 +84,8 @@ static mc_group *new_group(struct client *client)
     if (group == NULL)
         return calloc(1, sizeof(*group));
     mc_group fresh = {.completed = group->completed,
-                      .completed_capacity = group->completed_capacity};
+                      .completed_capacity = group->completed_capacity,
+                      .smalls = group->smalls};
     memcpy(fresh.chunks, group->chunks, sizeof(fresh.chunks));
     *group = fresh;
     return group;
@@ -73,8 +95,10 @@ static mc_group *new_group(struct client *client)
  * returns what is left to free. */
 static mc_group *retire(struct client *client, mc_group *group)
 {
-    if (client->spare != NULL || group->chunks[SPARE_CHUNKS] != NULL || group->writer != NULL)
+    if (client->spare != NULL || group->chunks[SPARE_CHUNKS] != NULL || group->writer != NULL ||
+        group->documents != NULL)
         return group;
+    free_smalls(group, 1);
     client->spare = group;
     return NULL;
 }
@@ -191,8 +215,8 @@ void group_orphan(mc_group *group)
     for (size_t index = 0; index < group->count; index++) {
         struct record *record = group_record(group, index);
         if (record_state(record) == RECORD_ENDED && record->place != DATA_BLOCK)
-            client_release(record);
-        record->place = DATA_NONE;
+            client_release(group, index);
+        record->place = DATA_NONE; /* the lane is unmapped with the pool */
     }
     unlink_group(group);
 }
@@ -202,9 +226,8 @@ static void close_inherited(mc_group *group)
 {
     for (size_t index = 0; index < group->count; index++) {
         struct record *record = group_record(group, index);
-        if (record->place == DATA_HEAP)
+        if (record->place >= DATA_HEAP)
             free(record->data);
-        free(record->error);
     }
     group_free(group);
 }
@@ -230,7 +253,7 @@ void mc_group_close(mc_group *group)
     for (size_t index = 0; index < group->count; index++) {
         struct record *record = group_record(group, index);
         if (record_state(record) == RECORD_ENDED)
-            client_release(record);
+            client_release(group, index);
         else
             client_abandon(client, record);
     }
@@ -505,25 +528,33 @@ static char *death_text(const mc_group *group, const struct record *record)
     return length < 0 ? NULL : text;
 }
 
-/* What went wrong; a failing handler's message is its result. */
-static const char *error_of(const mc_group *group, struct record *record)
+/* What went wrong, made when it is asked for. A failing handler's message came as
+ * its result, which this replaces. */
+static const char *error_of(mc_group *group, size_t index)
 {
+    struct record *record = group_record(group, index);
     if (record->outcome == SLOT_DONE)
         return "";
-    if (record->error == NULL) {
+    if (record->place != DATA_TEXT) {
+        char *text;
         if (record->outcome == SLOT_CRASHED)
-            record->error = death_text(group, record);
+            text = death_text(group, record);
         else if (record->outcome == SLOT_CANCELLED)
-            record->error = strdup("cancelled before it started");
+            text = strdup("cancelled before it started");
         else if (record->place != DATA_NONE)
-            record->error = strndup(record->data, record->size);
+            text = strndup(record->data, record->size);
         else
-            record->error = strdup(strerror(record->status < 0 ? -record->status : EINVAL));
+            text = strdup(strerror(record->status < 0 ? -record->status : EINVAL));
+        if (text == NULL)
+            return "no memory for the error's text";
+        client_release(group, index);
+        record->data = text;
+        record->place = DATA_TEXT;
     }
-    return record->error != NULL ? record->error : "no memory for the error's text";
+    return record->data;
 }
 
-static void fill(const mc_group *group, size_t index, struct mc_result *result)
+static void fill(mc_group *group, size_t index, struct mc_result *result)
 {
     struct record *record = group_record(group, index);
     struct mc_result known = {
@@ -533,7 +564,7 @@ static void fill(const mc_group *group, size_t index, struct mc_result *result)
         .start = record->start,
         .end = record->end,
         .format = (enum mc_format)record->format,
-        .error = error_of(group, record),
+        .error = error_of(group, index),
         .worker_pid = (pid_t)record->pid,
         .run_ns = record->run_ns,
     };
@@ -604,7 +635,7 @@ void mc_group_release(mc_group *group, size_t index)
 {
     struct record *record = ended_record(group, index);
     if (record != NULL)
-        client_release(record);
+        client_release(group, index);
 }
 
 int mc_group_value(mc_group *group, size_t index, mc_value *value)
@@ -613,12 +644,22 @@ int mc_group_value(mc_group *group, size_t index, mc_value *value)
     int status = mc_group_result(group, index, &result);
     if (status < 0)
         return status;
-    struct record *record = group_record(group, index);
-    if (record->document == NULL) {
-        status = document_open(result.format, result.data, result.data_size, &record->document);
+    if (index >= group->document_count) {
+        struct document **documents = realloc(group->documents,
+                                              group->count * sizeof(struct document *));
+        if (documents == NULL)
+            return error_set(-ENOMEM, "no memory for %zu decoded results", group->count);
+        memset(documents + group->document_count, 0,
+               (group->count - group->document_count) * sizeof(struct document *));
+        group->documents = documents;
+        group->document_count = group->count;
+    }
+    struct document **document = &group->documents[index];
+    if (*document == NULL) {
+        status = document_open(result.format, result.data, result.data_size, document);
         if (status < 0)
             return status;
     }
-    *value = document_root(record->document);
+    *value = document_root(*document);
     return 0;
 }

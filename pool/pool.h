@@ -29,27 +29,38 @@ enum record_state {
     RECORD_ENDED, /* the slot was freed, the result is ours */
 };
 
-enum data_place { DATA_NONE, DATA_SMALL, DATA_BLOCK, DATA_HEAP };
+enum data_place {
+    DATA_NONE,
+    DATA_SMALL, /* in the group's smalls */
+    DATA_BLOCK, /* in the arena of the worker that wrote it */
+    DATA_HEAP,
+    DATA_TEXT, /* on the heap too: what went wrong, as a string */
+};
 
 struct record {
     uint32_t slot, generation; /* while open */
     uint16_t handler;
     _Atomic uint8_t state; /* enum record_state */
-    uint8_t place; /* enum data_place */
-    bool offered;  /* it has a ticket */
-    bool flagged;  /* its word says SLOT_WAITED_ANY */
+    uint8_t place;         /* enum data_place */
     uint8_t format;
     uint8_t outcome; /* enum slot_state */
+    bool offered;    /* it has a ticket */
+    bool flagged;    /* its word says SLOT_WAITED_ANY */
     int status;
-    int death; /* of its worker, as for waitpid() */
+    int death; /* of its worker, as for waitpid(); -1: nobody knows */
     uint32_t pid;
     uint32_t size;
     uint64_t start, end;
     uint64_t run_ns;
     void *data;
-    char *error; /* made when asked for */
-    struct document *document;
-    _Alignas(8) uint8_t small[SLOT_RESULT_SIZE];
+};
+static_assert(sizeof(struct record) == CACHE_LINE, "groups may have very many");
+
+/* Results that came in the slot itself. */
+struct smalls {
+    struct smalls *older;
+    uint32_t used;
+    _Alignas(8) uint8_t bytes[4096 - 16];
 };
 
 enum { FIRST_CHUNK = 16, CHUNKS = 28 };
@@ -78,6 +89,9 @@ struct mc_group {
     /* Records never move, since results point into them: chunk k holds
      * FIRST_CHUNK << k of them. */
     struct record *chunks[CHUNKS];
+    struct smalls *smalls;       /* the newest */
+    struct document **documents; /* by index, for mc_group_value() */
+    size_t document_count;
     size_t count;      /* submitted */
     size_t ended;
     size_t first_open; /* all before it have ended */
@@ -165,7 +179,7 @@ void client_abandon(struct client *client, struct record *record);
 void client_settle_inline(mc_group *group, size_t index, mc_task *task, uint64_t run_ns);
 /* Ends an open task that will never run, or whose worker is gone. */
 void client_settle_lost(mc_group *group, size_t index);
-void client_release(struct record *record);
+void client_release(mc_group *group, size_t index);
 void client_learn(struct client *client, uint32_t handler, uint64_t run_ns);
 bool client_check_gone(struct client *client);
 void client_poke(struct client *client);

@@ -78,7 +78,7 @@ static bool any_work(void)
     return lane_bit_set(bells, LANE) && lane_has_work(&lane);
 }
 
-static bool serve_ring(uint32_t seat, const struct ring *ring)
+static bool serve_ring(uint32_t seat, struct ring *ring)
 {
     name_t names[RUN];
     uint64_t head;
@@ -86,8 +86,7 @@ static bool serve_ring(uint32_t seat, const struct ring *ring)
     if (count == 0)
         return false;
     mark(seat, SEAT_BUSY); /* W2 */
-    struct ring taken = *ring;
-    if (ring_take(&taken, head, count)) {
+    if (ring_take(ring, head, count)) {
         if (any_work())
             wake_another(bells, control, seat);
         for (uint32_t i = 0; i < count; i++)
