@@ -24,8 +24,8 @@ static struct armed *armed;
 void fault_arm(const char *name, int signal, int countdown)
 {
     if (armed == NULL) {
-        armed = mmap(NULL, sizeof(*armed), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                     -1, 0);
+        armed =
+            mmap(NULL, sizeof(*armed), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         CHECK(armed != MAP_FAILED);
     }
     atomic_store(&armed->countdown, 0);

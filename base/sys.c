@@ -54,8 +54,8 @@ pid_t sys_fork(int exit_signal, bool as_sibling, pid_t *shared_pid)
         flags |= CLONE_PARENT;
     if (shared_pid != NULL)
         flags |= CLONE_PARENT_SETTID;
-    /* The older call, because seccomp profiles that cannot look into clone3's
-     * struct refuse that one. */
+        /* The older call, because seccomp profiles that cannot look into clone3's
+         * struct refuse that one. */
 #if defined(__aarch64__) || defined(__riscv) || defined(__arm__) || defined(__powerpc__)
     long pid = syscall(SYS_clone, flags, NULL, shared_pid, NULL, tid);
 #else
@@ -111,8 +111,10 @@ unsigned sys_thread_count(void)
     const char *name_end = strrchr(text, ')');
     unsigned threads = 1;
     if (name_end != NULL)
-        (void)sscanf(name_end + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d"
-                                   " %*d %*d %u", &threads);
+        (void)sscanf(name_end + 1,
+                     " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d"
+                     " %*d %*d %u",
+                     &threads);
     return threads;
 }
 

@@ -59,7 +59,7 @@ int main(void)
     check(mc_group_open(pool, NULL, &group));
     for (int i = 0; i < CHILDREN; i++)
         if ((children[i] = fork()) == 0)
-            _exit(serve(pool, group, (uint64_t)(i + 1) * 1000, &answers[i]) != 0);
+            _exit(serve(pool, group, 1000 * (uint64_t)(i + 1), &answers[i]) == 0 ? 0 : 1);
     for (int i = 0; i < CHILDREN; i++) {
         int status = -1;
         waitpid(children[i], &status, 0);

@@ -69,7 +69,7 @@ extern "C" {
 #define MC_VERSION_PATCH 0
 
 #if defined(__GNUC__)
-#define MC_API __attribute__((visibility("default")))
+#define MC_API                   __attribute__((visibility("default")))
 #define MC_PRINTF(string, first) __attribute__((format(printf, string, first)))
 #else
 #define MC_API
@@ -262,7 +262,9 @@ struct mc_group_options {
     void *context;
 };
 
-/* How a group's tasks are run; decided when the group is opened. */
+/* How a group's tasks are run. Whether the machine is busy is decided when the
+ * group is opened; if it is, tasks of isolated handlers narrow the group as they
+ * are submitted. */
 enum mc_mode {
     MC_PARALLEL = 0, /* on all workers */
     MC_NARROW = 1,   /* on one worker at a time: the machine is busy, and the
@@ -274,8 +276,7 @@ enum mc_mode {
  * first call in a forked child attaches that child to the pool (about 1 ms).
  * Errors: -EINVAL; -ENOMEM; -ESHUTDOWN when the pool is closing or gone;
  * -EUSERS when max_clients are attached. */
-MC_API int mc_group_open(mc_pool *pool, const struct mc_group_options *options,
-                         mc_group **group);
+MC_API int mc_group_open(mc_pool *pool, const struct mc_group_options *options, mc_group **group);
 
 /* Forgets a group: queued tasks are cancelled, running ones end into the void,
  * result bytes are released. Does not block. NULL is allowed. */
@@ -293,8 +294,7 @@ MC_API void mc_group_close(mc_group *group);
  *   -ESTALE     the group was opened before fork(), in the parent
  *   -ESHUTDOWN  the pool is closing or gone
  *   -ENOMEM */
-MC_API int mc_group_run(mc_group *group, const char *handler, const void *args,
-                        size_t size);
+MC_API int mc_group_run(mc_group *group, const char *handler, const void *args, size_t size);
 
 enum mc_split {
     MC_SPLIT_GUIDED = 0, /* even chunks first, then ever smaller ones: evens
@@ -316,8 +316,7 @@ struct mc_map_options {
  * be NULL. Blocking and errors as for mc_group_run(); when it fails midway, the
  * tasks submitted so far stay in the group. items of 0 submits nothing. */
 MC_API int mc_group_map(mc_group *group, const char *handler, uint64_t items,
-                        const struct mc_map_options *options, const void *args,
-                        size_t size);
+                        const struct mc_map_options *options, const void *args, size_t size);
 
 /* The same two with arguments written as a structured value; see mc_writer
  * below. mc_group_writer() begins the arguments of the next task;
@@ -333,8 +332,8 @@ MC_API int mc_group_map_value(mc_group *group, const char *handler, uint64_t ite
 
 /* Like mc_group_run(), for arguments that are encoded already. The handler
  * finds malformed ones when it reads them. */
-MC_API int mc_group_run_encoded(mc_group *group, const char *handler,
-                                enum mc_format format, const void *args, size_t size);
+MC_API int mc_group_run_encoded(mc_group *group, const char *handler, enum mc_format format,
+                                const void *args, size_t size);
 
 /* Waits until every task of the group has ended, running tasks itself where
  * the group's mode and help option say so. timeout_ms: -1 waits without limit,
@@ -365,13 +364,13 @@ MC_API const char *mc_group_reason(const mc_group *group);
 /* One ended task. The pointers stay valid until mc_group_close() or
  * mc_group_release() of that index. data is aligned to 8 bytes at least. */
 struct mc_result {
-    size_t size;  /* sizeof(struct mc_result), set by the caller */
-    size_t index; /* place in the order of submission, from 0 */
-    int status;   /* 0, or what the handler returned, or one of
-                       -EOWNERDEAD  its worker died while it ran
-                       -ECANCELED   cancelled before it started
-                       -EMSGSIZE    its result was above max_payload
-                       -EFAULT      the shared memory it lay in was damaged */
+    size_t size;    /* sizeof(struct mc_result), set by the caller */
+    size_t index;   /* place in the order of submission, from 0 */
+    int status;     /* 0, or what the handler returned, or one of
+                         -EOWNERDEAD  its worker died while it ran
+                         -ECANCELED   cancelled before it started
+                         -EMSGSIZE    its result was above max_payload
+                         -EFAULT      the shared memory it lay in was damaged */
     uint64_t start; /* the range, 0 and 0 for mc_group_run() */
     uint64_t end;
     const void *data; /* result bytes in place, NULL when there are none */
@@ -433,8 +432,7 @@ MC_API int mc_task_reply_alloc(mc_task *task, size_t size, void **data);
  * status, so that a handler can write
  *     return mc_task_fail(task, -ENOENT, "no page %d", page);
  * A status of 0 becomes -EINVAL. */
-MC_API int mc_task_fail(mc_task *task, int status, const char *format, ...)
-    MC_PRINTF(3, 4);
+MC_API int mc_task_fail(mc_task *task, int status, const char *format, ...) MC_PRINTF(3, 4);
 
 /* What worker_init left in *state. */
 MC_API void *mc_task_state(const mc_task *task);
@@ -538,8 +536,8 @@ struct mc_range {
  * 40-60, 60-80; with a minimum of 30: 0-30, 30-60, 60-80; with 100: 0-80.
  * Fills up to count entries of ranges, returns how many there are in all.
  * Pure; parts and min_chunk of 0 count as 1. */
-MC_API size_t mc_ranges(uint64_t items, unsigned parts, uint64_t min_chunk,
-                        struct mc_range *ranges, size_t count);
+MC_API size_t mc_ranges(uint64_t items, unsigned parts, uint64_t min_chunk, struct mc_range *ranges,
+                        size_t count);
 
 /* The number of usable cores: affinity mask, cpuset and CPU quota of the
  * cgroup. At least 1. */

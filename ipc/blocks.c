@@ -12,8 +12,7 @@ enum { LOOKS_PER_ALLOC = 4 };
 
 static struct block *block_at(const struct blocks *blocks, uint32_t unit)
 {
-    return (struct block *)(void *)(blocks->memory +
-                                    (uint64_t)(unit - blocks->first_unit) * UNIT);
+    return (struct block *)(void *)(blocks->memory + (uint64_t)(unit - blocks->first_unit) * UNIT);
 }
 
 /* Makes number the newest block in use. */
@@ -41,9 +40,8 @@ static int remember(struct blocks *blocks, uint32_t number, uint32_t unit)
 static void forget(struct blocks *blocks, uint32_t number)
 {
     struct block_use use = blocks->uses[number];
-    _Atomic uint32_t *link = use.newer == 0
-                                 ? blocks->newest
-                                 : &block_at(blocks, blocks->uses[use.newer].unit)->next;
+    _Atomic uint32_t *link =
+        use.newer == 0 ? blocks->newest : &block_at(blocks, blocks->uses[use.newer].unit)->next;
     uint32_t next = use.older == 0 ? 0 : blocks->uses[use.older].unit;
     FAULT_POINT("blocks_unlink");
     atomic_store_explicit(link, next, memory_order_release);
@@ -113,8 +111,8 @@ static int read_chain(struct blocks *blocks)
     return 0;
 }
 
-int blocks_init(struct blocks *blocks, uint8_t *lane, uint64_t arena_offset,
-                uint64_t arena_size, _Atomic uint32_t *newest, _Atomic uint32_t *pending)
+int blocks_init(struct blocks *blocks, uint8_t *lane, uint64_t arena_offset, uint64_t arena_size,
+                _Atomic uint32_t *newest, _Atomic uint32_t *pending)
 {
     memset(blocks, 0, sizeof(*blocks));
     blocks->memory = lane + arena_offset;
@@ -154,8 +152,7 @@ static uint32_t take(struct blocks *blocks, uint64_t units)
     block->magic = BLOCK_MAGIC;
     block->units = (uint32_t)units;
     atomic_store_explicit(&block->released, 0, memory_order_relaxed);
-    atomic_store_explicit(&block->next,
-                          atomic_load_explicit(blocks->newest, memory_order_relaxed),
+    atomic_store_explicit(&block->next, atomic_load_explicit(blocks->newest, memory_order_relaxed),
                           memory_order_relaxed);
     atomic_store_explicit(blocks->pending, at, memory_order_release);
     FAULT_POINT("blocks_link");

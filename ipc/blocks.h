@@ -25,11 +25,11 @@ struct block_use { /* a block that was not seen released yet, by its number in t
 
 struct blocks {
     struct extents extents;
-    uint8_t *memory;                 /* of the arena */
-    uint32_t first_unit;             /* of the arena, in units of the lane */
-    _Atomic uint32_t *newest;        /* in the lane */
-    _Atomic uint32_t *pending;       /* in the worker's row: the block in the making */
-    struct block_use *uses;          /* indexed by number */
+    uint8_t *memory;           /* of the arena */
+    uint32_t first_unit;       /* of the arena, in units of the lane */
+    _Atomic uint32_t *newest;  /* in the lane */
+    _Atomic uint32_t *pending; /* in the worker's row: the block in the making */
+    struct block_use *uses;    /* indexed by number */
     uint32_t capacity;
     uint32_t use_count;
     uint32_t newest_use, oldest_use; /* numbers; 0: none */
@@ -38,8 +38,8 @@ struct blocks {
 
 /* Begins, or takes over what the chain says is in use. -ENOMEM, or -EFAULT when
  * the chain is damaged. */
-int blocks_init(struct blocks *blocks, uint8_t *lane, uint64_t arena_offset,
-                uint64_t arena_size, _Atomic uint32_t *newest, _Atomic uint32_t *pending);
+int blocks_init(struct blocks *blocks, uint8_t *lane, uint64_t arena_offset, uint64_t arena_size,
+                _Atomic uint32_t *newest, _Atomic uint32_t *pending);
 void blocks_fini(struct blocks *blocks);
 
 /* A block for size bytes of payload; *unit is its header's place in the lane,
@@ -49,8 +49,7 @@ void blocks_fini(struct blocks *blocks);
 int blocks_alloc(struct blocks *blocks, uint64_t size, uint32_t *unit, void **data);
 /* The same, in place of the newest block, of whose payload `keep` bytes are
  * copied over. On failure that block is as before. */
-int blocks_regrow(struct blocks *blocks, uint64_t size, uint64_t keep, uint32_t *unit,
-                  void **data);
+int blocks_regrow(struct blocks *blocks, uint64_t size, uint64_t keep, uint32_t *unit, void **data);
 /* Gives back the newest block, which nobody was told about. */
 void blocks_undo(struct blocks *blocks);
 

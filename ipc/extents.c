@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct class {
+struct class
+{
     unsigned level, step;
 };
 
@@ -141,7 +142,19 @@ static bool split(struct extents *extents, uint32_t number, uint32_t units)
     return true;
 }
 
-static uint32_t find_fitting(const struct extents *extents, uint32_t units)
+/* An extent of the very class that the size belongs to may be a little too
+ * small. */
+static uint32_t find_in_class(const struct extents *extents, uint32_t units, uint32_t looks)
+{
+    struct class at = class_of(units);
+    uint32_t number = extents->heads[at.level][at.step];
+    for (; number != 0 && looks != 0; looks--, number = extents->table[number].older)
+        if (extents->table[number].units >= units)
+            return number;
+    return 0;
+}
+
+static uint32_t find_in_larger(const struct extents *extents, uint32_t units)
 {
     struct class at = class_fitting(units);
     if (at.level >= EXTENT_LEVELS)
@@ -161,7 +174,11 @@ uint32_t extents_alloc(struct extents *extents, uint32_t units, uint32_t *start)
 {
     if (units == 0 || units > extents->units)
         return 0;
-    uint32_t number = find_fitting(extents, units);
+    uint32_t number = find_in_class(extents, units, 1);
+    if (number == 0)
+        number = find_in_larger(extents, units);
+    if (number == 0)
+        number = find_in_class(extents, units, UINT32_MAX);
     if (number == 0)
         return 0;
     list_remove(extents, number);

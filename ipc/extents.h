@@ -4,7 +4,8 @@
  * private memory of the one process that manages the arena; not a byte of them
  * is shared. Allocation takes the best-fitting class, newest first, so that warm
  * memory is used again before fresh memory; neighbours merge when freed. Both
- * take constant time (two-level segregated fit).
+ * take constant time (two-level segregated fit), but for the last look before an
+ * allocation fails.
  *
  * Unit 0 is never given out, so that 0 can mean "none".
  */
@@ -22,8 +23,8 @@ enum {
 struct extent {
     uint32_t start;
     uint32_t units;
-    uint32_t before, after;  /* neighbours by address; 0: none */
-    uint32_t newer, older;   /* neighbours in the class's list; 0: none */
+    uint32_t before, after; /* neighbours by address; 0: none */
+    uint32_t newer, older;  /* neighbours in the class's list; 0: none */
     bool free;
 };
 

@@ -12,8 +12,8 @@ static uint64_t round_up(uint64_t value, uint64_t step)
     return (value + step - 1) / step * step;
 }
 
-void lane_geometry_set(struct lane_geometry *geometry, uint32_t slot_count,
-                       uint64_t arena_size, uint32_t seat_count)
+void lane_geometry_set(struct lane_geometry *geometry, uint32_t slot_count, uint64_t arena_size,
+                       uint32_t seat_count)
 {
     uint64_t at = round_up(sizeof(struct lane_header), PAGE_SIZE_BYTES);
     memset(geometry, 0, sizeof(*geometry));
@@ -43,8 +43,8 @@ void lane_format(const struct lane_geometry *geometry, void *memory, uint32_t in
 
 int lane_map(struct lane *lane, const struct lane_geometry *geometry, int fd)
 {
-    uint8_t *memory = mmap(NULL, geometry->total_size, PROT_READ | PROT_WRITE,
-                           MAP_SHARED | MAP_NORESERVE, fd, 0);
+    uint8_t *memory =
+        mmap(NULL, geometry->total_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
     if (memory == MAP_FAILED)
         return -errno;
     /* A core dump needs no tenant's data, and a fork no second writer. */
@@ -83,9 +83,8 @@ static const char *slot_check(const struct lane *lane, const struct slot *slot)
         return "a slot names a seat that is not there";
     if (slot_state(word) == SLOT_FREE)
         return NULL;
-    if (slot->args_unit == 0
-            ? slot->args_size > SLOT_ARGS_SIZE
-            : !lane_inside(geometry, 0, slot->args_unit, 0, slot->args_size))
+    if (slot->args_unit == 0 ? slot->args_size > SLOT_ARGS_SIZE
+                             : !lane_inside(geometry, 0, slot->args_unit, 0, slot->args_size))
         return "a slot's arguments lie outside of the client's arena";
     return NULL;
 }
@@ -100,7 +99,8 @@ const char *lane_check(const struct lane *lane)
         if (head > tail || tail - head > lane->geometry->ring_capacity)
             return "a ring's head and tail do not match";
         for (uint64_t at = head; at != tail; at++) {
-            ticket_t ticket = atomic_load(&lane->rings[i].shared->entries[at & lane->rings[i].mask]);
+            ticket_t ticket =
+                atomic_load(&lane->rings[i].shared->entries[at & lane->rings[i].mask]);
             if (!ring_fresh(&lane->rings[i], ticket, at))
                 return "a ring holds a stale ticket";
             if (name_slot(ticket) >= lane->geometry->slot_count)

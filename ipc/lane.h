@@ -40,8 +40,8 @@ static inline uint64_t lane_arena_offset(const struct lane_geometry *geometry, u
 
 /* True if the bytes lie in the given arena; 0 is the client's, seat + 1 a
  * worker's. The sum cannot overflow: units are 32 bits wide. */
-static inline bool lane_inside(const struct lane_geometry *geometry, uint32_t arena,
-                               uint32_t unit, uint64_t header, uint64_t size)
+static inline bool lane_inside(const struct lane_geometry *geometry, uint32_t arena, uint32_t unit,
+                               uint64_t header, uint64_t size)
 {
     uint64_t first = lane_arena_offset(geometry, arena);
     uint64_t offset = (uint64_t)unit * UNIT;

@@ -32,8 +32,8 @@ enum {
     HANDLER_NAME_SIZE = 64,
     RUN_MAX = 32, /* tickets that a worker takes at once */
     MAX_SLOTS = 65536,
-    SLOT_ARGS_SIZE = 128,   /* arguments up to this size lie in the slot */
-    SLOT_RESULT_SIZE = 40,  /* results too */
+    SLOT_ARGS_SIZE = 128,    /* arguments up to this size lie in the slot */
+    SLOT_RESULT_SIZE = 40,   /* results too */
     REPAIR_CAPACITY = 16384, /* a power of two >= MAX_SEATS * RUN_MAX * 2 */
     LOG_RECORDS = 64,
     LOG_TEXT_SIZE = 232,
@@ -77,7 +77,7 @@ struct slot {
     uint32_t args_size;
     uint64_t start;
     uint64_t end;
-    uint32_t args_unit;   /* in units from the start of the lane; 0: in args[] */
+    uint32_t args_unit; /* in units from the start of the lane; 0: in args[] */
     /* result: worker; cause: supervisor */
     uint32_t result_unit; /* the block's header; 0: in result[] */
     uint32_t result_size;
@@ -89,7 +89,7 @@ struct slot {
     /* room for limits, not on the hot path */
     uint64_t deadline_ns;
     uint64_t reserved;
-    int32_t death;    /* supervisor: how the worker died, as for waitpid() */
+    int32_t death; /* supervisor: how the worker died, as for waitpid() */
     uint32_t priority;
     uint8_t result[SLOT_RESULT_SIZE];
     uint8_t args[SLOT_ARGS_SIZE];
@@ -101,10 +101,10 @@ static_assert(offsetof(struct slot, args) == 2 * CACHE_LINE, "arguments are alig
 /* Before each result in a worker's arena. The worker chains its blocks, newest
  * first, so that a successor finds those that are still in use. */
 struct block {
-    uint32_t magic;             /* worker */
-    uint32_t units;             /* worker: length, header included */
-    _Atomic uint32_t next;      /* worker: unit of the next older block, 0: none */
-    _Atomic uint32_t released;  /* client: 1 when it has no more use for it */
+    uint32_t magic;            /* worker */
+    uint32_t units;            /* worker: length, header included */
+    _Atomic uint32_t next;     /* worker: unit of the next older block, 0: none */
+    _Atomic uint32_t released; /* client: 1 when it has no more use for it */
     uint64_t reserved[6];
 };
 static_assert(sizeof(struct block) == UNIT, "payloads are aligned to a unit");
@@ -116,13 +116,11 @@ struct lane_header {
     uint32_t index;
     uint64_t total_size;
 
-    alignas(CACHE_LINE)
-    _Atomic uint32_t any;      /* bumped by workers: some awaited task ended */
+    alignas(CACHE_LINE) _Atomic uint32_t any; /* bumped by workers: some awaited task ended */
     _Atomic uint32_t notified; /* set by workers when they send a byte, cleared by the client */
 
-    alignas(CACHE_LINE)
-    _Atomic int32_t client_cpu; /* client: where it last waited, -1 unknown */
-    _Atomic uint32_t fault;     /* workers: why the lane cannot be trusted, 0: fine */
+    alignas(CACHE_LINE) _Atomic int32_t client_cpu; /* client: where it last waited, -1 unknown */
+    _Atomic uint32_t fault; /* workers: why the lane cannot be trusted, 0: fine */
 
     /* workers, each its own: unit of the newest block of its arena */
     alignas(CACHE_LINE) _Atomic uint32_t newest_block[MAX_SEATS];
@@ -141,8 +139,8 @@ struct lane_geometry {
     uint64_t total_size;
 };
 
-void lane_geometry_set(struct lane_geometry *geometry, uint32_t slot_count,
-                       uint64_t arena_size, uint32_t seat_count);
+void lane_geometry_set(struct lane_geometry *geometry, uint32_t slot_count, uint64_t arena_size,
+                       uint32_t seat_count);
 
 /* ---- bells ----------------------------------------------------------------- */
 
@@ -162,19 +160,19 @@ struct bells {
 /* ---- control --------------------------------------------------------------- */
 
 struct lane_entry { /* supervisor */
-    alignas(CACHE_LINE)
-    _Atomic uint32_t generation; /* odd: in use; workers drop what they know of older ones */
+    alignas(CACHE_LINE) _Atomic uint32_t
+        generation; /* odd: in use; workers drop what they know of older ones */
     _Atomic int32_t client_pid;
 };
 
-struct repair { /* supervisor: a slot that lost its ticket with a dead worker */
+struct repair {                /* supervisor: a slot that lost its ticket with a dead worker */
     _Atomic uint64_t position; /* of this entry, plus 1, once it is complete */
     name_t name;
     uint32_t lane;
     uint32_t lane_generation;
 };
 
-struct log_record { /* supervisor */
+struct log_record {            /* supervisor */
     _Atomic uint64_t sequence; /* number of the record + 1 once it is complete */
     int32_t level;
     uint32_t size;
@@ -197,7 +195,7 @@ struct seat_row {
     alignas(CACHE_LINE) _Atomic uint32_t run_count;
     uint32_t run_lane;
     uint32_t run_lane_generation;
-    _Atomic uint32_t block_unit; /* the result block in the making, 0: none */
+    _Atomic uint32_t block_unit;    /* the result block in the making, 0: none */
     _Atomic uint64_t started_ticks; /* when the current task began, 0: none */
     _Atomic uint64_t tasks_done;
     _Atomic uint64_t busy_ns;
@@ -224,10 +222,9 @@ struct control {
     uint32_t quota_limits;    /* the number of seats comes from a CPU quota */
     uint32_t admission_limit; /* milli per core; 0: none */
 
-    alignas(CACHE_LINE)
-    _Atomic uint32_t closing; /* 1: no new tasks, 2: workers leave */
+    alignas(CACHE_LINE) _Atomic uint32_t closing; /* 1: no new tasks, 2: workers leave */
     _Atomic uint32_t seats_up;
-    _Atomic uint32_t hopeless; /* no worker can be started at present */
+    _Atomic uint32_t hopeless;     /* no worker can be started at present */
     _Atomic uint64_t admission;    /* admission_pack() */
     _Atomic uint64_t admission_ms; /* when that was */
     _Atomic uint64_t log_tail;

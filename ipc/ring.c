@@ -43,8 +43,8 @@ uint32_t ring_peek(const struct ring *ring, uint32_t max, name_t *names, uint64_
     uint64_t at = atomic_load_explicit(&ring->shared->head, memory_order_relaxed);
     uint32_t count = 0;
     while (count < max) {
-        ticket_t ticket = atomic_load_explicit(
-            &ring->shared->entries[(at + count) & ring->mask], memory_order_acquire); /* R2 */
+        ticket_t ticket = atomic_load_explicit(&ring->shared->entries[(at + count) & ring->mask],
+                                               memory_order_acquire); /* R2 */
         if (!ring_fresh(ring, ticket, at + count))
             break;
         names[count++] = ticket & NAME_BITS;

@@ -30,8 +30,8 @@ bool slot_claim(_Atomic uint64_t *slot, name_t name, uint32_t seat, uint64_t *wo
 {
     uint64_t old = atomic_load_explicit(slot, memory_order_relaxed);
     while (slot_state(old) == SLOT_SUBMITTED && name_current(name, old)) {
-        uint64_t claimed = slot_word(SLOT_RUNNING, slot_flags(old), seat, slot_attempt(old),
-                                     slot_generation(old));
+        uint64_t claimed =
+            slot_word(SLOT_RUNNING, slot_flags(old), seat, slot_attempt(old), slot_generation(old));
         /* S1 pairs with S2. */
         if (atomic_compare_exchange_weak_explicit(slot, &old, claimed, memory_order_acquire,
                                                   memory_order_relaxed)) {

@@ -84,8 +84,8 @@ static inline uint32_t slot_generation(uint64_t word)
 static inline uint64_t slot_word(enum slot_state state, uint32_t flags, uint32_t seat,
                                  uint32_t attempt, uint32_t generation)
 {
-    return (uint64_t)state | (uint64_t)flags << 4 | (uint64_t)seat << 12 |
-           (uint64_t)attempt << 24 | (uint64_t)generation << 32;
+    return (uint64_t)state | (uint64_t)flags << 4 | (uint64_t)seat << 12 | (uint64_t)attempt << 24 |
+           (uint64_t)generation << 32;
 }
 static inline bool slot_ended(uint64_t word)
 {

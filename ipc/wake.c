@@ -56,8 +56,8 @@ static bool wake_one(struct bells *bells, const struct control *control, int cpu
 {
     uint32_t fallback = UINT32_MAX;
     for (uint32_t word = 0; word < MASK_WORDS; word++) {
-        uint64_t sleeping = atomic_load_explicit(&bells->seats_sleeping[word],
-                                                 memory_order_relaxed);
+        uint64_t sleeping =
+            atomic_load_explicit(&bells->seats_sleeping[word], memory_order_relaxed);
         for (; sleeping != 0; sleeping &= sleeping - 1) {
             uint32_t seat = word * 64 + (uint32_t)__builtin_ctzll(sleeping);
             if (seat >= control->seat_count)
@@ -104,8 +104,7 @@ void wake_kick_all(struct bells *bells, const struct control *control)
 void wake_seat_died(struct bells *bells, uint32_t seat)
 {
     atomic_store_explicit(&bells->seats[seat].state, SEAT_BUSY, memory_order_relaxed);
-    atomic_fetch_and_explicit(&bells->seats_sleeping[seat / 64], ~bit(seat),
-                              memory_order_seq_cst);
+    atomic_fetch_and_explicit(&bells->seats_sleeping[seat / 64], ~bit(seat), memory_order_seq_cst);
 }
 
 void wake_sleep_announce(struct bells *bells, uint32_t seat)
@@ -118,8 +117,7 @@ void wake_sleep_announce(struct bells *bells, uint32_t seat)
 void wake_sleep_cancel(struct bells *bells, uint32_t seat)
 {
     atomic_store_explicit(&bells->seats[seat].state, SEAT_LOOKING, memory_order_relaxed);
-    atomic_fetch_and_explicit(&bells->seats_sleeping[seat / 64], ~bit(seat),
-                              memory_order_relaxed);
+    atomic_fetch_and_explicit(&bells->seats_sleeping[seat / 64], ~bit(seat), memory_order_relaxed);
 }
 
 void wake_sleep(struct bells *bells, uint32_t seat)

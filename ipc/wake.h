@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * Who is woken. A seat is BUSY with a task, LOOKING for one (or as good as: with
- * tasks that are known to take a few microseconds), or SLEEPING on its state word. Waking costs more than anything else here, so it happens only when
- * somebody would otherwise sleep through work:
+ * tasks that are known to take a few microseconds), or SLEEPING on its state word. Waking costs
+ * more than anything else here, so it happens only when somebody would otherwise sleep through
+ * work:
  *
  *   A submit wakes one sleeper, unless some seat is LOOKING and will see it.
  *   A seat that leaves LOOKING with work still in sight wakes one sleeper.
@@ -64,7 +65,8 @@ void wake_sleep(struct bells *bells, uint32_t seat);
 static inline bool lane_bit_set(struct bells *bells, uint32_t lane)
 {
     return atomic_load_explicit(&bells->lanes_active[lane / 64], memory_order_relaxed) >>
-               (lane % 64) & 1;
+               (lane % 64) &
+           1;
 }
 void wake_mark_lane(struct bells *bells, uint32_t lane);
 void wake_clear_lane(struct bells *bells, uint32_t lane);

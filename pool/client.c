@@ -85,9 +85,8 @@ void client_learn(struct client *client, uint32_t handler, uint64_t run_ns)
 {
     uint32_t *estimate = &client->estimate_ns[handler];
     uint32_t now = run_ns < UINT32_MAX ? (uint32_t)run_ns | 1 : UINT32_MAX;
-    *estimate = *estimate == 0
-                    ? now
-                    : *estimate - (*estimate >> ESTIMATE_SHIFT) + (now >> ESTIMATE_SHIFT);
+    *estimate =
+        *estimate == 0 ? now : *estimate - (*estimate >> ESTIMATE_SHIFT) + (now >> ESTIMATE_SHIFT);
 }
 
 /* ---- submitting ---- */
@@ -166,7 +165,8 @@ static void offer_more(mc_group *group)
     struct client *client = &group->pool->client;
     while (group->next_offer < group->count && may_offer(group)) {
         struct record *record = group_record(group, group->next_offer++);
-        if (record_state(record) == RECORD_OPEN && !record->offered && !runs_here_only(group, record)) {
+        if (record_state(record) == RECORD_OPEN && !record->offered &&
+            !runs_here_only(group, record)) {
             push_ticket(client, group, record);
             group->wake_deferred = true;
         }
@@ -184,8 +184,8 @@ static struct record *new_record(mc_group *group)
     if (group->chunks[chunk] == NULL)
         return NULL;
     if (index >= group->completed_capacity) {
-        size_t capacity = group->completed_capacity == 0 ? FIRST_CHUNK
-                                                         : group->completed_capacity * 2;
+        size_t capacity =
+            group->completed_capacity == 0 ? FIRST_CHUNK : group->completed_capacity * 2;
         uint32_t *completed = realloc(group->completed, capacity * sizeof(*completed));
         if (completed == NULL)
             return NULL;

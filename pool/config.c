@@ -103,11 +103,10 @@ static int set_rest(struct config *config, const struct mc_pool_options *options
         return error_set(-EINVAL, "flags is 0x%x: unknown bits 0x%x", options->flags,
                          options->flags & ~known);
     if (options->max_clients > MAX_LANES)
-        return error_set(-EINVAL, "max_clients is %u: at most %d", options->max_clients,
-                         MAX_LANES);
+        return error_set(-EINVAL, "max_clients is %u: at most %d", options->max_clients, MAX_LANES);
     config->max_clients = options->max_clients != 0 ? options->max_clients : MAX_LANES;
-    config->close_timeout_ms = options->close_timeout_ms != 0 ? options->close_timeout_ms
-                                                              : DEFAULT_CLOSE_TIMEOUT_MS;
+    config->close_timeout_ms =
+        options->close_timeout_ms != 0 ? options->close_timeout_ms : DEFAULT_CLOSE_TIMEOUT_MS;
     config->worker_init = options->worker_init;
     config->worker_exit = options->worker_exit;
     config->hook_context = options->hook_context;
@@ -132,8 +131,10 @@ int config_create(const struct mc_pool_options *options, struct config **config)
     memcpy(&known, options, common);
     for (size_t i = sizeof(known); i < options->size; i++)
         if (((const unsigned char *)options)[i] != 0)
-            return error_set(-EINVAL, "options.size is %zu: this library knows the first %zu "
-                             "bytes, and the rest is not zero", options->size, sizeof(known));
+            return error_set(-EINVAL,
+                             "options.size is %zu: this library knows the first %zu "
+                             "bytes, and the rest is not zero",
+                             options->size, sizeof(known));
     struct config *made = calloc(1, sizeof(*made));
     if (made == NULL)
         return error_set(-ENOMEM, "no memory for the options");
@@ -168,8 +169,8 @@ struct admission config_admit(const struct config *config, struct load_sample *s
     bool injected = config->proc_path != NULL;
     sample->usable_cores = config->topology.usable;
     sample->quota = config->topology.quota_limits && !injected;
-    int result = load_sample_read(config->proc_path, injected ? NULL : config->topology.pressure,
-                                  sample);
+    int result =
+        load_sample_read(config->proc_path, injected ? NULL : config->topology.pressure, sample);
     if (result == 0)
         return admission_decide(&config->policy, sample, previous);
     return (struct admission){.cause = ADMISSION_UNREADABLE,

@@ -28,8 +28,10 @@ static int usable(const mc_group *group)
         return error_set(-ESHUTDOWN, "the pool was closed");
     if (LIKELY(pool_current(group->pool) && group->epoch == group->pool->epoch))
         return 0;
-    return error_set(-ESTALE, "the group was opened before fork(), in process %d; open one in "
-                     "this process", (int)group->pool->pid);
+    return error_set(-ESTALE,
+                     "the group was opened before fork(), in process %d; open one in "
+                     "this process",
+                     (int)group->pool->pid);
 }
 
 /* ---- opening and closing ---- */
@@ -112,8 +114,8 @@ static struct admission admit(mc_pool *pool)
     if (!config->policy.enabled)
         return admission;
     uint64_t now = clock_coarse_ms();
-    admission = admission_unpack(
-        atomic_load_explicit(&pool->control->admission, memory_order_acquire));
+    admission =
+        admission_unpack(atomic_load_explicit(&pool->control->admission, memory_order_acquire));
     if (!admission_stale(admission.taken_ms, now))
         return admission;
     client_poke(&pool->client);
@@ -126,8 +128,10 @@ static int read_options(const struct mc_group_options *options, struct mc_group_
     if (options == NULL)
         return 0;
     if (options->size < sizeof(size_t))
-        return error_set(-EINVAL, "group options.size is %zu: set it to sizeof(struct "
-                         "mc_group_options)", options->size);
+        return error_set(-EINVAL,
+                         "group options.size is %zu: set it to sizeof(struct "
+                         "mc_group_options)",
+                         options->size);
     memcpy(known, options, options->size < sizeof(*known) ? options->size : sizeof(*known));
     if ((unsigned)known->help > MC_HELP_NEVER)
         return error_set(-EINVAL, "help is %d: give MC_HELP_AUTO or MC_HELP_NEVER",
@@ -290,7 +294,8 @@ static int submit(mc_group *group, const struct request *request)
         if (result != -EAGAIN)
             return result;
         if (group->on_done != NULL)
-            return error_set(-EAGAIN, "queue_depth (%u) tasks are in flight, or their arguments "
+            return error_set(-EAGAIN,
+                             "queue_depth (%u) tasks are in flight, or their arguments "
                              "fill the arena: dispatch, then try again",
                              pool->config->geometry.slot_count);
         pthread_mutex_unlock(&client->lock);
@@ -348,8 +353,10 @@ static int map(mc_group *group, const char *handler, uint64_t items,
 {
     struct mc_map_options known = {0};
     if (options != NULL && options->size < sizeof(size_t))
-        return error_set(-EINVAL, "map options.size is %zu: set it to sizeof(struct "
-                         "mc_map_options)", options->size);
+        return error_set(-EINVAL,
+                         "map options.size is %zu: set it to sizeof(struct "
+                         "mc_map_options)",
+                         options->size);
     if (options != NULL)
         memcpy(&known, options, options->size < sizeof(known) ? options->size : sizeof(known));
     if ((unsigned)known.split > MC_SPLIT_STATIC)
@@ -438,7 +445,7 @@ static int written(mc_group *group, const mc_writer *writer, struct request *req
 {
     if (!group->writing || writer != group->writer)
         return error_set(-EINVAL, "this is not the group's writer: begin one with "
-                         "mc_group_writer()");
+                                  "mc_group_writer()");
     group->writing = false;
     request->format = group->arguments.format;
     int result = writer_finish(group->writer);
@@ -514,17 +521,22 @@ static char *death_text(const mc_group *group, const struct record *record)
     char *text = NULL;
     int length;
     if (record->death == -1)
-        length = asprintf(&text, "handler '%s' did not end: the pool's supervisor is gone, or no "
-                          "worker could be started", name);
+        length = asprintf(&text,
+                          "handler '%s' did not end: the pool's supervisor is gone, or no "
+                          "worker could be started",
+                          name);
     else if (WIFSIGNALED(record->death))
-        length = asprintf(&text, "handler '%s' ended with its worker %u, which was killed by "
-                          "signal %d (%s) after %.1f ms", name, record->pid,
-                          WTERMSIG(record->death), strsignal(WTERMSIG(record->death)),
-                          (double)record->run_ns / 1e6);
+        length = asprintf(&text,
+                          "handler '%s' ended with its worker %u, which was killed by "
+                          "signal %d (%s) after %.1f ms",
+                          name, record->pid, WTERMSIG(record->death),
+                          strsignal(WTERMSIG(record->death)), (double)record->run_ns / 1e6);
     else
-        length = asprintf(&text, "handler '%s' ended with its worker %u, which exited with "
-                          "status %d after %.1f ms", name, record->pid,
-                          WEXITSTATUS(record->death), (double)record->run_ns / 1e6);
+        length =
+            asprintf(&text,
+                     "handler '%s' ended with its worker %u, which exited with "
+                     "status %d after %.1f ms",
+                     name, record->pid, WEXITSTATUS(record->death), (double)record->run_ns / 1e6);
     return length < 0 ? NULL : text;
 }
 
@@ -645,8 +657,8 @@ int mc_group_value(mc_group *group, size_t index, mc_value *value)
     if (status < 0)
         return status;
     if (index >= group->document_count) {
-        struct document **documents = realloc(group->documents,
-                                              group->count * sizeof(struct document *));
+        struct document **documents =
+            realloc(group->documents, group->count * sizeof(struct document *));
         if (documents == NULL)
             return error_set(-ENOMEM, "no memory for %zu decoded results", group->count);
         memset(documents + group->document_count, 0,

@@ -150,9 +150,8 @@ static void bury(struct supervisor *supervisor, uint32_t index, int status, enum
     uint32_t rest_ms = seat_rest_ms(&seat->record, was == LIFE_UP, supervisor_now_ms());
     char how[96];
     describe_death(status, how, sizeof(how));
-    log_write(supervisor->control, MC_LOG_WARNING,
-              "worker %d (seat %u) %s; the next one starts %s", (int)seat->pid, index, how,
-              rest_ms == 0 ? "now" : "after a pause");
+    log_write(supervisor->control, MC_LOG_WARNING, "worker %d (seat %u) %s; the next one starts %s",
+              (int)seat->pid, index, how, rest_ms == 0 ? "now" : "after a pause");
     rest(seat, rest_ms);
     if (rest_ms == 0)
         keeper_due(supervisor, seat->due_ms);

@@ -56,9 +56,8 @@ static void close_client(struct tenant *tenant)
 static void free_lane(struct tenant *tenant)
 {
     if (tenant->lane_fd >= 0)
-        segment_punch(tenant->lane_fd, tenant->lane.memory != NULL
-                                           ? tenant->lane.geometry->total_size
-                                           : 0);
+        segment_punch(tenant->lane_fd,
+                      tenant->lane.memory != NULL ? tenant->lane.geometry->total_size : 0);
     lane_unmap(&tenant->lane);
     sys_close(&tenant->lane_fd);
     sys_close(&tenant->notify);
@@ -86,22 +85,28 @@ int lanes_attach(struct supervisor *supervisor, int socket, bool opener)
     char text[128];
     int index = supervisor->phase >= PHASE_DRAINING ? -ESHUTDOWN : find_free(supervisor);
     if (index < 0) {
-        snprintf(text, sizeof(text), index == -EUSERS
+        snprintf(text, sizeof(text),
+                 index == -EUSERS
                      ? "%u clients are attached, which is max_clients: close some, or raise it"
-                     : "the pool is closing", supervisor->config->max_clients);
+                     : "the pool is closing",
+                 supervisor->config->max_clients);
         refuse(socket, index, text);
         close(socket);
         return index;
     }
     struct tenant *tenant = &supervisor->tenants[index];
     uint32_t generation = tenant->generation + 1;
-    *tenant = (struct tenant){.used = true, .opener = opener, .socket = socket,
-                              .generation = generation | 1, .pidfd = -1, .lane_fd = -1,
-                              .notify = -1, .notify_client = -1};
+    *tenant = (struct tenant){.used = true,
+                              .opener = opener,
+                              .socket = socket,
+                              .generation = generation | 1,
+                              .pidfd = -1,
+                              .lane_fd = -1,
+                              .notify = -1,
+                              .notify_client = -1};
     tenant->pid = channel_peer(socket);
     tenant->pidfd = tenant->pid > 0 ? sys_pidfd_open(tenant->pid) : -ESRCH;
-    int result = tenant->pidfd < 0 ? tenant->pidfd
-                                   : make_lane(supervisor, tenant, (uint32_t)index);
+    int result = tenant->pidfd < 0 ? tenant->pidfd : make_lane(supervisor, tenant, (uint32_t)index);
     if (result == 0)
         result = supervisor_watch(supervisor, socket, WATCH_CLIENT_SOCKET, (uint32_t)index);
     if (result == 0)
@@ -205,8 +210,8 @@ bool lanes_idle(const struct supervisor *supervisor)
 {
     for (uint32_t i = 0; i < supervisor->config->max_clients; i++) {
         const struct tenant *tenant = &supervisor->tenants[i];
-        if (tenant->used && ((!tenant->dropping && lane_has_work(&tenant->lane)) ||
-                             lane_worked_on(supervisor, i)))
+        if (tenant->used &&
+            ((!tenant->dropping && lane_has_work(&tenant->lane)) || lane_worked_on(supervisor, i)))
             return false;
     }
     const struct control *control = supervisor->control;
@@ -246,8 +251,8 @@ static void handle(struct supervisor *supervisor, struct tenant *tenant, struct 
     case MESSAGE_CLOSE:
         if (tenant->opener && supervisor->phase < PHASE_DRAINING) {
             supervisor->phase = PHASE_DRAINING;
-            supervisor->phase_deadline_ms = supervisor_now_ms() +
-                                            supervisor->config->close_timeout_ms;
+            supervisor->phase_deadline_ms =
+                supervisor_now_ms() + supervisor->config->close_timeout_ms;
             atomic_store(&supervisor->control->closing, 1);
         }
         break;

@@ -39,8 +39,8 @@ const char *mc_version(void)
 /* An atomic word that is 0 again in every forked child. */
 static _Atomic uint32_t *mark_create(void)
 {
-    void *page = mmap(NULL, PAGE_SIZE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                      -1, 0);
+    void *page =
+        mmap(NULL, PAGE_SIZE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED)
         return NULL;
     if (madvise(page, PAGE_SIZE_BYTES, MADV_WIPEONFORK) < 0) {
@@ -119,8 +119,8 @@ static int await_welcome(mc_pool *pool, int socket, int timeout_ms)
         goto out;
     }
     if (parcel.descriptor_count == 4) {
-        pool->control = segment_map(parcel.descriptors[2], control_size(pool->config->workers),
-                                    false);
+        pool->control =
+            segment_map(parcel.descriptors[2], control_size(pool->config->workers), false);
         pool->bells = segment_map(parcel.descriptors[3], sizeof(struct bells), true);
         pool->supervisor_pidfd = sys_pidfd_open(parcel.message.value);
     }
@@ -218,9 +218,8 @@ static int attach(mc_pool *pool, int over)
     int result = channel_pair(ends);
     if (result < 0)
         return error_system(result, "no socket to attach to the pool with");
-    struct parcel parcel = {.message = {.type = MESSAGE_ATTACH},
-                            .descriptors = {ends[1]},
-                            .descriptor_count = 1};
+    struct parcel parcel = {
+        .message = {.type = MESSAGE_ATTACH}, .descriptors = {ends[1]}, .descriptor_count = 1};
     result = channel_send(over, &parcel, 0);
     sys_close(&ends[1]);
     if (result < 0)
@@ -281,8 +280,8 @@ int pool_ready(mc_pool *pool)
     }
 }
 
-mc_pool *pool_of_worker(const struct config *config, struct control *control,
-                        struct bells *bells, int socket, void **state)
+mc_pool *pool_of_worker(const struct config *config, struct control *control, struct bells *bells,
+                        int socket, void **state)
 {
     mc_pool *pool = pool_create((struct config *)(uintptr_t)config);
     if (pool == NULL) {

@@ -71,7 +71,7 @@ struct arguments { /* being written */
 };
 
 struct mc_group {
-    mc_pool *pool; /* NULL once the pool was closed */
+    mc_pool *pool;             /* NULL once the pool was closed */
     mc_group *next, *previous; /* all groups of the client */
     uint32_t epoch;            /* of the pool; another one: we are in a forked child */
     enum mc_help help;
@@ -92,7 +92,7 @@ struct mc_group {
     struct smalls *smalls;       /* the newest */
     struct document **documents; /* by index, for mc_group_value() */
     size_t document_count;
-    size_t count;      /* submitted */
+    size_t count; /* submitted */
     size_t ended;
     size_t first_open; /* all before it have ended */
     size_t next_offer; /* all before it have a ticket, or need none */
@@ -103,7 +103,7 @@ struct mc_group {
     _Atomic size_t completed_count; /* written under the lock */
 
     _Atomic bool wake_deferred; /* a submitted task was not announced to any sleeper yet */
-    uint64_t submitted_ns; /* the first since the last wait */
+    uint64_t submitted_ns;      /* the first since the last wait */
 
     bool writing;
     struct mc_writer *writer;
@@ -202,8 +202,8 @@ struct mc_pool {
     _Atomic uint32_t *mark; /* on a page that a fork wipes */
     uint32_t epoch;         /* one more in each forked child */
     pid_t pid;
-    bool opener;    /* closing ends the pool */
-    bool in_worker; /* config, control and bells are the worker's */
+    bool opener;       /* closing ends the pool */
+    bool in_worker;    /* config, control and bells are the worker's */
     int attach_socket; /* a forked child or a worker asks over this one */
     int supervisor_pidfd;
     _Atomic uint64_t log_cursor;
@@ -213,13 +213,13 @@ struct mc_pool {
     pthread_mutex_t inline_lock; /* recursive */
     bool inline_ready;
     void *inline_state;
-    void **worker_state; /* in a worker */
+    void **worker_state;      /* in a worker */
     pthread_key_t thread_key; /* for handlers that are MC_THREAD_SAFE */
 };
 
 /* The worker's own pool object; NULL with a message when it cannot attach. */
-mc_pool *pool_of_worker(const struct config *config, struct control *control,
-                        struct bells *bells, int socket, void **state);
+mc_pool *pool_of_worker(const struct config *config, struct control *control, struct bells *bells,
+                        int socket, void **state);
 /* The state for inline tasks of this thread, made on first use; with the lock
  * that belongs to it held until pool_inline_leave(). */
 int pool_inline_enter(mc_pool *pool, const struct handler *handler, void **state);

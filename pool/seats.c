@@ -2,14 +2,17 @@
 #include "pool/seats.h"
 
 /* Where the table says nothing: nothing happens, and the life stays. */
-#define STEP(action, life) {ACT_##action, LIFE_##life}
+#define STEP(action, life)                                                                         \
+    {                                                                                              \
+        ACT_##action, LIFE_##life                                                                  \
+    }
 
 static const struct {
     struct seat_step step;
     bool named;
 } table[LIVES][HAPPENINGS] = {
-    [LIFE_EMPTY] = {[HAPPENS_SPAWN] = {STEP(ASK, ASKED), true},
-                    [HAPPENS_DUE] = {STEP(ASK, ASKED), true}},
+    [LIFE_EMPTY] =
+        {[HAPPENS_SPAWN] = {STEP(ASK, ASKED), true}, [HAPPENS_DUE] = {STEP(ASK, ASKED), true}},
     [LIFE_ASKED] = {[HAPPENS_HELLO] = {STEP(GO, STARTING), true},
                     [HAPPENS_READY] = {STEP(KILL, ASKED), true},
                     [HAPPENS_DEATH] = {STEP(SWEEP, EMPTY), true}},

@@ -33,8 +33,7 @@ uint64_t supervisor_now_ms(void)
 
 int supervisor_watch(struct supervisor *supervisor, int fd, enum watched kind, uint32_t index)
 {
-    struct epoll_event event = {.events = EPOLLIN,
-                                .data.u64 = (uint64_t)kind << 32 | index};
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = (uint64_t)kind << 32 | index};
     return epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
@@ -53,9 +52,9 @@ static void sample_now(struct supervisor *supervisor)
 {
     uint32_t busy = seats_busy(supervisor);
     uint64_t now = supervisor_now_ms();
-    struct load_sample sample = {
-        .own_busy_now = busy,
-        .own_busy_milli = load_average_update(&supervisor->own_load, now, busy)};
+    struct load_sample sample = {.own_busy_now = busy,
+                                 .own_busy_milli =
+                                     load_average_update(&supervisor->own_load, now, busy)};
     struct admission previous = admission_unpack(
         atomic_load_explicit(&supervisor->control->admission, memory_order_relaxed));
     struct admission next = config_admit(supervisor->config, &sample, previous);
@@ -238,8 +237,7 @@ static void loop(struct supervisor *supervisor)
                          supervisor->init_text);
             end(supervisor);
         }
-        int count = epoll_wait(supervisor->epoll, events, 32,
-                               timeout_ms(supervisor, now, polling));
+        int count = epoll_wait(supervisor->epoll, events, 32, timeout_ms(supervisor, now, polling));
         FAULT_POINT("supervisor_event");
         for (int i = 0; i < count; i++)
             dispatch(supervisor, events[i].data.u64);

@@ -38,14 +38,14 @@ struct tenant {
     int pidfd;
     int socket;
     int lane_fd;
-    int notify; /* the end that workers write to */
+    int notify;        /* the end that workers write to */
     int notify_client; /* the other, until it was sent */
     struct lane lane;
     uint32_t generation;
 };
 
 enum pool_phase {
-    PHASE_OPENING,  /* no worker was up yet */
+    PHASE_OPENING, /* no worker was up yet */
     PHASE_OPEN,
     PHASE_DRAINING, /* accepted tasks run to their end */
     PHASE_LEAVING,  /* workers were asked to leave */
@@ -80,8 +80,14 @@ struct supervisor {
 };
 
 /* What an event is about, as kept in epoll's data. */
-enum watched { WATCH_OPENER, WATCH_ZYGOTE, WATCH_SEAT_PID, WATCH_SEAT_SOCKET, WATCH_CLIENT_PID,
-               WATCH_CLIENT_SOCKET };
+enum watched {
+    WATCH_OPENER,
+    WATCH_ZYGOTE,
+    WATCH_SEAT_PID,
+    WATCH_SEAT_SOCKET,
+    WATCH_CLIENT_PID,
+    WATCH_CLIENT_SOCKET
+};
 
 /* Runs the pool until it ends. The calling process is made for it. */
 _Noreturn void supervisor_run(const struct config *config, int opener_socket, pid_t opener);

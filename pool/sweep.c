@@ -39,8 +39,8 @@ static void release_block(const struct tenant *tenant, const struct seat_row *ro
         block_release((struct block *)(void *)(tenant->lane.memory + (uint64_t)unit * UNIT));
 }
 
-static void settle(struct supervisor *supervisor, struct tenant *tenant, uint32_t seat,
-                   name_t name, int death)
+static void settle(struct supervisor *supervisor, struct tenant *tenant, uint32_t seat, name_t name,
+                   int death)
 {
     const struct seat_row *row = &supervisor->control->rows[seat];
     uint32_t index = name_slot(name);

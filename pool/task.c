@@ -30,8 +30,7 @@ static int make_room(mc_task *task, size_t size, size_t keep, void **data)
         return error_set(-EMSGSIZE,
                          "the result of handler '%s' has %zu bytes; max_payload is %llu: raise "
                          "it, or split the work into smaller ranges",
-                         task->handler->name, size,
-                         (unsigned long long)task->config->max_payload);
+                         task->handler->name, size, (unsigned long long)task->config->max_payload);
     bool is_small = task->data == task->small;
     if (size > SLOT_RESULT_SIZE) {
         int result = task->home->resize(task, size, keep, &task->data);
@@ -188,8 +187,7 @@ mc_pool *mc_task_pool(mc_task *task)
 int mc_task_value(mc_task *task, mc_value *value)
 {
     if (task->document == NULL) {
-        int result = document_open(task->args_format, task->args, task->args_size,
-                                   &task->document);
+        int result = document_open(task->args_format, task->args, task->args_size, &task->document);
         if (result < 0)
             return result;
     }

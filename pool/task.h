@@ -29,7 +29,7 @@ struct mc_task {
     const struct config *config;
     const struct handler *handler;
     const struct task_home *home;
-    void *owner; /* the home's */
+    void *owner;                  /* the home's */
     const _Atomic uint64_t *word; /* of the slot */
     void *state;
     uint64_t start, end;
@@ -42,9 +42,9 @@ struct mc_task {
     int status;
     enum mc_format format;
     uint32_t size;
-    void *data;         /* small, or what home->resize() gave */
-    uint32_t unit;      /* a worker's: the block's place in the lane; 0: in small[] */
-    bool has_message;   /* the result is the text of a failure */
+    void *data;       /* small, or what home->resize() gave */
+    uint32_t unit;    /* a worker's: the block's place in the lane; 0: in small[] */
+    bool has_message; /* the result is the text of a failure */
     _Alignas(8) uint8_t small[SLOT_RESULT_SIZE];
 
     struct document *document; /* decoded arguments */

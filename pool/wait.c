@@ -26,18 +26,18 @@
 #include <string.h>
 
 enum {
-    PROMPT_NS = 50000,      /* a wait this soon after its submission is prompt */
-    PROMPT_ENOUGH = 4,      /* as many in a row are a habit */
+    PROMPT_NS = 50000, /* a wait this soon after its submission is prompt */
+    PROMPT_ENOUGH = 4, /* as many in a row are a habit */
     PROMPT_MOST = 8,
-    HURRIED_NS = 20000,     /* callers that come again this soon are in a hurry */
+    HURRIED_NS = 20000, /* callers that come again this soon are in a hurry */
     FIRST_PAUSES = 16,
-    CHEAP_NS = 20000,       /* tasks this short are run rather than handed over */
-    SPIN_MOST_NS = 50000,   /* nobody looks longer than this for the end of a task */
+    CHEAP_NS = 20000,     /* tasks this short are run rather than handed over */
+    SPIN_MOST_NS = 50000, /* nobody looks longer than this for the end of a task */
     SPIN_SLACK_NS = 5000,
-    UNKNOWN_NS = 5000,      /* what a task is taken to need that never ran */
-    STARVED_NS = 1000000,   /* after this, a caller of whom nobody runs a task helps */
+    UNKNOWN_NS = 5000,       /* what a task is taken to need that never ran */
+    STARVED_NS = 1000000,    /* after this, a caller of whom nobody runs a task helps */
     FIRST_NAP_NS = 10000000, /* then it asks the supervisor to look */
-    NAP_NS = 200000000,     /* and looks itself whether there still is one */
+    NAP_NS = 200000000,      /* and looks itself whether there still is one */
     ROOM_NAP_NS = 1000000,
 };
 
@@ -47,7 +47,7 @@ struct waiting {
     enum goal goal;
     size_t first_open, count; /* of the group, as of the last look under the lock */
     bool reached;             /* the goal, likewise */
-    size_t room_index; /* GOAL_ROOM: the task to wait for, amid those in flight */
+    size_t room_index;        /* GOAL_ROOM: the task to wait for, amid those in flight */
     uint64_t began_ns;
     uint64_t deadline_ns; /* UINT64_MAX: none */
     int cpu;
@@ -119,8 +119,8 @@ static void run_here(mc_group *group, size_t index)
     task->end = record->end;
     task->args_format = (enum mc_format)slot->args_format;
     task->args_size = slot->args_size;
-    task->args = slot->args_unit == 0 ? slot->args
-                                      : client->lane.memory + (uint64_t)slot->args_unit * UNIT;
+    task->args =
+        slot->args_unit == 0 ? slot->args : client->lane.memory + (uint64_t)slot->args_unit * UNIT;
     task->is_inline = true;
     task_init(task);
     uint64_t began = clock_quick_ns();
@@ -155,8 +155,7 @@ static bool help(const struct waiting *waiting)
         if (!may_run_here(group, record))
             continue;
         if (slot_claim(&client->lane.slots[record->slot].word,
-                       name_make(record->handler, record->generation, record->slot), 0,
-                       &word)) {
+                       name_make(record->handler, record->generation, record->slot), 0, &word)) {
             FAULT_POINT("client_claimed");
             run_here(group, index);
             return true;
@@ -190,7 +189,8 @@ static bool should_help(const struct waiting *waiting, uint64_t now)
         return false;
     if ((group->busy && !group->narrowed) || group->pool->in_worker || no_workers(group))
         return true;
-    uint32_t usual = waiting->client->estimate_ns[group_record(group, waiting->first_open)->handler];
+    uint32_t usual =
+        waiting->client->estimate_ns[group_record(group, waiting->first_open)->handler];
     if (waiting->deadline_ns != UINT64_MAX && now + usual > waiting->deadline_ns)
         return false;
     if (group->busy) /* some of its tasks may only run here */
@@ -230,7 +230,8 @@ void wait_announce(mc_group *group, bool single)
     if (idle_since != 0) {
         uint64_t pause = group->submitted_ns - idle_since;
         uint32_t think = atomic_load_explicit(&client->think_ns, memory_order_relaxed);
-        think = pause > SPIN_MOST_NS * 8 ? SPIN_MOST_NS * 8 : think - think / 4 + (uint32_t)pause / 4;
+        think =
+            pause > SPIN_MOST_NS * 8 ? SPIN_MOST_NS * 8 : think - think / 4 + (uint32_t)pause / 4;
         atomic_store_explicit(&client->think_ns, think, memory_order_relaxed);
         atomic_store_explicit(&client->idle_since_ns, 0, memory_order_relaxed);
     }
@@ -323,8 +324,7 @@ static bool look(const struct waiting *waiting, const struct record *record, uin
 
 /* Asks whoever runs the record's task to tell of its end; false if it has ended.
  * Should the slot be another task's by now, that one is told of in vain once. */
-static bool flag(struct client *client, const struct record *record, uint32_t flags,
-                 uint64_t *word)
+static bool flag(struct client *client, const struct record *record, uint32_t flags, uint64_t *word)
 {
     return slot_flag(&client->lane.slots[record->slot].word, flags, word) &&
            slot_generation(*word) == record->generation;
@@ -513,8 +513,8 @@ static int wait_until(struct waiting *waiting, int timeout_ms)
 
 int wait_for(mc_group *group, enum goal goal, int timeout_ms)
 {
-    struct waiting waiting = {.group = group, .client = &group->pool->client, .goal = goal,
-                              .deadline_ns = UINT64_MAX};
+    struct waiting waiting = {
+        .group = group, .client = &group->pool->client, .goal = goal, .deadline_ns = UINT64_MAX};
     collect(&waiting);
     /* One slot would do; but who fills the queue once fills it again, and had
      * better not be woken for each task. */

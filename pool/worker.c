@@ -39,14 +39,14 @@
 #include <unistd.h>
 
 enum {
-    SLOW_NS = 20000,     /* of slower handlers a worker takes one task at a time */
-    QUICK_NS = 5000,     /* quicker ones are over before anybody else is awake */
-    WORTH_NS = 30000,    /* work left that is worth waking another worker for */
-    AHEAD = 8,           /* slots whose cache lines are fetched before their turn */
-    GLANCES = 32,        /* looks at one ring before a look at everything */
-    LOOK_MOST_US = 100,  /* a client may wish for less */
-    RUN_NS = 50000,      /* of faster ones, no more than this much work */
-    ESTIMATE_SHIFT = 3,  /* weight 1/8 for the newest run time */
+    SLOW_NS = 20000,    /* of slower handlers a worker takes one task at a time */
+    QUICK_NS = 5000,    /* quicker ones are over before anybody else is awake */
+    WORTH_NS = 30000,   /* work left that is worth waking another worker for */
+    AHEAD = 8,          /* slots whose cache lines are fetched before their turn */
+    GLANCES = 32,       /* looks at one ring before a look at everything */
+    LOOK_MOST_US = 100, /* a client may wish for less */
+    RUN_NS = 50000,     /* of faster ones, no more than this much work */
+    ESTIMATE_SHIFT = 3, /* weight 1/8 for the newest run time */
 };
 
 struct view { /* of one lane */
@@ -97,8 +97,7 @@ static int view_map(struct worker *worker, struct view *view, struct parcel *par
         return result;
     uint64_t arena = lane_arena_offset(view->lane.geometry, worker->seat + 1);
     result = blocks_init(&view->blocks, view->lane.memory, arena, view->lane.geometry->arena_size,
-                         &view->lane.header->newest_block[worker->seat],
-                         &worker->row->block_unit);
+                         &view->lane.header->newest_block[worker->seat], &worker->row->block_unit);
     if (result < 0) {
         lane_unmap(&view->lane);
         return result;
@@ -128,8 +127,8 @@ static bool view_fetch(struct worker *worker, uint32_t index, uint32_t generatio
 static struct view *view_of(struct worker *worker, uint32_t index)
 {
     struct view *view = &worker->views[index];
-    uint32_t generation = atomic_load_explicit(&worker->control->lanes[index].generation,
-                                               memory_order_acquire);
+    uint32_t generation =
+        atomic_load_explicit(&worker->control->lanes[index].generation, memory_order_acquire);
     if (LIKELY(view->generation == generation && generation != 0))
         return view;
     view_drop(view);
@@ -204,8 +203,7 @@ static bool read_request(struct worker *worker, const struct view *view, const s
     if (handler >= worker->config->handler_count || task->args_format > MC_MSGPACK)
         return false;
     task->handler = &worker->config->handlers[handler];
-    return unit == 0 ? size <= SLOT_ARGS_SIZE
-                     : lane_inside(view->lane.geometry, 0, unit, 0, size);
+    return unit == 0 ? size <= SLOT_ARGS_SIZE : lane_inside(view->lane.geometry, 0, unit, 0, size);
 }
 
 static void write_result(struct slot *slot, const mc_task *task, uint64_t run_ns)
@@ -223,9 +221,8 @@ static void learn(struct worker *worker, const struct handler *handler, uint64_t
 {
     uint32_t *estimate = &worker->estimate_ns[handler - worker->config->handlers];
     uint32_t now = run_ns < UINT32_MAX ? (uint32_t)run_ns | 1 : UINT32_MAX;
-    *estimate = *estimate == 0
-                    ? now
-                    : *estimate - (*estimate >> ESTIMATE_SHIFT) + (now >> ESTIMATE_SHIFT);
+    *estimate =
+        *estimate == 0 ? now : *estimate - (*estimate >> ESTIMATE_SHIFT) + (now >> ESTIMATE_SHIFT);
 }
 
 /* Runs the slot's task if it is still to be had. *now is the time in ticks, before
@@ -295,13 +292,12 @@ static bool any_work(struct worker *worker);
 
 static void mark(struct worker *worker, enum seat_state state)
 {
-    atomic_store_explicit(&worker->bells->seats[worker->seat].state, state,
-                          memory_order_relaxed);
+    atomic_store_explicit(&worker->bells->seats[worker->seat].state, state, memory_order_relaxed);
 }
 
 /* Writes down what is about to be taken. */
-static void note_run(struct worker *worker, uint32_t lane, uint32_t generation,
-                     const name_t *names, uint32_t count)
+static void note_run(struct worker *worker, uint32_t lane, uint32_t generation, const name_t *names,
+                     uint32_t count)
 {
     struct seat_row *row = worker->row;
     row->run_lane = lane;
@@ -311,8 +307,7 @@ static void note_run(struct worker *worker, uint32_t lane, uint32_t generation,
     atomic_store_explicit(&row->run_count, count, memory_order_release);
 }
 
-static void run_noted(struct worker *worker, struct view *view, const name_t *names,
-                      uint32_t count)
+static void run_noted(struct worker *worker, struct view *view, const name_t *names, uint32_t count)
 {
     struct seat_row *row = worker->row;
     uint64_t began = clock_ticks(), now = began;
@@ -425,8 +420,8 @@ static bool visit_lanes(struct worker *worker, uint32_t first,
 {
     for (uint32_t step = 0; step <= MASK_WORDS; step++) {
         uint32_t word = (first / 64 + step) % MASK_WORDS;
-        uint64_t bits = atomic_load_explicit(&worker->bells->lanes_active[word],
-                                             memory_order_acquire);
+        uint64_t bits =
+            atomic_load_explicit(&worker->bells->lanes_active[word], memory_order_acquire);
         if (step == 0)
             bits &= ~UINT64_C(0) << (first % 64);
         else if (step == MASK_WORDS)
@@ -508,8 +503,8 @@ static bool may_look(const struct worker *worker)
     if (worker->config->topology.usable < 2 || worker->current_ring == NULL ||
         worker->current->generation == 0)
         return false;
-    int client_cpu = atomic_load_explicit(&worker->current->lane.header->client_cpu,
-                                          memory_order_relaxed);
+    int client_cpu =
+        atomic_load_explicit(&worker->current->lane.header->client_cpu, memory_order_relaxed);
     return worker->cpu < 0 || client_cpu != worker->cpu;
 }
 
@@ -535,7 +530,8 @@ static void work(struct worker *worker)
             continue;
         if (closing(worker) == 2)
             return;
-        if (may_look(worker) && clock_ticks_ns(clock_ticks() - worker->looked_since) < worker->look_ns)
+        if (may_look(worker) &&
+            clock_ticks_ns(clock_ticks() - worker->looked_since) < worker->look_ns)
             glance(worker);
         else
             sleep_until_woken(worker);

@@ -13,7 +13,7 @@
 
 #include <sys/types.h>
 
-_Noreturn void zygote_run(const struct config *config, struct control *control,
-                          struct bells *bells, int socket, pid_t supervisor);
+_Noreturn void zygote_run(const struct config *config, struct control *control, struct bells *bells,
+                          int socket, pid_t supervisor);
 
 #endif

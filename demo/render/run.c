@@ -198,12 +198,11 @@ static int render_group(struct collector *collector, mc_group *group)
     struct report *report = collector->report;
     struct page_request request = request_for(collector->job);
     struct mc_result result = {.size = sizeof(result)};
-    report->mode = mc_group_mode(group);
-    snprintf(report->reason, sizeof(report->reason), "%s", mc_group_reason(group));
-
     int status = render_submit(group, &request, collector->job->pages);
     if (status < 0)
         return status;
+    report->mode = mc_group_mode(group);
+    snprintf(report->reason, sizeof(report->reason), "%s", mc_group_reason(group));
     while ((status = mc_group_next(group, &result, -1)) == 1) {
         unsigned number = (unsigned)result.start + 1;
         if (result.status == 0)

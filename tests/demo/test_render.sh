@@ -184,7 +184,7 @@ failing_pages() {
     run a_page_that_crashes_costs_that_page_alone 1 \
         "$work/small.pdf" --out "$work/crash" --dpi 50 --crash-page 7
     lines stderr 1
-    says stderr '^render: page 7: .*[0-9]+.*render'
+    says stderr "^render: page 7: handler 'render' .*worker [0-9]+"
     says stderr '(SIGSEGV|Segmentation fault|signal 11)'
     says stdout '^11 of 12 pages in '
     missing "$work/crash/page-0007.png"
