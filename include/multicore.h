@@ -101,7 +101,9 @@ typedef int mc_handler_fn(mc_task *task);
 
 enum mc_handler_flags {
     /* The handler may crash (a renderer, a plug-in): it never runs in the
-     * calling process. Under load its groups narrow to one worker instead. */
+     * calling process, where others run when the machine is busy, or when that
+     * is quicker than waking a worker. Under load its groups narrow to one
+     * worker instead. */
     MC_ISOLATED = 1 << 0,
     /* The handler may run on several threads of one process at once: inline
      * tasks then need no lock, and each calling thread has its own state from
@@ -217,9 +219,9 @@ MC_API int mc_pool_open(const struct mc_pool_options *options, mc_pool **pool);
 
 /* Ends the pool: no new tasks are accepted, accepted ones run to their end for
  * up to close_timeout_ms, then workers are killed. Blocks that long at most,
- * plus 1 s. In a forked child it only detaches that child. Close all groups
- * first; a group that is still open only remains valid for mc_group_close().
- * NULL is allowed. */
+ * plus 3 s for the processes to end. In a forked child it only detaches that child. Close all
+ * groups first; a group that is still open only remains valid for mc_group_close(). NULL is
+ * allowed. */
 MC_API void mc_pool_close(mc_pool *pool);
 
 /* The number of workers that the pool keeps. */
@@ -250,14 +252,17 @@ typedef void mc_done_fn(mc_group *group, void *context);
 struct mc_group_options {
     size_t size; /* sizeof(struct mc_group_options) */
     enum mc_help help;
-    /* At most this many of the group's tasks run at once. 0: no limit. */
+    /* At most this many of the group's tasks run at once. 0: no limit. The next
+     * ones start while the caller waits or dispatches. */
     unsigned max_parallel;
     /* Tasks go before those of groups without it. */
     bool urgent;
     /* Waits return -EINTR when a signal handler ran. Otherwise they go on. */
     bool interruptible;
     /* With on_done the group reports through mc_pool_fd() and
-     * mc_pool_dispatch(), and its tasks never run in the caller. */
+     * mc_pool_dispatch(), and its tasks never run in the caller. It is called
+     * when all tasks submitted so far have ended; again after later ones; never
+     * for a group without tasks. */
     mc_done_fn *on_done;
     void *context;
 };
@@ -312,9 +317,11 @@ struct mc_map_options {
 };
 
 /* Splits [0, items) into chunks and submits a task for each, all with the same
- * handler and arguments. Results come in the order of the ranges. options may
- * be NULL. Blocking and errors as for mc_group_run(); when it fails midway, the
- * tasks submitted so far stay in the group. items of 0 submits nothing. */
+ * handler and arguments. Tasks are numbered in the order of the ranges. options
+ * may be NULL. Blocking and errors as for mc_group_run(). A group with on_done
+ * for whose chunks there are not enough free slots gets none of them; when it
+ * fails midway for another reason, the tasks submitted so far stay in the group.
+ * items of 0 submits nothing. */
 MC_API int mc_group_map(mc_group *group, const char *handler, uint64_t items,
                         const struct mc_map_options *options, const void *args, size_t size);
 
@@ -443,9 +450,9 @@ MC_API bool mc_task_cancelled(const mc_task *task);
 /* True when the task runs in the process that submitted it. */
 MC_API bool mc_task_inline(const mc_task *task);
 
-/* The pool, for groups of the handler's own. They are always helped with by
- * the waiting handler, so that nesting cannot deadlock. NULL if this worker
- * cannot attach to it. */
+/* The pool, for groups of the handler's own. A handler that waits for them runs
+ * them itself if nobody else does, so that nesting cannot deadlock. NULL if this
+ * worker cannot attach to it. */
 MC_API mc_pool *mc_task_pool(mc_task *task);
 
 /* ---- Structured values --------------------------------------------------- */
@@ -492,8 +499,8 @@ MC_API int mc_task_writer(mc_task *task, mc_writer **writer);
 MC_API int mc_group_value(mc_group *group, size_t index, mc_value *value);
 
 MC_API enum mc_type mc_value_type(mc_value value);
-/* Scalars: -EINVAL when the type is another. Integers convert to double;
- * mc_value_uint() takes non-negative MC_INT too. */
+/* Scalars: -EINVAL when the type is another, -ERANGE when the number does not
+ * fit. Integers convert to double; mc_value_uint() takes non-negative MC_INT. */
 MC_API int mc_value_bool(mc_value value, bool *out);
 MC_API int mc_value_int(mc_value value, int64_t *out);
 MC_API int mc_value_uint(mc_value value, uint64_t *out);
@@ -506,13 +513,15 @@ MC_API size_t mc_value_count(mc_value value);
 /* -ERANGE past the end, -EINVAL when it is no array (no map). */
 MC_API int mc_value_at(mc_value array, size_t index, mc_value *out);
 MC_API int mc_value_entry(mc_value map, size_t index, mc_value *key, mc_value *out);
-/* -ENOENT when the key is missing; the message names it. */
+/* Looks through the map, and takes the first of equal keys. -ENOENT when the key
+ * is missing; the message names it. */
 MC_API int mc_value_get(mc_value map, const char *key, mc_value *out);
 
 /* Writing. Errors are kept: the first is returned by every later call and by
  * the call that ends the writer, so that a sequence may be checked once.
  * Containers are announced with their number of elements, then filled; those
- * of a map are pairs of a string and a value. */
+ * of a map are pairs of a string and a value. JSON has no bytes, no NaN, no
+ * infinity, no integer above INT64_MAX and no key twice: -EINVAL. */
 MC_API int mc_write_nil(mc_writer *writer);
 MC_API int mc_write_bool(mc_writer *writer, bool value);
 MC_API int mc_write_int(mc_writer *writer, int64_t value);

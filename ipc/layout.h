@@ -96,7 +96,7 @@ struct slot {
 };
 static_assert(sizeof(struct slot) == 256, "slots are four cache lines");
 static_assert(offsetof(struct slot, deadline_ns) == CACHE_LINE, "the first line is the hot one");
-static_assert(offsetof(struct slot, args) == 2 * CACHE_LINE, "arguments are aligned");
+static_assert(offsetof(struct slot, args) % CACHE_LINE == 0, "arguments are aligned");
 
 /* Before each result in a worker's arena. The worker chains its blocks, newest
  * first, so that a successor finds those that are still in use. */

@@ -36,12 +36,19 @@ bool wake_seat(struct bells *bells, uint32_t seat)
     return true;
 }
 
-static bool anyone_looking(struct bells *bells, const struct control *control, uint32_t but)
+static bool anyone_looking(struct bells *bells, const struct control *control,
+                           enum wake_trust trust, uint32_t but)
 {
-    for (uint32_t seat = 0; seat < control->seat_count; seat++)
-        if (seat != but &&
-            atomic_load_explicit(&bells->seats[seat].state, memory_order_relaxed) == SEAT_LOOKING)
+    if (trust == WAKE_ANYWAY)
+        return false;
+    for (uint32_t seat = 0; seat < control->seat_count; seat++) {
+        uint32_t state = atomic_load_explicit(&bells->seats[seat].state, memory_order_relaxed);
+        if (seat == but || state != SEAT_LOOKING)
+            continue;
+        if (trust == WAKE_TRUSTING ||
+            atomic_load_explicit(&control->rows[seat].run_count, memory_order_relaxed) == 0)
             return true;
+    }
     return false;
 }
 
@@ -75,12 +82,12 @@ static bool wake_one(struct bells *bells, const struct control *control, int cpu
 }
 
 void wake_for_submit(struct bells *bells, const struct control *control, uint32_t lane,
-                     int near_cpu, int avoid_cpu)
+                     enum wake_trust trust, int near_cpu, int avoid_cpu)
 {
     atomic_thread_fence(memory_order_seq_cst); /* W1 */
     if (!lane_bit_set(bells, lane))
         wake_mark_lane(bells, lane);
-    if (!wake_anyone_sleeping(bells) || anyone_looking(bells, control, MAX_SEATS))
+    if (!wake_anyone_sleeping(bells) || anyone_looking(bells, control, trust, MAX_SEATS))
         return;
     if (near_cpu >= 0)
         wake_one(bells, control, near_cpu, true);
@@ -90,7 +97,7 @@ void wake_for_submit(struct bells *bells, const struct control *control, uint32_
 
 void wake_another(struct bells *bells, const struct control *control, uint32_t seat)
 {
-    if (!anyone_looking(bells, control, seat))
+    if (!anyone_looking(bells, control, WAKE_TRUSTING, seat))
         wake_one(bells, control, -1, false);
 }
 

@@ -30,11 +30,18 @@
 
 #include <stdbool.h>
 
+/* Whether a seat that says LOOKING is believed. */
+enum wake_trust {
+    WAKE_TRUSTING, /* yes: the caller is going to wait, and then sees to it */
+    WAKE_STRICT,   /* only if it runs nothing: a task that is usually quick may not be */
+    WAKE_ANYWAY,   /* no: the caller has waited longer than looking takes */
+};
+
 /* Client, after pushing tickets to lane: makes sure that somebody sees them.
  * near_cpu: wake the seat pinned there if it sleeps (the caller is about to
  * leave that core); -1: rather wake one elsewhere than on avoid_cpu. */
 void wake_for_submit(struct bells *bells, const struct control *control, uint32_t lane,
-                     int near_cpu, int avoid_cpu);
+                     enum wake_trust trust, int near_cpu, int avoid_cpu);
 
 /* Worker with `seat`, when it sees more work than it has taken. */
 void wake_another(struct bells *bells, const struct control *control, uint32_t seat);

@@ -13,6 +13,7 @@
 #include "ipc/blocks.h"
 #include "ipc/channel.h"
 #include "ipc/slot.h"
+#include "pool/estimate.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -23,7 +24,6 @@
 enum {
     SPIN_MOST_NS = 50000, /* longer pauses are not worth a worker's looking */
     SPIN_SLACK_NS = 5000,
-    ESTIMATE_SHIFT = 3,
     AHEAD = 8, /* slots whose cache lines are fetched before their turn */
 };
 
@@ -36,13 +36,15 @@ int client_init(struct client *client, const struct config *config, int socket, 
     memset(client, 0, sizeof(*client));
     client->socket = socket;
     client->notify = notify;
-    client->events = -1;
+    client->events = client->self = -1;
     client->index = index;
     atomic_init(&client->cpu_told, -1);
     int result = lane_map(&client->lane, &config->geometry, lane_fd);
-    if (result < 0)
+    if (result < 0) {
+        client_fini(client);
         return error_system(result, "the lane of %llu bytes cannot be mapped",
                             (unsigned long long)config->geometry.total_size);
+    }
     result = extents_init(&client->arguments, (uint32_t)(config->geometry.arena_size / UNIT));
     client->books = calloc(slots, sizeof(*client->books));
     client->free_slots = malloc(slots * sizeof(*client->free_slots));
@@ -77,16 +79,9 @@ void client_fini(struct client *client)
     client->estimate_ns = NULL;
     client->prompt = NULL;
     sys_close(&client->events);
+    sys_close(&client->self);
     sys_close(&client->notify);
     sys_close(&client->socket);
-}
-
-void client_learn(struct client *client, uint32_t handler, uint64_t run_ns)
-{
-    uint32_t *estimate = &client->estimate_ns[handler];
-    uint32_t now = run_ns < UINT32_MAX ? (uint32_t)run_ns | 1 : UINT32_MAX;
-    *estimate =
-        *estimate == 0 ? now : *estimate - (*estimate >> ESTIMATE_SHIFT) + (now >> ESTIMATE_SHIFT);
 }
 
 /* ---- submitting ---- */
@@ -153,7 +148,7 @@ static bool may_offer(const mc_group *group)
     return group->parallel_limit == 0 || group->tickets_out < group->parallel_limit;
 }
 
-static bool runs_here_only(const mc_group *group, const struct record *record)
+bool client_runs_here_only(const mc_group *group, const struct record *record)
 {
     return group->busy && group->on_done == NULL &&
            !(group->pool->config->handlers[record->handler].flags & MC_ISOLATED);
@@ -166,7 +161,7 @@ static void offer_more(mc_group *group)
     while (group->next_offer < group->count && may_offer(group)) {
         struct record *record = group_record(group, group->next_offer++);
         if (record_state(record) == RECORD_OPEN && !record->offered &&
-            !runs_here_only(group, record)) {
+            !client_runs_here_only(group, record)) {
             push_ticket(client, group, record);
             group->wake_deferred = true;
         }
@@ -251,13 +246,13 @@ int client_submit(mc_group *group, const struct request *request)
     FAULT_POINT("client_before_submit");
     slot_submit(&slot->word, group->on_done != NULL ? SLOT_NOTIFY : 0, book->generation);
     FAULT_POINT("client_submitted");
-    if (group->busy && !group->narrowed && !runs_here_only(group, record)) {
+    if (group->busy && !group->narrowed && !client_runs_here_only(group, record)) {
         group->narrowed = true;
         group->parallel_limit = 1;
     }
     if (group->next_offer + 1 == group->count && may_offer(group)) {
         group->next_offer = group->count;
-        if (!runs_here_only(group, record))
+        if (!client_runs_here_only(group, record))
             push_ticket(client, group, record);
     }
     FAULT_POINT("client_pushed");
@@ -358,7 +353,7 @@ static void reap(mc_group *group, size_t index, struct record *record, uint64_t 
     if (slot_state(word) == SLOT_DONE || slot_state(word) == SLOT_FAILED)
         take_data(group, record, slot, slot_seat(word));
     if (slot_state(word) == SLOT_DONE)
-        client_learn(client, record->handler, record->run_ns);
+        estimate_mean(&client->estimate_ns[record->handler], record->run_ns);
     FAULT_POINT("client_before_free");
     free_slot(client, record->slot);
     finish(group, index, record);
@@ -415,7 +410,7 @@ void client_settle_inline(mc_group *group, size_t index, mc_task *task, uint64_t
         record->outcome = SLOT_FAILED;
         record->status = -ENOMEM;
     }
-    client_learn(client, record->handler, run_ns);
+    estimate_mean(&client->estimate_ns[record->handler], run_ns);
     free_slot(client, record->slot);
     finish(group, index, record);
 }
@@ -431,6 +426,20 @@ void client_settle_lost(mc_group *group, size_t index)
     if (slot_ended(slot_load(&client->lane.slots[record->slot].word)))
         free_slot(client, record->slot);
     finish(group, index, record);
+}
+
+void client_settle_all(mc_group *group)
+{
+    struct client *client = &group->pool->client;
+    for (size_t index = group->first_open; index < group->count; index++) {
+        uint64_t word;
+        struct record *record = group_record(group, index);
+        if (record_state(record) != RECORD_OPEN)
+            continue;
+        (void)slot_cancel(&client->lane.slots[record->slot].word, &word);
+        client_settle_lost(group, index);
+    }
+    group->first_open = group->count;
 }
 
 void client_release(mc_group *group, size_t index)

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -91,7 +92,7 @@ static int set_memory(struct config *config, const struct mc_pool_options *optio
                          (unsigned long long)arena, config->workers,
                          (unsigned long long)config->max_payload, (unsigned long long)most);
     /* One payload of the largest size, its header, and the unit that is never used. */
-    arena += 2 * PAGE_SIZE_BYTES;
+    arena += UINT64_C(2) * PAGE_SIZE_BYTES;
     lane_geometry_set(&config->geometry, depth, arena, config->workers);
     return 0;
 }
@@ -183,17 +184,9 @@ int config_handler(const struct config *config, const char *name)
         if (strcmp(config->handlers[i].name, name) == 0)
             return (int)i;
     char names[256] = "";
-    size_t used = 0;
-    for (uint32_t i = 0; i < config->handler_count && used + HANDLER_NAME_SIZE + 8 < sizeof(names);
-         i++) {
-        const char *next = config->handlers[i].name;
-        if (i > 0) {
-            memcpy(names + used, ", ", 2);
-            used += 2;
-        }
-        size_t length = strlen(next);
-        memcpy(names + used, next, length + 1);
-        used += length;
-    }
+    int used = 0;
+    for (uint32_t i = 0; i < config->handler_count && used < (int)sizeof(names); i++)
+        used += snprintf(names + used, sizeof(names) - (size_t)used, "%s%s", i > 0 ? ", " : "",
+                         config->handlers[i].name);
     return error_set(-ENOENT, "no handler '%.64s'; the pool has: %s", name, names);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * The descriptor for event loops: an epoll over the lane's socket, to which
- * workers write a byte, and the supervisor's, which becomes readable when the
- * pool goes away.
+ * workers write a byte; the supervisor's, which becomes readable when the pool
+ * goes away; and an eventfd for what this process does itself, such as cancel.
  */
 #include "pool/pool.h"
 
@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 int mc_pool_fd(mc_pool *pool)
@@ -24,9 +25,13 @@ int mc_pool_fd(mc_pool *pool)
     if (client->events < 0) {
         int epoll = epoll_create1(EPOLL_CLOEXEC);
         struct epoll_event event = {.events = EPOLLIN};
-        if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, client->notify, &event) < 0 ||
+        client->self = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (epoll < 0 || client->self < 0 ||
+            epoll_ctl(epoll, EPOLL_CTL_ADD, client->notify, &event) < 0 ||
+            epoll_ctl(epoll, EPOLL_CTL_ADD, client->self, &event) < 0 ||
             epoll_ctl(epoll, EPOLL_CTL_ADD, client->socket, &event) < 0) {
             result = error_system(-errno, "no descriptor for the event loop");
+            sys_close(&client->self);
             sys_close(&epoll);
         }
         client->events = epoll;
@@ -35,21 +40,6 @@ int mc_pool_fd(mc_pool *pool)
         result = client->events;
     pthread_mutex_unlock(&client->lock);
     return result;
-}
-
-/* The pool is gone: nothing that is open ends any more by itself. */
-static void settle_group(mc_group *group)
-{
-    struct client *client = &group->pool->client;
-    for (size_t index = group->first_open; index < group->count; index++) {
-        uint64_t word;
-        struct record *record = group_record(group, index);
-        if (record_state(record) != RECORD_OPEN)
-            continue;
-        (void)slot_cancel(&client->lane.slots[record->slot].word, &word);
-        client_settle_lost(group, index);
-    }
-    group->first_open = group->count;
 }
 
 /* The next group whose tasks have all ended and that was not reported. */
@@ -62,7 +52,7 @@ static mc_group *next_done(struct client *client, bool gone)
             continue;
         client_collect(group, true);
         if (gone)
-            settle_group(group);
+            client_settle_all(group);
         if (group->ended == group->count)
             done = group;
     }
@@ -87,6 +77,9 @@ int mc_pool_dispatch(mc_pool *pool)
     pool_deliver_log(pool);
     struct client *client = &pool->client;
     char bytes[64];
+    eventfd_t count;
+    if (client->self >= 0)
+        (void)eventfd_read(client->self, &count);
     while (recv(client->notify, bytes, sizeof(bytes), MSG_DONTWAIT) > 0) {
     }
     /* From here on workers write again; what ended before is seen below. */

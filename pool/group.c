@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/wait.h>
 
 enum {
@@ -24,14 +25,13 @@ enum {
 /* Every function that uses a group's lane begins with this. */
 static int usable(const mc_group *group)
 {
-    if (group->pool == NULL)
-        return error_set(-ESHUTDOWN, "the pool was closed");
-    if (LIKELY(pool_current(group->pool) && group->epoch == group->pool->epoch))
+    const mc_pool *pool = group->pool;
+    if (LIKELY(pool != NULL && pool_current(pool)))
         return 0;
-    return error_set(-ESTALE,
-                     "the group was opened before fork(), in process %d; open one in "
-                     "this process",
-                     (int)group->pool->pid);
+    if (pool == NULL && !group->inherited)
+        return error_set(-ESHUTDOWN, "the pool was closed");
+    return error_set(-ESTALE, "the group was opened before fork(), in the parent: open one in "
+                              "this process");
 }
 
 /* ---- opening and closing ---- */
@@ -165,7 +165,6 @@ int mc_group_open(mc_pool *pool, const struct mc_group_options *options, mc_grou
     pthread_mutex_unlock(&pool->client.lock);
     if (made == NULL)
         return error_set(-ENOMEM, "no memory for a group");
-    made->epoch = pool->epoch;
     made->help = known.help;
     made->parallel_limit = known.max_parallel;
     made->urgent = known.urgent;
@@ -214,38 +213,38 @@ static void unlink_group(mc_group *group)
     group->pool = NULL;
 }
 
-void group_orphan(mc_group *group)
+/* Frees the results, but for the blocks: the lane is not, or no more, ours. */
+static void free_heap(mc_group *group)
 {
     for (size_t index = 0; index < group->count; index++) {
         struct record *record = group_record(group, index);
-        if (record_state(record) == RECORD_ENDED && record->place != DATA_BLOCK)
+        if (record->place == DATA_BLOCK)
+            record->place = DATA_NONE;
+        if (record_state(record) == RECORD_ENDED)
             client_release(group, index);
-        record->place = DATA_NONE; /* the lane is unmapped with the pool */
     }
+}
+
+void group_orphan(mc_group *group)
+{
+    free_heap(group);
     unlink_group(group);
 }
 
-/* A child drops what it inherited; the results' blocks are its parent's. */
-static void close_inherited(mc_group *group)
+void group_inherit(mc_group *group)
 {
-    for (size_t index = 0; index < group->count; index++) {
-        struct record *record = group_record(group, index);
-        if (record->place >= DATA_HEAP)
-            free(record->data);
-    }
-    group_free(group);
+    /* The results' blocks are the parent's to release. */
+    group->inherited = true;
+    group->pool = NULL;
 }
 
 void mc_group_close(mc_group *group)
 {
     if (group == NULL)
         return;
-    if (group->pool == NULL) {
+    if (usable(group) < 0) { /* of a closed pool, or of our parent's */
+        free_heap(group);
         group_free(group);
-        return;
-    }
-    if (usable(group) < 0) {
-        close_inherited(group);
         return;
     }
     struct client *client = &group->pool->client;
@@ -348,6 +347,25 @@ static int run(mc_group *group, const char *handler, struct request *request)
     return result;
 }
 
+/* Who dispatches cannot go on in the middle of a map: all of it must fit. With
+ * the lock held. */
+static int check_room(mc_group *group, struct split split)
+{
+    struct client *client = &group->pool->client;
+    struct mc_range range;
+    uint32_t chunks = 0;
+    while (chunks <= MAX_SLOTS && split_next(&split, &range))
+        chunks++;
+    if (chunks > client->free_count)
+        client_collect_everything(client);
+    if (chunks <= client->free_count)
+        return 0;
+    return error_set(-EAGAIN,
+                     "the map has %u chunks or more, and %u slots are free: dispatch, "
+                     "then try again, or raise queue_depth or min_chunk",
+                     chunks, client->free_count);
+}
+
 static int map(mc_group *group, const char *handler, uint64_t items,
                const struct mc_map_options *options, struct request *request)
 {
@@ -372,6 +390,8 @@ static int map(mc_group *group, const char *handler, uint64_t items,
                known.max_chunk);
     size_t before = group->count;
     pthread_mutex_lock(&client->lock);
+    if (group->on_done != NULL)
+        result = check_room(group, split);
     while (result == 0 && split_next(&split, &range)) {
         request->start = range.start;
         request->end = range.end;
@@ -488,6 +508,8 @@ int mc_group_cancel(mc_group *group)
     pthread_mutex_lock(&group->pool->client.lock);
     result = cancel_all(group);
     client_collect(group, true);
+    if (group->on_done != NULL && group->pool->client.self >= 0)
+        (void)eventfd_write(group->pool->client.self, 1);
     pthread_mutex_unlock(&group->pool->client.lock);
     return result;
 }
@@ -508,7 +530,7 @@ const char *mc_group_reason(const mc_group *group)
 {
     mc_group *own = (mc_group *)(uintptr_t)group;
     if (group->pool == NULL)
-        return "the pool was closed";
+        return "the group's pool was closed, or is the parent's";
     return admission_reason(group->admission, &group->pool->config->policy, mc_group_mode(group),
                             own->reason, sizeof(own->reason));
 }

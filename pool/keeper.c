@@ -199,9 +199,7 @@ static void socket_event(struct supervisor *supervisor, uint32_t index)
         /* The end of the stream. Before HELLO nobody was born; later it is a
          * dying worker, or one that closed what it should not have. */
         sys_close(&seat->socket);
-        if (seat->pidfd >= 0)
-            (void)sys_pidfd_kill(seat->pidfd, SIGKILL);
-        else if (adopt(supervisor, index))
+        if (seat->pidfd >= 0 || adopt(supervisor, index))
             (void)sys_pidfd_kill(seat->pidfd, SIGKILL);
         else
             happen(supervisor, index, HAPPENS_DEATH, 0);

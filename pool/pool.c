@@ -51,6 +51,7 @@ static _Atomic uint32_t *mark_create(void)
 }
 
 static void end_thread_state(void *value);
+static void end_inline_states(mc_pool *pool);
 
 static void init_locks(mc_pool *pool)
 {
@@ -71,7 +72,8 @@ static mc_pool *pool_create(struct config *config)
     pool->config = config;
     pool->pid = getpid();
     pool->attach_socket = pool->supervisor_pidfd = -1;
-    pool->client.socket = pool->client.notify = pool->client.events = -1;
+    pool->client.socket = pool->client.notify = -1;
+    pool->client.events = pool->client.self = -1;
     pool->mark = mark_create();
     if (pool->mark == NULL || pthread_key_create(&pool->thread_key, end_thread_state) != 0) {
         if (pool->mark != NULL)
@@ -99,7 +101,31 @@ static void pool_free(mc_pool *pool)
     free(pool);
 }
 
-/* Receives the supervisor's answer, and makes the client of it. */
+static int read_welcome(mc_pool *pool, int socket, struct parcel *parcel)
+{
+    if (parcel->message.type != MESSAGE_WELCOME || parcel->descriptor_count < 2) {
+        close(socket);
+        return error_set(parcel->message.status < 0 ? parcel->message.status : -EPROTO, "%s",
+                         parcel->message.text);
+    }
+    if (parcel->descriptor_count == 4) {
+        pool->control =
+            segment_map(parcel->descriptors[2], control_size(pool->config->workers), false);
+        pool->bells = segment_map(parcel->descriptors[3], sizeof(struct bells), true);
+        pool->supervisor_pidfd = sys_pidfd_open(parcel->message.value);
+    }
+    if (pool->control == NULL || pool->bells == NULL) {
+        close(socket);
+        return error_system(-ENOMEM, "the pool's shared memory cannot be mapped");
+    }
+    int notify = parcel->descriptors[1];
+    parcel->descriptors[1] = -1;
+    return client_init(&pool->client, pool->config, socket, notify, parcel->descriptors[0],
+                       parcel->message.index);
+}
+
+/* Receives the supervisor's answer, and makes the client of it. Takes socket
+ * over, on failure too. */
 static int await_welcome(mc_pool *pool, int socket, int timeout_ms)
 {
     struct pollfd ready = {.fd = socket, .events = POLLIN};
@@ -107,31 +133,17 @@ static int await_welcome(mc_pool *pool, int socket, int timeout_ms)
     do {
         polled = poll(&ready, 1, timeout_ms);
     } while (polled < 0 && errno == EINTR);
+    struct parcel parcel = {.descriptor_count = 0};
+    int result;
     if (polled == 0)
-        return error_set(-ETIMEDOUT, "the supervisor did not answer within %d ms", timeout_ms);
-    struct parcel parcel;
-    int result = channel_receive(socket, &parcel, 0);
-    if (result <= 0)
-        return error_set(-ESHUTDOWN, "the pool's supervisor is gone");
-    if (parcel.message.type != MESSAGE_WELCOME || parcel.descriptor_count < 2) {
-        result = parcel.message.status < 0 ? parcel.message.status : -EPROTO;
-        error_set(result, "%s", parcel.message.text);
-        goto out;
+        result = error_set(-ETIMEDOUT, "the supervisor did not answer within %d ms", timeout_ms);
+    else if (channel_receive(socket, &parcel, 0) <= 0)
+        result = error_set(-ESHUTDOWN, "the pool's supervisor is gone");
+    else {
+        result = read_welcome(pool, socket, &parcel);
+        socket = -1;
     }
-    if (parcel.descriptor_count == 4) {
-        pool->control =
-            segment_map(parcel.descriptors[2], control_size(pool->config->workers), false);
-        pool->bells = segment_map(parcel.descriptors[3], sizeof(struct bells), true);
-        pool->supervisor_pidfd = sys_pidfd_open(parcel.message.value);
-    }
-    if (pool->control == NULL || pool->bells == NULL) {
-        result = error_system(-ENOMEM, "the pool's shared memory cannot be mapped");
-        goto out;
-    }
-    result = client_init(&pool->client, pool->config, socket, parcel.descriptors[1],
-                         parcel.descriptors[0], parcel.message.index);
-    parcel.descriptors[1] = -1;
-out:
+    sys_close(&socket);
     parcel_drop(&parcel);
     return result;
 }
@@ -195,10 +207,10 @@ int mc_pool_open(const struct mc_pool_options *options, mc_pool **pool)
     sys_close(&ends[1]);
     if (result == 0)
         result = await_welcome(made, ends[0], -1);
-    if (result < 0) {
+    else
         sys_close(&ends[0]);
+    if (result < 0)
         goto fail;
-    }
     clock_calibrate_end();
     made->attach_socket = made->client.socket;
     atomic_store_explicit(made->mark, MARK_READY, memory_order_release);
@@ -222,13 +234,10 @@ static int attach(mc_pool *pool, int over)
         .message = {.type = MESSAGE_ATTACH}, .descriptors = {ends[1]}, .descriptor_count = 1};
     result = channel_send(over, &parcel, 0);
     sys_close(&ends[1]);
-    if (result < 0)
-        result = error_system(-ESHUTDOWN, "the pool's supervisor is gone");
-    else
-        result = await_welcome(pool, ends[0], ATTACH_TIMEOUT_MS);
-    if (result < 0)
-        sys_close(&ends[0]);
-    return result;
+    if (result == 0)
+        return await_welcome(pool, ends[0], ATTACH_TIMEOUT_MS);
+    sys_close(&ends[0]);
+    return error_set(-ESHUTDOWN, "the pool's supervisor is gone");
 }
 
 /* What a forked child inherited of its parent's client. The lane is not mapped
@@ -237,8 +246,12 @@ static void drop_inherited(struct client *client)
 {
     client->lane.memory = NULL;
     client->socket = -1;
+    for (mc_group *group = client->groups, *next; group != NULL; group = next) {
+        next = group->next;
+        group_inherit(group);
+    }
+    client->groups = NULL;
     client_fini(client);
-    client->groups = NULL; /* each fails with -ESTALE */
 }
 
 /* The child of a fork becomes a client of its own; the socket of its parent is
@@ -252,6 +265,7 @@ static int reattach(mc_pool *pool)
     pool->pid = getpid();
     pool->opener = false;
     pool->inline_ready = false;
+    pool->threads = NULL;
     init_locks(pool);
     int result = over < 0 ? -ESHUTDOWN : attach(pool, over);
     if (result < 0)
@@ -331,8 +345,7 @@ void mc_pool_close(mc_pool *pool)
         pool_deliver_log(pool);
         while (pool->client.groups != NULL)
             group_orphan(pool->client.groups);
-        if (pool->inline_ready && pool->config->worker_exit != NULL)
-            pool->config->worker_exit(pool->inline_state);
+        end_inline_states(pool);
         client_fini(&pool->client);
     } else {
         drop_inherited(&pool->client); /* a child that never used it */
@@ -356,17 +369,11 @@ unsigned mc_pool_worker_pids(mc_pool *pool, pid_t *pids, unsigned count)
 /* ---- the state of inline tasks ---- */
 
 struct thread_state {
-    const mc_pool *pool;
+    mc_pool *pool;
+    struct thread_state *next, *previous;
+    uint32_t epoch; /* of the pool: another one is of a thread of our parent */
     void *state;
 };
-
-static void end_thread_state(void *value)
-{
-    struct thread_state *mine = value;
-    if (mine->pool->config->worker_exit != NULL)
-        mine->pool->config->worker_exit(mine->state);
-    free(mine);
-}
 
 static int init_state(const mc_pool *pool, void **state)
 {
@@ -377,23 +384,63 @@ static int init_state(const mc_pool *pool, void **state)
     return result < 0 ? error_system(result, "worker_init failed for inline tasks") : 0;
 }
 
+static void exit_state(const mc_pool *pool, void *state)
+{
+    if (pool->config->worker_exit != NULL)
+        pool->config->worker_exit(state);
+}
+
+/* A thread ends, or the pool is closed. */
+static void end_thread_state(void *value)
+{
+    struct thread_state *mine = value;
+    mc_pool *pool = mine->pool;
+    if (mine->epoch == pool->epoch) {
+        pthread_mutex_lock(&pool->inline_lock);
+        if (mine->next != NULL)
+            mine->next->previous = mine->previous;
+        *(mine->previous != NULL ? &mine->previous->next : &pool->threads) = mine->next;
+        pthread_mutex_unlock(&pool->inline_lock);
+        exit_state(pool, mine->state);
+    }
+    free(mine);
+}
+
 static int enter_thread(mc_pool *pool, void **state)
 {
     struct thread_state *mine = pthread_getspecific(pool->thread_key);
-    if (mine == NULL) {
-        mine = malloc(sizeof(*mine));
+    if (mine == NULL || mine->epoch != pool->epoch) {
+        mine = calloc(1, sizeof(*mine));
         if (mine == NULL)
-            return -ENOMEM;
+            return error_set(-ENOMEM, "no memory for a thread's state");
         mine->pool = pool;
+        mine->epoch = pool->epoch;
         int result = init_state(pool, &mine->state);
         if (result < 0) {
             free(mine);
             return result;
         }
+        pthread_mutex_lock(&pool->inline_lock);
+        mine->next = pool->threads;
+        if (mine->next != NULL)
+            mine->next->previous = mine;
+        pool->threads = mine;
+        pthread_mutex_unlock(&pool->inline_lock);
         pthread_setspecific(pool->thread_key, mine);
     }
     *state = mine->state;
     return 0;
+}
+
+static void end_inline_states(mc_pool *pool)
+{
+    for (struct thread_state *mine = pool->threads, *next; mine != NULL; mine = next) {
+        next = mine->next;
+        exit_state(pool, mine->state);
+        free(mine);
+    }
+    if (pool->inline_ready)
+        exit_state(pool, pool->inline_state);
 }
 
 int pool_inline_enter(mc_pool *pool, const struct handler *handler, void **state)

@@ -43,9 +43,9 @@ struct record {
     _Atomic uint8_t state; /* enum record_state */
     uint8_t place;         /* enum data_place */
     uint8_t format;
-    uint8_t outcome; /* enum slot_state */
-    bool offered;    /* it has a ticket */
-    bool flagged;    /* its word says SLOT_WAITED_ANY */
+    uint8_t outcome;      /* enum slot_state */
+    _Atomic bool offered; /* it has a ticket */
+    bool flagged;         /* its word says SLOT_WAITED_ANY */
     int status;
     int death; /* of its worker, as for waitpid(); -1: nobody knows */
     uint32_t pid;
@@ -73,7 +73,7 @@ struct arguments { /* being written */
 struct mc_group {
     mc_pool *pool;             /* NULL once the pool was closed */
     mc_group *next, *previous; /* all groups of the client */
-    uint32_t epoch;            /* of the pool; another one: we are in a forked child */
+    bool inherited;            /* from the parent of this process */
     enum mc_help help;
     bool urgent, interruptible;
     mc_done_fn *on_done;
@@ -124,6 +124,8 @@ static inline enum record_state record_state(const struct record *record)
 
 /* The pool is being closed: the group keeps its results' texts, nothing else. */
 void group_orphan(mc_group *group);
+/* We are in a forked child, and the group is its parent's. */
+void group_inherit(mc_group *group);
 void group_free(mc_group *group);
 
 /* ---- the lane's producing side ---- */
@@ -137,7 +139,8 @@ struct client {
     pthread_mutex_t lock; /* everything below, and all groups' records */
     int socket;
     int notify;
-    int events; /* epoll over both, -1 until asked for */
+    int events; /* epoll over both and self, -1 until asked for */
+    int self;   /* eventfd: we cancelled something */
     uint32_t index;
     struct lane lane;
     struct extents arguments;
@@ -166,6 +169,7 @@ struct request {
     size_t size;
 };
 
+/* Takes socket and notify over, on failure too. */
 int client_init(struct client *client, const struct config *config, int socket, int notify,
                 int lane_fd, uint32_t index);
 void client_fini(struct client *client);
@@ -180,7 +184,10 @@ void client_settle_inline(mc_group *group, size_t index, mc_task *task, uint64_t
 /* Ends an open task that will never run, or whose worker is gone. */
 void client_settle_lost(mc_group *group, size_t index);
 void client_release(mc_group *group, size_t index);
-void client_learn(struct client *client, uint32_t handler, uint64_t run_ns);
+/* The same for all that is open: nothing of it ends any more by itself. */
+void client_settle_all(mc_group *group);
+/* True for a task that the machine's load keeps in this process. */
+bool client_runs_here_only(const mc_group *group, const struct record *record);
 bool client_check_gone(struct client *client);
 void client_poke(struct client *client);
 
@@ -200,7 +207,7 @@ struct mc_pool {
     const struct control *control;
     struct bells *bells;
     _Atomic uint32_t *mark; /* on a page that a fork wipes */
-    uint32_t epoch;         /* one more in each forked child */
+    uint32_t epoch;         /* one more in each forked child, for thread states */
     pid_t pid;
     bool opener;       /* closing ends the pool */
     bool in_worker;    /* config, control and bells are the worker's */
@@ -210,7 +217,8 @@ struct mc_pool {
     pthread_mutex_t log_lock;
     struct client client;
 
-    pthread_mutex_t inline_lock; /* recursive */
+    pthread_mutex_t inline_lock;  /* recursive */
+    struct thread_state *threads; /* under the same lock */
     bool inline_ready;
     void *inline_state;
     void **worker_state;      /* in a worker */

@@ -68,8 +68,8 @@ static void set_message(mc_task *task, const char *text)
 {
     drop_reply(task);
     size_t size = strlen(text);
-    void *data;
-    if (make_room(task, size, 0, &data) < 0) {
+    void *data = NULL;
+    if (make_room(task, size, 0, &data) < 0 || data == NULL) {
         data = task->small;
         size = sizeof(task->small);
     }
@@ -133,7 +133,7 @@ const void *mc_task_args(const mc_task *task, size_t *size)
 int mc_task_reply_alloc(mc_task *task, size_t size, void **data)
 {
     stop_writing(task);
-    void *room;
+    void *room = NULL;
     int result = make_room(task, size, 0, &room);
     if (result < 0)
         return result;
@@ -146,9 +146,9 @@ int mc_task_reply_alloc(mc_task *task, size_t size, void **data)
 
 int mc_task_reply(mc_task *task, const void *data, size_t size)
 {
-    void *room;
+    void *room = NULL;
     int result = mc_task_reply_alloc(task, size, &room);
-    if (result == 0 && size > 0)
+    if (result == 0 && size > 0 && room != NULL)
         memcpy(room, data, size);
     return result;
 }
@@ -200,7 +200,7 @@ static int grow_reply(struct sink *sink, size_t capacity)
     struct reply_sink *reply = (struct reply_sink *)(void *)sink; /* its first member */
     if (capacity <= SLOT_RESULT_SIZE)
         capacity = SLOT_RESULT_SIZE;
-    void *data;
+    void *data = NULL;
     int result = make_room(reply->task, capacity, sink->size, &data);
     if (result < 0)
         return result;

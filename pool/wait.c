@@ -31,13 +31,15 @@ enum {
     PROMPT_MOST = 8,
     HURRIED_NS = 20000, /* callers that come again this soon are in a hurry */
     FIRST_PAUSES = 16,
-    CHEAP_NS = 20000,     /* tasks this short are run rather than handed over */
-    SPIN_MOST_NS = 50000, /* nobody looks longer than this for the end of a task */
+    PAUSE_MOST_NS = 400000, /* longer ones count as this */
+    CHEAP_NS = 20000,       /* tasks this short are run rather than handed over */
+    SPIN_MOST_NS = 50000,   /* nobody looks longer than this for the end of a task */
     SPIN_SLACK_NS = 5000,
-    UNKNOWN_NS = 5000,       /* what a task is taken to need that never ran */
-    STARVED_NS = 1000000,    /* after this, a caller of whom nobody runs a task helps */
-    FIRST_NAP_NS = 10000000, /* then it asks the supervisor to look */
-    NAP_NS = 200000000,      /* and looks itself whether there still is one */
+    UNKNOWN_NS = 5000,        /* what a task is taken to need that never ran */
+    STARVED_NS = 1000000,     /* after this, a caller of whom nobody runs a task helps */
+    FIRST_NAP_NS = 1000000,   /* then it wakes another worker, whoever says that he looks */
+    SECOND_NAP_NS = 10000000, /* then it asks the supervisor to look */
+    NAP_NS = 200000000,       /* and looks itself whether there still is one */
     ROOM_NAP_NS = 1000000,
 };
 
@@ -89,10 +91,13 @@ static mc_pool *inline_pool(mc_task *task)
 
 static const struct task_home inline_home = {inline_resize, inline_drop, inline_pool};
 
+/* Isolated handlers stay out of clients; a worker may run one of its own before
+ * all wait for each other. */
 static bool may_run_here(const mc_group *group, const struct record *record)
 {
+    bool isolated = (group->pool->config->handlers[record->handler].flags & MC_ISOLATED) != 0;
     return record_state(record) == RECORD_OPEN && group->on_done == NULL &&
-           !(group->pool->config->handlers[record->handler].flags & MC_ISOLATED);
+           (!isolated || group->pool->in_worker);
 }
 
 /* Runs a task that this call claimed. */
@@ -139,6 +144,13 @@ static void run_here(mc_group *group, size_t index)
         free(task);
 }
 
+/* Of a group that may not run more than so many at once, only tasks that are on
+ * offer are taken; others only if they are for this process alone. */
+static bool within_limit(const mc_group *group, const struct record *record)
+{
+    return group->parallel_limit == 0 || record->offered || client_runs_here_only(group, record);
+}
+
 /* Claims one of the group's unclaimed tasks and runs it. Those that only the
  * caller may run are taken in order; of those offered to workers, which begin
  * at the front, the last. */
@@ -152,7 +164,7 @@ static bool help(const struct waiting *waiting)
         size_t index = forward ? waiting->first_open + step : waiting->count - 1 - step;
         struct record *record = group_record(group, index);
         uint64_t word;
-        if (!may_run_here(group, record))
+        if (!may_run_here(group, record) || !within_limit(group, record))
             continue;
         if (slot_claim(&client->lane.slots[record->slot].word,
                        name_make(record->handler, record->generation, record->slot), 0, &word)) {
@@ -187,10 +199,13 @@ static bool should_help(const struct waiting *waiting, uint64_t now)
     const mc_group *group = waiting->group;
     if (group->on_done != NULL || waiting->first_open == waiting->count)
         return false;
-    if ((group->busy && !group->narrowed) || group->pool->in_worker || no_workers(group))
+    if ((group->busy && !group->narrowed) || no_workers(group))
         return true;
-    uint32_t usual =
-        waiting->client->estimate_ns[group_record(group, waiting->first_open)->handler];
+    const struct record *first = group_record(group, waiting->first_open);
+    if (group->pool->in_worker)
+        return !(group->pool->config->handlers[first->handler].flags & MC_ISOLATED) ||
+               (now - waiting->began_ns > STARVED_NS && !anyone_runs(waiting));
+    uint32_t usual = waiting->client->estimate_ns[first->handler];
     if (waiting->deadline_ns != UINT64_MAX && now + usual > waiting->deadline_ns)
         return false;
     if (group->busy) /* some of its tasks may only run here */
@@ -230,8 +245,7 @@ void wait_announce(mc_group *group, bool single)
     if (idle_since != 0) {
         uint64_t pause = group->submitted_ns - idle_since;
         uint32_t think = atomic_load_explicit(&client->think_ns, memory_order_relaxed);
-        think =
-            pause > SPIN_MOST_NS * 8 ? SPIN_MOST_NS * 8 : think - think / 4 + (uint32_t)pause / 4;
+        think = pause > PAUSE_MOST_NS ? PAUSE_MOST_NS : think - think / 4 + (uint32_t)pause / 4;
         atomic_store_explicit(&client->think_ns, think, memory_order_relaxed);
         atomic_store_explicit(&client->idle_since_ns, 0, memory_order_relaxed);
     }
@@ -244,7 +258,8 @@ void wait_announce(mc_group *group, bool single)
         return;
     }
     atomic_store_explicit(&group->wake_deferred, false, memory_order_relaxed);
-    wake_for_submit(pool->bells, pool->control, client->index, -1, sched_getcpu());
+    wake_for_submit(pool->bells, pool->control, client->index,
+                    group->on_done != NULL ? WAKE_STRICT : WAKE_TRUSTING, -1, sched_getcpu());
 }
 
 /* Now the caller does wait. One that will come again within microseconds wakes a
@@ -256,7 +271,7 @@ static void wake_deferred(struct waiting *waiting, bool hurried)
     if (!atomic_load_explicit(&group->wake_deferred, memory_order_relaxed))
         return;
     atomic_store_explicit(&group->wake_deferred, false, memory_order_relaxed);
-    wake_for_submit(group->pool->bells, group->pool->control, waiting->client->index,
+    wake_for_submit(group->pool->bells, group->pool->control, waiting->client->index, WAKE_TRUSTING,
                     hurried ? -1 : waiting->cpu, waiting->cpu);
 }
 
@@ -346,13 +361,20 @@ static bool flag_all(struct waiting *waiting)
     return true;
 }
 
+/* True if the end of any of several tasks may change something. */
+static bool any_counts(const struct waiting *waiting)
+{
+    return (waiting->goal == GOAL_NEXT || waiting->group->parallel_limit != 0) &&
+           waiting->count - waiting->first_open > 1;
+}
+
 /* Sleeps until a task that the goal depends on has ended; 0, -ETIMEDOUT, -EINTR. */
 static int nap(struct waiting *waiting, const struct record *record, uint64_t nap_ns)
 {
     struct client *client = waiting->client;
     _Atomic uint32_t *futex = &client->lane.header->any;
     uint32_t expected;
-    if (waiting->goal != GOAL_NEXT || waiting->count - waiting->first_open == 1) {
+    if (!any_counts(waiting)) {
         uint64_t word;
         if (!flag(client, record, SLOT_WAITED, &word))
             return 0;
@@ -421,7 +443,13 @@ static int rest(struct waiting *waiting, uint64_t now)
     if (waiting->goal != GOAL_ROOM && look(waiting, record, now))
         return 0;
     wake_deferred(waiting, true);
-    uint64_t nap_ns = waiting->naps++ == 0 ? FIRST_NAP_NS : NAP_NS;
+    if (waiting->naps == 1 && !anyone_runs(waiting))
+        wake_for_submit(group->pool->bells, group->pool->control, client->index, WAKE_ANYWAY, -1,
+                        waiting->cpu);
+    uint64_t nap_ns = waiting->naps == 0   ? FIRST_NAP_NS
+                      : waiting->naps == 1 ? SECOND_NAP_NS
+                                           : NAP_NS;
+    waiting->naps++;
     if (waiting->deadline_ns != UINT64_MAX && waiting->deadline_ns - now < nap_ns)
         nap_ns = waiting->deadline_ns - now;
     int result = nap(waiting, record, nap_ns);
@@ -433,7 +461,7 @@ static int rest(struct waiting *waiting, uint64_t now)
         pthread_mutex_lock(&client->lock);
         settle_lost(group);
         pthread_mutex_unlock(&client->lock);
-    } else if (!anyone_runs(waiting)) {
+    } else if (waiting->naps > 1 && !anyone_runs(waiting)) {
         client_poke(client);
     }
     return 0;
@@ -461,14 +489,15 @@ static void collect(struct waiting *waiting)
     mc_group *group = waiting->group;
     struct client *client = waiting->client;
     /* The usual case of a look too early needs no lock. */
-    if (waiting->goal == GOAL_ALL && waiting->first_open < waiting->count &&
+    if (waiting->goal == GOAL_ALL && group->parallel_limit == 0 &&
+        waiting->first_open < waiting->count &&
         !has_ended(client, group_record(group, waiting->first_open)))
         return;
     pthread_mutex_lock(&client->lock);
     if (waiting->goal == GOAL_ROOM)
         client_collect_everything(client);
     else
-        client_collect(group, waiting->goal == GOAL_NEXT);
+        client_collect(group, waiting->goal == GOAL_NEXT || group->parallel_limit != 0);
     waiting->first_open = group->first_open;
     waiting->count = group->count;
     waiting->reached = reached(waiting);
@@ -481,6 +510,12 @@ static int poll_once(struct waiting *waiting)
     mc_group *group = waiting->group;
     if (waiting->reached)
         return 0;
+    if (client_check_gone(waiting->client)) {
+        pthread_mutex_lock(&waiting->client->lock);
+        client_settle_all(group);
+        pthread_mutex_unlock(&waiting->client->lock);
+        return 0;
+    }
     if (group->wake_deferred) {
         waiting->client->prompt[group_record(group, waiting->first_open)->handler] = 0;
         wait_announce(group, false);

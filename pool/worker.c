@@ -24,6 +24,7 @@
 #include "ipc/notify.h"
 #include "ipc/slot.h"
 #include "ipc/wake.h"
+#include "pool/estimate.h"
 #include "pool/pool.h"
 #include "pool/process.h"
 #include "pool/task.h"
@@ -46,7 +47,6 @@ enum {
     GLANCES = 32,       /* looks at one ring before a look at everything */
     LOOK_MOST_US = 100, /* a client may wish for less */
     RUN_NS = 50000,     /* of faster ones, no more than this much work */
-    ESTIMATE_SHIFT = 3, /* weight 1/8 for the newest run time */
 };
 
 struct view { /* of one lane */
@@ -68,14 +68,14 @@ struct worker {
     void *state;
     uint32_t next_lane; /* where the next round begins */
     struct view views[MAX_LANES];
-    uint32_t *estimate_ns; /* per handler; 0: never ran */
+    uint32_t *estimate_ns; /* per handler: what it may take */
     mc_pool *pool;         /* for nested groups, made on first use */
     mc_task task;
     struct view *current; /* of the running task, or the last one */
     struct ring *current_ring;
     uint32_t current_lane;
     uint64_t looked_since; /* ticks: when the last task ended */
-    uint32_t look_ns;      /* how long to look for more, as its client wished */
+    uint64_t look_ns;      /* how long to look for more, as its client wished */
 };
 
 /* ---- lanes ---- */
@@ -219,10 +219,7 @@ static void write_result(struct slot *slot, const mc_task *task, uint64_t run_ns
 
 static void learn(struct worker *worker, const struct handler *handler, uint64_t run_ns)
 {
-    uint32_t *estimate = &worker->estimate_ns[handler - worker->config->handlers];
-    uint32_t now = run_ns < UINT32_MAX ? (uint32_t)run_ns | 1 : UINT32_MAX;
-    *estimate =
-        *estimate == 0 ? now : *estimate - (*estimate >> ESTIMATE_SHIFT) + (now >> ESTIMATE_SHIFT);
+    estimate_most(&worker->estimate_ns[handler - worker->config->handlers], run_ns);
 }
 
 /* Runs the slot's task if it is still to be had. *now is the time in ticks, before
@@ -264,7 +261,7 @@ static void run_slot(struct worker *worker, struct view *view, name_t name, uint
     if (task->unit != 0)
         atomic_store_explicit(&worker->row->block_unit, 0, memory_order_release);
     worker->looked_since = *now;
-    worker->look_ns = (spin_us < LOOK_MOST_US ? spin_us : LOOK_MOST_US) * 1000u;
+    worker->look_ns = 1000 * (uint64_t)(spin_us < LOOK_MOST_US ? spin_us : LOOK_MOST_US);
 }
 
 /* ---- taking work ---- */
@@ -282,7 +279,7 @@ static uint32_t run_length(const struct worker *worker, uint64_t queued, uint32_
 {
     if (estimate == 0 || estimate > SLOW_NS)
         return 1;
-    uint64_t share = queued / (2 * worker->config->workers);
+    uint64_t share = queued / worker->config->workers / 2;
     uint64_t affordable = RUN_NS / estimate;
     uint64_t length = share < affordable ? share : affordable;
     return length < 1 ? 1 : length < RUN_MAX ? (uint32_t)length : RUN_MAX;

@@ -232,8 +232,6 @@ static bool reap(uint32_t index)
         ck_abort_msg("a result was seen before it was there");
     in_flight[index] = false;
     generations[index]++;
-    atomic_store_explicit(&slot->word, slot_word(SLOT_FREE, 0, 0, 0, generations[index]),
-                          memory_order_release);
     return true;
 }
 

@@ -13,19 +13,13 @@ static const struct {
     enum slot_event event;
     enum slot_state to;
 } arrows[] = {
-    {SLOT_FREE, EVENT_SUBMIT, SLOT_SUBMITTED},
-    {SLOT_SUBMITTED, EVENT_CLAIM, SLOT_RUNNING},
-    {SLOT_SUBMITTED, EVENT_CANCEL, SLOT_CANCELLED},
-    {SLOT_RUNNING, EVENT_FINISH, SLOT_DONE},
-    {SLOT_RUNNING, EVENT_FAIL, SLOT_FAILED},
-    {SLOT_RUNNING, EVENT_TIME_OUT, SLOT_TIMED_OUT},
-    {SLOT_RUNNING, EVENT_CRASH, SLOT_CRASHED},
-    {SLOT_RUNNING, EVENT_RETRY, SLOT_SUBMITTED},
-    {SLOT_DONE, EVENT_REAP, SLOT_FREE},
-    {SLOT_FAILED, EVENT_REAP, SLOT_FREE},
-    {SLOT_TIMED_OUT, EVENT_REAP, SLOT_FREE},
-    {SLOT_CRASHED, EVENT_REAP, SLOT_FREE},
-    {SLOT_CANCELLED, EVENT_REAP, SLOT_FREE},
+    {SLOT_FREE, EVENT_SUBMIT, SLOT_SUBMITTED},      {SLOT_SUBMITTED, EVENT_CLAIM, SLOT_RUNNING},
+    {SLOT_SUBMITTED, EVENT_CANCEL, SLOT_CANCELLED}, {SLOT_RUNNING, EVENT_FINISH, SLOT_DONE},
+    {SLOT_RUNNING, EVENT_FAIL, SLOT_FAILED},        {SLOT_RUNNING, EVENT_TIME_OUT, SLOT_TIMED_OUT},
+    {SLOT_RUNNING, EVENT_CRASH, SLOT_CRASHED},      {SLOT_RUNNING, EVENT_RETRY, SLOT_SUBMITTED},
+    {SLOT_DONE, EVENT_SUBMIT, SLOT_SUBMITTED},      {SLOT_FAILED, EVENT_SUBMIT, SLOT_SUBMITTED},
+    {SLOT_TIMED_OUT, EVENT_SUBMIT, SLOT_SUBMITTED}, {SLOT_CRASHED, EVENT_SUBMIT, SLOT_SUBMITTED},
+    {SLOT_CANCELLED, EVENT_SUBMIT, SLOT_SUBMITTED},
 };
 
 static int expected_next(enum slot_state from, enum slot_event event)
@@ -69,13 +63,14 @@ START_TEST(what_is_no_state_or_no_event_leads_nowhere)
 }
 END_TEST
 
-START_TEST(an_ended_slot_is_left_by_reaping_only)
+START_TEST(an_ended_slot_is_left_by_its_next_task_only)
 {
     for (int state = 0; state < SLOT_STATES; state++) {
         bool ended = slot_ended(slot_word(state, 0xff, 0xfff, 0xff, UINT32_MAX));
-        ck_assert_int_eq(ended, slot_next(state, EVENT_REAP) == SLOT_FREE);
-        for (int event = 0; ended && event < EVENT_REAP; event++)
-            ck_assert_int_eq(slot_next(state, event), -1);
+        ck_assert_int_eq(ended,
+                         state != SLOT_FREE && state != SLOT_SUBMITTED && state != SLOT_RUNNING);
+        for (int event = 0; ended && event < EVENTS; event++)
+            ck_assert_int_eq(slot_next(state, event), event == EVENT_SUBMIT ? SLOT_SUBMITTED : -1);
     }
 }
 END_TEST
@@ -250,7 +245,7 @@ START_TEST(waiters_sleep_on_the_half_that_every_step_changes)
 END_TEST
 
 TEST_MAIN(slot, every_event_in_every_state_leads_where_the_diagram_says,
-          what_is_no_state_or_no_event_leads_nowhere, an_ended_slot_is_left_by_reaping_only,
+          what_is_no_state_or_no_event_leads_nowhere, an_ended_slot_is_left_by_its_next_task_only,
           fields_do_not_touch_each_other,
           a_name_holds_slot_handler_and_the_low_half_of_the_generation,
           claim_takes_only_what_is_submitted, claim_sets_the_seat_and_keeps_the_rest,
