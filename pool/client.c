@@ -362,7 +362,8 @@ static void reap(mc_group *group, size_t index, struct record *record, uint64_t 
 void client_collect(mc_group *group, bool all)
 {
     struct client *client = &group->pool->client;
-    for (size_t index = group->first_open; index < group->count; index++) {
+    size_t first = atomic_load_explicit(&group->first_open, memory_order_relaxed);
+    for (size_t index = first; index < group->count; index++) {
         struct record *record = group_record(group, index);
         if (index + AHEAD < group->count)
             __builtin_prefetch(&client->lane.slots[group_record(group, index + AHEAD)->slot]);
@@ -373,9 +374,10 @@ void client_collect(mc_group *group, bool all)
             else if (!all)
                 break;
         }
-        if (record_state(record) != RECORD_OPEN && index == group->first_open)
-            group->first_open++;
+        if (record_state(record) != RECORD_OPEN && index == first)
+            first++;
     }
+    atomic_store_explicit(&group->first_open, first, memory_order_relaxed);
     if (group->parallel_limit != 0)
         offer_more(group);
 }
@@ -439,7 +441,7 @@ void client_settle_all(mc_group *group)
         (void)slot_cancel(&client->lane.slots[record->slot].word, &word);
         client_settle_lost(group, index);
     }
-    group->first_open = group->count;
+    atomic_store_explicit(&group->first_open, group->count, memory_order_relaxed);
 }
 
 void client_release(mc_group *group, size_t index)

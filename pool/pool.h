@@ -94,7 +94,7 @@ struct mc_group {
     size_t document_count;
     size_t count; /* submitted */
     size_t ended;
-    size_t first_open; /* all before it have ended */
+    _Atomic size_t first_open; /* all before it have ended */
     size_t next_offer; /* all before it have a ticket, or need none */
     uint32_t tickets_out;
 

@@ -30,7 +30,7 @@ enum {
     PROMPT_ENOUGH = 4, /* as many in a row are a habit */
     PROMPT_MOST = 8,
     HURRIED_NS = 20000, /* callers that come again this soon are in a hurry */
-    FIRST_PAUSES = 16,
+    FIRST_PAUSES = 10,
     PAUSE_MOST_NS = 400000, /* longer ones count as this */
     CHEAP_NS = 20000,       /* tasks this short are run rather than handed over */
     SPIN_MOST_NS = 50000,   /* nobody looks longer than this for the end of a task */
@@ -550,7 +550,14 @@ int wait_for(mc_group *group, enum goal goal, int timeout_ms)
 {
     struct waiting waiting = {
         .group = group, .client = &group->pool->client, .goal = goal, .deadline_ns = UINT64_MAX};
-    collect(&waiting);
+    /* What was submitted a moment ago is hardly begun: then the first look would
+     * only be in the way of the worker. */
+    if (goal == GOAL_ALL && timeout_ms != 0 && group->submitted_ns != 0) {
+        waiting.first_open = atomic_load_explicit(&group->first_open, memory_order_relaxed);
+        waiting.count = group->count;
+    }
+    if (waiting.first_open == waiting.count)
+        collect(&waiting);
     /* One slot would do; but who fills the queue once fills it again, and had
      * better not be woken for each task. */
     waiting.room_index = waiting.first_open + (waiting.count - waiting.first_open) / 2;

