@@ -12,6 +12,8 @@ void ring_init(struct ring *ring, void *memory, uint32_t capacity)
     ring->head_seen = atomic_load_explicit(&ring->shared->head, memory_order_relaxed);
 }
 
+enum { PUBLISH_EVERY = 16 };
+
 bool ring_push(struct ring *ring, name_t name)
 {
     struct ring_shared *shared = ring->shared;
@@ -25,7 +27,8 @@ bool ring_push(struct ring *ring, name_t name)
     atomic_store_explicit(&shared->entries[ring->tail & ring->mask],
                           ring_lap(ring, ring->tail) << 48 | name, memory_order_release); /* R1 */
     ring->tail++;
-    atomic_store_explicit(&shared->tail, ring->tail, memory_order_relaxed);
+    if ((ring->tail & (PUBLISH_EVERY - 1)) == 0)
+        ring_publish(ring);
     return true;
 }
 

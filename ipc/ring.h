@@ -50,6 +50,12 @@ static inline bool ring_fresh(const struct ring *ring, ticket_t ticket, uint64_t
 
 /* Producer. False when the ring is full. */
 bool ring_push(struct ring *ring, name_t name);
+/* Producer: tells how far it got. Consumers find tickets without that; it only
+ * says how many wait, and so it need not be told with each. */
+static inline void ring_publish(struct ring *ring)
+{
+    atomic_store_explicit(&ring->shared->tail, ring->tail, memory_order_relaxed);
+}
 /* Producer, when full: takes the oldest ticket back. False when it is empty. */
 bool ring_take_back(struct ring *ring, name_t *name);
 

@@ -166,6 +166,7 @@ static void offer_more(mc_group *group)
             group->wake_deferred = true;
         }
     }
+    client_publish(group);
 }
 
 static struct record *new_record(mc_group *group)
@@ -461,6 +462,11 @@ void client_release(mc_group *group, size_t index)
 }
 
 /* ---- the supervisor ---- */
+
+void client_publish(mc_group *group)
+{
+    ring_publish(&group->pool->client.lane.rings[group->urgent ? LANE_URGENT : LANE_NORMAL]);
+}
 
 bool client_check_gone(struct client *client)
 {

@@ -341,6 +341,7 @@ static int run(mc_group *group, const char *handler, struct request *request)
     struct client *client = &group->pool->client;
     pthread_mutex_lock(&client->lock);
     result = submit(group, request);
+    client_publish(group);
     pthread_mutex_unlock(&client->lock);
     if (result == 0)
         wait_announce(group, true);
@@ -399,6 +400,7 @@ static int map(mc_group *group, const char *handler, uint64_t items,
         if (group->count - before == EARLY) /* many: somebody may begin meanwhile */
             wait_announce(group, false);
     }
+    client_publish(group);
     pthread_mutex_unlock(&client->lock);
     wait_announce(group, false);
     return result;

@@ -162,7 +162,7 @@ static int start_supervisor(const struct config *config, int ends[2])
         pid_t supervisor = sys_fork(SIGCHLD, false, NULL);
         if (supervisor == 0)
             supervisor_run(config, ends[1], host);
-        _exit(supervisor < 0);
+        _exit(supervisor < 0 ? 1 : 0);
     }
     if (middle < 0)
         return error_system(middle == -1 ? -errno : (int)middle, "the pool cannot fork");

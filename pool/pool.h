@@ -95,7 +95,7 @@ struct mc_group {
     size_t count; /* submitted */
     size_t ended;
     _Atomic size_t first_open; /* all before it have ended */
-    size_t next_offer; /* all before it have a ticket, or need none */
+    size_t next_offer;         /* all before it have a ticket, or need none */
     uint32_t tickets_out;
 
     uint32_t *completed; /* indexes in the order of completion, for mc_group_next() */
@@ -176,6 +176,8 @@ void client_fini(struct client *client);
 
 /* With the lock held. */
 int client_submit(mc_group *group, const struct request *request); /* -EAGAIN: no room */
+/* After some of these: says how many tickets wait. */
+void client_publish(mc_group *group);
 /* Reaps what ended, in order only up to the first that did not, or all. */
 void client_collect(mc_group *group, bool all);
 void client_collect_everything(struct client *client);

@@ -32,7 +32,8 @@ enum {
     HURRIED_NS = 20000, /* callers that come again this soon are in a hurry */
     FIRST_PAUSES = 10,
     PAUSE_MOST_NS = 400000, /* longer ones count as this */
-    CHEAP_NS = 20000,       /* tasks this short are run rather than handed over */
+    CHEAP_TASKS = 16,
+    CHEAP_NS = 20000,       /* work this little is done rather than handed over */
     SPIN_MOST_NS = 50000,   /* nobody looks longer than this for the end of a task */
     SPIN_SLACK_NS = 5000,
     UNKNOWN_NS = 5000,        /* what a task is taken to need that never ran */
@@ -108,40 +109,33 @@ static void run_here(mc_group *group, size_t index)
     struct record *record = group_record(group, index);
     struct slot *slot = &client->lane.slots[record->slot];
     const struct handler *handler = &pool->config->handlers[record->handler];
-    mc_task *task = malloc(sizeof(*task));
-    void *state = NULL;
-    int result = task == NULL ? -ENOMEM : pool_inline_enter(pool, handler, &state);
-    struct mc_task none; /* stands in for a task that could not begin */
-    if (task == NULL)
-        task = &none;
-    task->config = pool->config;
-    task->handler = handler;
-    task->home = &inline_home;
-    task->owner = pool;
-    task->word = &slot->word;
-    task->state = state;
-    task->start = record->start;
-    task->end = record->end;
-    task->args_format = (enum mc_format)slot->args_format;
-    task->args_size = slot->args_size;
-    task->args =
+    mc_task task; /* large, and not cleared as a whole */
+    task.config = pool->config;
+    task.handler = handler;
+    task.home = &inline_home;
+    task.owner = pool;
+    task.word = &slot->word;
+    task.start = record->start;
+    task.end = record->end;
+    task.args_format = (enum mc_format)slot->args_format;
+    task.args_size = slot->args_size;
+    task.args =
         slot->args_unit == 0 ? slot->args : client->lane.memory + (uint64_t)slot->args_unit * UNIT;
-    task->is_inline = true;
-    task_init(task);
+    task.is_inline = true;
+    task_init(&task);
+    int result = pool_inline_enter(pool, handler, &task.state);
     uint64_t began = clock_quick_ns();
     if (result == 0) {
-        task_run(task);
+        task_run(&task);
         pool_inline_leave(pool, handler);
     } else {
-        task->status = result;
+        task.status = result;
     }
     uint64_t run_ns = clock_quick_ns() - began, word;
     pthread_mutex_lock(&client->lock);
-    (void)slot_end(&slot->word, 0, task->status == 0 ? SLOT_DONE : SLOT_FAILED, &word);
-    client_settle_inline(group, index, task, run_ns);
+    (void)slot_end(&slot->word, 0, task.status == 0 ? SLOT_DONE : SLOT_FAILED, &word);
+    client_settle_inline(group, index, &task, run_ns);
     pthread_mutex_unlock(&client->lock);
-    if (task != &none)
-        free(task);
 }
 
 /* Of a group that may not run more than so many at once, only tasks that are on
@@ -212,7 +206,8 @@ static bool should_help(const struct waiting *waiting, uint64_t now)
         return true;
     if (group->help == MC_HELP_NEVER)
         return false;
-    if (usual != 0 && usual <= CHEAP_NS)
+    size_t open = waiting->count - waiting->first_open;
+    if (usual != 0 && open <= CHEAP_TASKS && open * usual <= CHEAP_NS)
         return true;
     return now - waiting->began_ns > STARVED_NS && !anyone_runs(waiting);
 }
@@ -541,7 +536,10 @@ static int wait_until(struct waiting *waiting, int timeout_ms)
         if (result == 0 && now >= waiting->deadline_ns)
             result = -ETIMEDOUT;
     }
-    /* `now` may be a few microseconds old: near enough for a habit, and free. */
+    /* Without a nap `now` is a few microseconds old at most: near enough for a
+     * habit, and free. */
+    if (waiting->naps > 0)
+        now = clock_quick_ns();
     atomic_store_explicit(&waiting->client->idle_since_ns, now, memory_order_relaxed);
     return waiting->reached ? 0 : result;
 }

@@ -45,6 +45,7 @@ enum {
     WORTH_NS = 30000,   /* work left that is worth waking another worker for */
     AHEAD = 8,          /* slots whose cache lines are fetched before their turn */
     GLANCES = 32,       /* looks at one ring before a look at everything */
+    WAKE_NS = 60000,    /* what waking a process on another core may take */
     LOOK_MOST_US = 100, /* a client may wish for less */
     RUN_NS = 50000,     /* of faster ones, no more than this much work */
 };
@@ -262,6 +263,8 @@ static void run_slot(struct worker *worker, struct view *view, name_t name, uint
         atomic_store_explicit(&worker->row->block_unit, 0, memory_order_release);
     worker->looked_since = *now;
     worker->look_ns = 1000 * (uint64_t)(spin_us < LOOK_MOST_US ? spin_us : LOOK_MOST_US);
+    if (spin_us != 0 && ended && (slot_flags(word) & SLOT_WAITED))
+        worker->look_ns += WAKE_NS; /* before it comes again it has to wake up */
 }
 
 /* ---- taking work ---- */

@@ -26,6 +26,14 @@ static int blocked(mc_task *task)
     return 0;
 }
 
+/* Usually quick; with GATED it is not. */
+enum { GATED = 1000 };
+
+static int mostly_quick(mc_task *task)
+{
+    return number_of(task) == GATED ? blocked(task) : quick(task);
+}
+
 static int failing(mc_task *task)
 {
     return mc_task_fail(task, 3, "no");
@@ -35,6 +43,7 @@ static const struct mc_handler handlers[] = {
     {.name = "quick", .run = quick},
     {.name = "blocked", .run = blocked},
     {.name = "failing", .run = failing},
+    {.name = "mostly-quick", .run = mostly_quick},
 };
 
 static mc_pool *pool;
@@ -284,6 +293,32 @@ START_TEST(tasks_that_another_call_collected_are_still_reported)
 }
 END_TEST
 
+START_TEST(a_task_that_is_slow_for_once_does_not_hold_up_others)
+{
+    begin();
+    mc_group *warm = open_unhelped(pool), *slow = open_reporting(NULL);
+    for (uint32_t number = 0; number < 500; number++)
+        run_number(warm, "mostly-quick", number);
+    wait_all(warm);
+    expect_quiet(pool);
+    atomic_store(&board->started, 0);
+    run_number(slow, "mostly-quick", GATED);
+    ck_assert(board_await(&board->started, 1, BOUND_MS));
+    for (uint32_t round = 1; round <= 20; round++) {
+        mc_group *group = open_reporting(NULL);
+        run_number(group, "mostly-quick", round);
+        loop_until(round);
+        mc_group_close(group);
+        pause_us(1000); /* whoever ran it may fall asleep */
+    }
+    gate_open();
+    loop_until(21);
+    mc_group_close(warm);
+    mc_group_close(slow);
+    mc_pool_close(pool);
+}
+END_TEST
+
 START_TEST(the_death_of_the_pool_is_readable_and_every_group_is_reported)
 {
     begin();
@@ -322,4 +357,5 @@ TEST_MAIN(events, a_group_is_reported_once_when_all_its_tasks_have_ended,
           max_parallel_goes_on_from_dispatch_to_dispatch,
           tasks_that_were_cancelled_make_the_descriptor_readable,
           tasks_that_another_call_collected_are_still_reported,
+          a_task_that_is_slow_for_once_does_not_hold_up_others,
           the_death_of_the_pool_is_readable_and_every_group_is_reported)

@@ -336,6 +336,34 @@ START_TEST(max_parallel_is_made_use_of_behind_a_long_task)
 }
 END_TEST
 
+/* ---- tasks that take longer than they use to ---- */
+
+START_TEST(a_task_that_is_slow_for_once_does_not_hold_up_others_of_its_group)
+{
+    struct mc_result result = {.size = sizeof(result)};
+    begin(2);
+    mc_group *warm = open_unhelped(pool), *group = open_unhelped(pool);
+    for (uint32_t number = 0; number < 500; number++)
+        run_number(warm, "mostly-quick", number);
+    wait_all(warm);
+    expect_quiet(pool);
+    atomic_store(&board->started, 0);
+    run_number(group, "mostly-quick", GATED);
+    ck_assert(board_await(&board->started, 1, BOUND_MS));
+    for (uint32_t round = 1; round <= 20; round++) {
+        run_number(group, "mostly-quick", round);
+        int next = mc_group_next(group, &result, 2000);
+        ck_assert_msg(next == 1, "with a worker asleep, task %u was not begun", round);
+        ck_assert_uint_eq(result.index, round);
+        pause_us(1000); /* whoever ran it may fall asleep */
+    }
+    gate_open();
+    wait_all(group);
+    mc_group_close(warm);
+    finish(group);
+}
+END_TEST
+
 /* ---- room ---- */
 
 START_TEST(a_queue_full_of_limited_tasks_makes_room_for_others)
@@ -385,5 +413,6 @@ TEST_MAIN(wait, a_wait_that_timed_out_can_be_repeated, a_wait_of_0_only_collects
           an_interruptible_wait_ends_with_a_signal, other_waits_go_on_after_a_signal,
           max_parallel_is_never_exceeded, max_parallel_holds_while_the_caller_helps,
           max_parallel_is_made_use_of_behind_a_long_task,
+          a_task_that_is_slow_for_once_does_not_hold_up_others_of_its_group,
           a_queue_full_of_limited_tasks_makes_room_for_others,
           a_queue_full_of_ended_tasks_of_another_group_makes_room)
