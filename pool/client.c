@@ -24,6 +24,7 @@
 enum {
     SPIN_MOST_NS = 50000, /* longer pauses are not worth a worker's looking */
     SPIN_SLACK_NS = 5000,
+    CHECK_EVERY_MS = 100,
     AHEAD = 8, /* slots whose cache lines are fetched before their turn */
 };
 
@@ -104,7 +105,7 @@ static void free_slot(struct client *client, uint32_t index)
 }
 
 /* Slots of abandoned tasks come back when those end. */
-static void collect_abandoned(struct client *client)
+void client_collect_abandoned(struct client *client)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < client->abandoned_count; i++) {
@@ -244,6 +245,7 @@ int client_submit(mc_group *group, const struct request *request)
                               .start = request->start,
                               .end = request->end};
     group->count++;
+    group->reported = false;
     FAULT_POINT("client_before_submit");
     slot_submit(&slot->word, group->on_done != NULL ? SLOT_NOTIFY : 0, book->generation);
     FAULT_POINT("client_submitted");
@@ -269,7 +271,6 @@ static void finish(mc_group *group, size_t index, struct record *record)
     if (record->offered)
         group->tickets_out--;
     group->ended++;
-    group->reported = false;
     atomic_store_explicit(&record->state, RECORD_ENDED, memory_order_release);
     size_t count = atomic_load_explicit(&group->completed_count, memory_order_relaxed);
     group->completed[count] = (uint32_t)index;
@@ -387,8 +388,7 @@ void client_collect_everything(struct client *client)
 {
     for (mc_group *group = client->groups; group != NULL; group = group->next)
         client_collect(group, true);
-    if (client->abandoned_count != 0)
-        collect_abandoned(client);
+    client_collect_abandoned(client);
 }
 
 void client_abandon(struct client *client, struct record *record)
@@ -474,6 +474,15 @@ bool client_check_gone(struct client *client)
     if (recv(client->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
         atomic_store_explicit(&client->gone, true, memory_order_relaxed);
     return atomic_load_explicit(&client->gone, memory_order_relaxed);
+}
+
+bool client_gone(struct client *client)
+{
+    uint64_t now = clock_coarse_ms();
+    if (now - atomic_load_explicit(&client->checked_ms, memory_order_relaxed) < CHECK_EVERY_MS)
+        return atomic_load_explicit(&client->gone, memory_order_relaxed);
+    atomic_store_explicit(&client->checked_ms, now, memory_order_relaxed);
+    return client_check_gone(client);
 }
 
 void client_poke(struct client *client)

@@ -43,7 +43,7 @@ int mc_pool_fd(mc_pool *pool)
 }
 
 /* The next group whose tasks have all ended and that was not reported. */
-static mc_group *next_done(struct client *client, bool gone)
+static mc_group *next_done(struct client *client, bool lost)
 {
     mc_group *done = NULL;
     pthread_mutex_lock(&client->lock);
@@ -51,7 +51,7 @@ static mc_group *next_done(struct client *client, bool gone)
         if (group->on_done == NULL || group->reported || group->count == 0)
             continue;
         client_collect(group, true);
-        if (gone)
+        if (lost)
             client_settle_all(group);
         if (group->ended == group->count)
             done = group;
@@ -86,9 +86,10 @@ int mc_pool_dispatch(mc_pool *pool)
     atomic_store_explicit(&client->lane.header->notified, 0, memory_order_seq_cst);
     atomic_thread_fence(memory_order_seq_cst);
     bool gone = client_check_gone(client);
+    bool lost = gone || atomic_load_explicit(&pool->control->hopeless, memory_order_relaxed) != 0;
     int reported = 0;
     mc_group *group;
-    while ((group = next_done(client, gone)) != NULL) {
+    while ((group = next_done(client, lost)) != NULL) {
         reported++;
         group->on_done(group, group->context);
     }

@@ -146,7 +146,7 @@ int mc_group_open(mc_pool *pool, const struct mc_group_options *options, mc_grou
         return result;
     pool_deliver_log(pool);
     if (atomic_load_explicit(&pool->control->closing, memory_order_relaxed) != 0 ||
-        atomic_load_explicit(&pool->client.gone, memory_order_relaxed))
+        client_gone(&pool->client))
         return error_set(-ESHUTDOWN, "the pool is closing, or gone");
     struct mc_group_options known = {0};
     result = read_options(options, &known);
@@ -154,6 +154,7 @@ int mc_group_open(mc_pool *pool, const struct mc_group_options *options, mc_grou
         return result;
     struct admission admission = admit(pool);
     pthread_mutex_lock(&pool->client.lock);
+    client_collect_abandoned(&pool->client);
     mc_group *made = new_group(&pool->client);
     if (made != NULL) {
         made->pool = pool;
@@ -564,6 +565,17 @@ static char *death_text(const mc_group *group, const struct record *record)
     return length < 0 ? NULL : text;
 }
 
+/* A failing handler's message, which came as bytes. */
+static char *text_of(const struct record *record)
+{
+    char *text = malloc((size_t)record->size + 1);
+    if (text != NULL) {
+        memcpy(text, record->data, record->size);
+        text[record->size] = '\0';
+    }
+    return text;
+}
+
 /* What went wrong, made when it is asked for. A failing handler's message came as
  * its result, which this replaces. */
 static const char *error_of(mc_group *group, size_t index)
@@ -578,7 +590,7 @@ static const char *error_of(mc_group *group, size_t index)
         else if (record->outcome == SLOT_CANCELLED)
             text = strdup("cancelled before it started");
         else if (record->place != DATA_NONE)
-            text = strndup(record->data, record->size);
+            text = text_of(record);
         else
             text = strdup(strerror(record->status < 0 ? -record->status : EINVAL));
         if (text == NULL)

@@ -147,16 +147,25 @@ static void bury(struct supervisor *supervisor, uint32_t index, int status, enum
         atomic_fetch_sub(&supervisor->control->seats_up, 1);
     if (supervisor->phase >= PHASE_LEAVING)
         return;
+    if (was == LIFE_ASKED) { /* never born: the zygote died, or could not fork */
+        rest(seat, BACKOFF_FIRST_MS);
+        return;
+    }
     uint32_t rest_ms = seat_rest_ms(&seat->record, was == LIFE_UP, supervisor_now_ms());
     char how[96];
     describe_death(status, how, sizeof(how));
     log_write(supervisor->control, MC_LOG_WARNING, "worker %d (seat %u) %s; the next one starts %s",
               (int)seat->pid, index, how, rest_ms == 0 ? "now" : "after a pause");
     rest(seat, rest_ms);
-    if (rest_ms == 0)
+    if (was == LIFE_STARTING && supervisor->init_text[0] == '\0')
+        snprintf(supervisor->init_text, sizeof(supervisor->init_text),
+                 "worker %d %s while it started", (int)seat->pid, how);
+    if (rest_ms == 0) {
         keeper_due(supervisor, seat->due_ms);
-    else if (keeper_hopeless(supervisor))
+    } else if (keeper_hopeless(supervisor)) {
         atomic_store(&supervisor->control->hopeless, 1);
+        lanes_alarm(supervisor);
+    }
 }
 
 static void happen(struct supervisor *supervisor, uint32_t index, enum seat_happening happening,

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/fault.h"
 #include "base/sys.h"
+#include "ipc/notify.h"
 #include "ipc/segment.h"
 #include "ipc/slot.h"
 #include "ipc/wake.h"
@@ -226,6 +227,18 @@ void lanes_ring(struct supervisor *supervisor)
             wake_mark_lane(supervisor->bells, i);
     }
     wake_kick_all(supervisor->bells, supervisor->control);
+}
+
+void lanes_alarm(struct supervisor *supervisor)
+{
+    _Atomic uint64_t nobody = 0;
+    for (uint32_t i = 0; i < supervisor->config->max_clients; i++) {
+        const struct tenant *tenant = &supervisor->tenants[i];
+        if (!tenant->used || tenant->dropping)
+            continue;
+        atomic_store_explicit(&tenant->lane.header->notified, 0, memory_order_seq_cst);
+        notify_ended(tenant->lane.header, &nobody, SLOT_WAITED_ANY | SLOT_NOTIFY, tenant->notify);
+    }
 }
 
 void lanes_admit(struct supervisor *supervisor, struct parcel *parcel)

@@ -22,6 +22,7 @@
 enum {
     CLOSE_SLACK_MS = 2500, /* for the supervisor to end, beyond close_timeout_ms */
     ATTACH_TIMEOUT_MS = 5000,
+    SUPERVISOR_EXIT_MS = 500, /* from the end of its socket to its death */
 };
 
 const char *mc_error_message(void)
@@ -317,6 +318,15 @@ mc_pool *pool_of_worker(const struct config *config, struct control *control, st
 
 /* ---- closing ---- */
 
+/* If this process adopts orphans, the supervisor has become its child. */
+static void reap_supervisor(const mc_pool *pool)
+{
+    struct pollfd ended = {.fd = pool->supervisor_pidfd, .events = POLLIN};
+    int status;
+    if (poll(&ended, 1, SUPERVISOR_EXIT_MS) == 1)
+        (void)sys_pidfd_reap(pool->supervisor_pidfd, &status);
+}
+
 static void end_pool(mc_pool *pool)
 {
     struct parcel parcel = {.message = {.type = MESSAGE_CLOSE}};
@@ -327,10 +337,13 @@ static void end_pool(mc_pool *pool)
         struct pollfd gone = {.fd = pool->client.socket, .events = POLLIN};
         if (now >= deadline)
             break;
-        if (poll(&gone, 1, (int)(deadline - now)) > 0 && client_check_gone(&pool->client))
+        if (poll(&gone, 1, (int)(deadline - now)) > 0 && client_check_gone(&pool->client)) {
+            reap_supervisor(pool);
             return;
+        }
     }
     (void)sys_pidfd_kill(pool->supervisor_pidfd, SIGKILL); /* its workers die with it */
+    reap_supervisor(pool);
 }
 
 void mc_pool_close(mc_pool *pool)

@@ -159,6 +159,7 @@ struct client {
     _Atomic uint32_t think_ns;      /* usual time from there to the next submission */
     _Atomic int cpu_told;
     _Atomic bool gone; /* the supervisor is */
+    _Atomic uint64_t checked_ms; /* when that was last looked at */
 };
 
 struct request {
@@ -182,6 +183,7 @@ void client_publish(mc_group *group);
 void client_collect(mc_group *group, bool all);
 void client_collect_everything(struct client *client);
 void client_abandon(struct client *client, struct record *record);
+void client_collect_abandoned(struct client *client);
 void client_settle_inline(mc_group *group, size_t index, mc_task *task, uint64_t run_ns);
 /* Ends an open task that will never run, or whose worker is gone. */
 void client_settle_lost(mc_group *group, size_t index);
@@ -191,6 +193,8 @@ void client_settle_all(mc_group *group);
 /* True for a task that the machine's load keeps in this process. */
 bool client_runs_here_only(const mc_group *group, const struct record *record);
 bool client_check_gone(struct client *client);
+/* The same, but asks the kernel only now and then. */
+bool client_gone(struct client *client);
 void client_poke(struct client *client);
 
 /* ---- waiting ---- */

@@ -165,7 +165,7 @@ static void drain(struct supervisor *supervisor, uint64_t now)
     bool late = now >= supervisor->phase_deadline_ms;
     if (supervisor->phase == PHASE_DRAINING) {
         bool idle = lanes_idle(supervisor);
-        if (!idle && late)
+        if (!idle && (late || keeper_hopeless(supervisor)))
             end(supervisor);
         if (!idle) {
             lanes_ring(supervisor); /* tickets of tasks that were helped linger */

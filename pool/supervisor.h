@@ -119,6 +119,8 @@ bool lanes_reclaim(struct supervisor *supervisor);
 bool lanes_idle(const struct supervisor *supervisor);
 /* Looks at all lanes itself, and wakes all workers if there is doubt. */
 void lanes_ring(struct supervisor *supervisor);
+/* Has every client look at how things are. */
+void lanes_alarm(struct supervisor *supervisor);
 /* A process asks to become a client; parcel brings the socket for it. */
 void lanes_admit(struct supervisor *supervisor, struct parcel *parcel);
 /* The lane's live tenant, or NULL. */

@@ -170,13 +170,14 @@ static bool help(const struct waiting *waiting)
     return false;
 }
 
-static bool anyone_runs(const struct waiting *waiting)
+/* True if one of the group's tasks is in this state. */
+static bool any_is(const struct waiting *waiting, enum slot_state state)
 {
     const struct client *client = waiting->client;
     for (size_t index = waiting->first_open; index < waiting->count; index++) {
         const struct record *record = group_record(waiting->group, index);
         if (record_state(record) == RECORD_OPEN &&
-            slot_state(slot_load(&client->lane.slots[record->slot].word)) == SLOT_RUNNING)
+            slot_state(slot_load(&client->lane.slots[record->slot].word)) == state)
             return true;
     }
     return false;
@@ -198,7 +199,7 @@ static bool should_help(const struct waiting *waiting, uint64_t now)
     const struct record *first = group_record(group, waiting->first_open);
     if (group->pool->in_worker)
         return !(group->pool->config->handlers[first->handler].flags & MC_ISOLATED) ||
-               (now - waiting->began_ns > STARVED_NS && !anyone_runs(waiting));
+               (now - waiting->began_ns > STARVED_NS && !any_is(waiting, SLOT_RUNNING));
     uint32_t usual = waiting->client->estimate_ns[first->handler];
     if (waiting->deadline_ns != UINT64_MAX && now + usual > waiting->deadline_ns)
         return false;
@@ -209,7 +210,7 @@ static bool should_help(const struct waiting *waiting, uint64_t now)
     size_t open = waiting->count - waiting->first_open;
     if (usual != 0 && open <= CHEAP_TASKS && open * usual <= CHEAP_NS)
         return true;
-    return now - waiting->began_ns > STARVED_NS && !anyone_runs(waiting);
+    return now - waiting->began_ns > STARVED_NS && !any_is(waiting, SLOT_RUNNING);
 }
 
 /* ---- waking ---- */
@@ -438,7 +439,7 @@ static int rest(struct waiting *waiting, uint64_t now)
     if (waiting->goal != GOAL_ROOM && look(waiting, record, now))
         return 0;
     wake_deferred(waiting, true);
-    if (waiting->naps == 1 && !anyone_runs(waiting))
+    if (waiting->naps == 1 && any_is(waiting, SLOT_SUBMITTED))
         wake_for_submit(group->pool->bells, group->pool->control, client->index, WAKE_ANYWAY, -1,
                         waiting->cpu);
     uint64_t nap_ns = waiting->naps == 0   ? FIRST_NAP_NS
@@ -456,7 +457,8 @@ static int rest(struct waiting *waiting, uint64_t now)
         pthread_mutex_lock(&client->lock);
         settle_lost(group);
         pthread_mutex_unlock(&client->lock);
-    } else if (waiting->naps > 1 && !anyone_runs(waiting)) {
+    } else if (waiting->naps > 1 && wake_anyone_sleeping(group->pool->bells) &&
+               any_is(waiting, SLOT_SUBMITTED)) {
         client_poke(client);
     }
     return 0;

@@ -219,6 +219,7 @@ static void submit(uint32_t index, uint64_t number, int ring, uint32_t handler)
     in_flight[index] = true;
     slot_submit(&slot->word, 0, generations[index]);
     push(&lane.rings[ring], name_make(handler, generations[index], index));
+    ring_publish(&lane.rings[ring]);
 }
 
 /* Takes the result if the task has ended. */
@@ -281,7 +282,7 @@ START_TEST(every_task_is_claimed_exactly_once)
         submit(index, number, draw(4) == 0 ? LANE_URGENT : LANE_NORMAL, QUICK);
         if (draw(4) == 0)
             help(index);
-        wake_for_submit(bells, control, LANE, -1, -1);
+        wake_for_submit(bells, control, LANE, WAKE_TRUSTING, -1, -1);
     }
     for (uint32_t index = 0; index < SLOTS; index++)
         if (in_flight[index])
@@ -300,7 +301,7 @@ START_TEST(no_wake_up_is_lost_whenever_seats_fall_asleep)
         uint32_t count = 1 + draw(SEATS + 1);
         for (uint32_t index = 0; index < count; index++) {
             submit(index, round, LANE_NORMAL, QUICK);
-            wake_for_submit(bells, control, LANE, draw(2) == 0 ? 0 : -1, -1);
+            wake_for_submit(bells, control, LANE, WAKE_TRUSTING, draw(2) == 0 ? 0 : -1, -1);
         }
         for (uint32_t index = 0; index < count; index++)
             await(index);
@@ -319,7 +320,7 @@ START_TEST(one_announcement_for_several_slow_tasks_wakes_enough)
             lane.slots[index].end = (uint64_t)round * SEATS;
             submit(index, round, draw(2) == 0 ? LANE_URGENT : LANE_NORMAL, SLOW);
         }
-        wake_for_submit(bells, control, LANE, -1, -1);
+        wake_for_submit(bells, control, LANE, WAKE_TRUSTING, -1, -1);
         for (uint32_t index = 0; index < SEATS; index++)
             await(index);
     }

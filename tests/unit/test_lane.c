@@ -38,6 +38,12 @@ static void finish(void)
     close(fd);
 }
 
+static void push(int ring, name_t name)
+{
+    ck_assert(ring_push(&lane.rings[ring], name));
+    ring_publish(&lane.rings[ring]);
+}
+
 static void expect_wrong(const char *part)
 {
     const char *wrong = lane_check(&lane);
@@ -114,7 +120,7 @@ START_TEST(work_in_either_ring_is_work)
 {
     for (int ring = 0; ring < LANE_RINGS; ring++) {
         begin();
-        ck_assert(ring_push(&lane.rings[ring], name_make(0, 0, 1)));
+        push(ring, name_make(0, 0, 1));
         ck_assert(lane_has_work(&lane));
         ck_assert_ptr_null(lane_check(&lane));
         finish();
@@ -190,9 +196,9 @@ END_TEST
 START_TEST(a_ticket_for_a_slot_that_is_not_there_is_noticed)
 {
     begin();
-    ck_assert(ring_push(&lane.rings[LANE_URGENT], name_make(0, 0, SLOTS - 1)));
+    push(LANE_URGENT, name_make(0, 0, SLOTS - 1));
     ck_assert_ptr_null(lane_check(&lane));
-    ck_assert(ring_push(&lane.rings[LANE_URGENT], name_make(0, 0, SLOTS)));
+    push(LANE_URGENT, name_make(0, 0, SLOTS));
     expect_wrong("ticket");
     finish();
 }

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Clients that die: their tasks are cancelled or end into the void, their lanes
+ * come back, and nobody else notices.
+ */
+#include "tests/system/support.h"
+
+#include "base/clock.h"
+#include "base/fault.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+
+enum { MANY = 1000 };
+
+static int blocked(mc_task *task)
+{
+    board_begin(number_of(task));
+    gate_pass();
+    board_end();
+    return 0;
+}
+
+static int quick(mc_task *task)
+{
+    uint32_t number = number_of(task);
+    return mc_task_reply(task, &number, sizeof(number));
+}
+
+static int large(mc_task *task)
+{
+    void *data;
+    int result = mc_task_reply_alloc(task, 100000, &data);
+    if (result == 0)
+        memset(data, 'x', 100000);
+    return result;
+}
+
+/* Goes on until nobody wants it any more. */
+static int patient(mc_task *task)
+{
+    board_begin(number_of(task));
+    uint64_t began = clock_ns();
+    while (!mc_task_cancelled(task) && ms_since(began) < 300)
+        pause_us(100);
+    board_end();
+    return 0;
+}
+
+static const struct mc_handler handlers[] = {
+    {.name = "blocked", .run = blocked},
+    {.name = "quick", .run = quick},
+    {.name = "large", .run = large},
+    {.name = "patient", .run = patient},
+};
+
+static mc_pool *pool;
+
+static void begin(unsigned max_clients)
+{
+    board_open();
+    fault_arm(NULL, 0, 0); /* makes the memory that the pool inherits */
+    struct mc_pool_options options = pool_options(HANDLERS(handlers));
+    options.max_clients = max_clients;
+    options.queue_depth = 64;
+    pool = open_pool(&options);
+    ck_assert(await_workers(pool, BOUND_MS));
+}
+
+/* In a child: a lane comes back soon after its client is gone, not at once. */
+static mc_group *child_open(void)
+{
+    mc_group *group = NULL;
+    uint64_t began = clock_ns();
+    while (mc_group_open(pool, NULL, &group) == -EUSERS && ms_since(began) < BOUND_MS) {
+        board_count(&board->words[0]);
+        pause_us(100);
+    }
+    if (group == NULL) {
+        fprintf(stderr, "%s\n", mc_error_message());
+        _exit(1);
+    }
+    return group;
+}
+
+/* Uses the pool in all the ways that a blocking client can, until it dies. */
+static void child_die_at(const char *point)
+{
+    mc_group *group = child_open();
+    for (int round = 0; round < 200; round++) {
+        for (uint32_t number = 0; number < 10; number++)
+            (void)mc_group_run(group, number % 2 == 0 ? "quick" : "large", &number, sizeof(number));
+        if (mc_group_wait(group, BOUND_MS) != 0)
+            _exit(2);
+        for (size_t index = 0; index < mc_group_size(group); index++)
+            mc_group_release(group, index);
+        if (round == 3)
+            fault_arm(point, SIGKILL, 3);
+    }
+    _exit(3);
+}
+
+static void expect_killed(pid_t child, const char *what)
+{
+    int status = await_exit(child);
+    ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "%s: status 0x%x", what,
+                  (unsigned)status);
+}
+
+static void expect_sound(void)
+{
+    mc_group *group = open_unhelped(pool);
+    for (uint32_t number = 0; number < 200; number++)
+        run_number(group, number % 2 == 0 ? "quick" : "large", number);
+    wait_all(group);
+    ck_assert_uint_eq(failures(group), 0);
+    mc_group_close(group);
+}
+
+START_TEST(client_killed_at_any_step_disturbs_nobody)
+{
+    static const char *const points[] = {
+        "client_before_submit", "client_submitted", "client_pushed",    "client_before_free",
+        "client_claimed",       "client_asleep",    "wake_before_futex"};
+    begin(3);
+    for (int round = 0; round < 2; round++) {
+        for (size_t i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
+            atomic_store(&board->gate, 0);
+            atomic_store(&board->started, 0);
+            mc_group *group = open_unhelped(pool);
+            run_number(group, "blocked", 0);
+            ck_assert(board_await(&board->started, 1, BOUND_MS));
+            for (uint32_t number = 1; round == 1 && number < 5; number++)
+                run_number(group, "blocked", number);
+            pid_t child = fork();
+            if (child == 0) {
+                if (round == 1)
+                    gate_open();
+                child_die_at(points[i]);
+            }
+            expect_killed(child, points[i]);
+            fault_arm(NULL, 0, 0);
+            gate_open();
+            wait_all(group);
+            ck_assert_uint_eq(failures(group), 0);
+            mc_group_close(group);
+            expect_sound();
+        }
+    }
+    expect_quiet(pool);
+    mc_pool_close(pool);
+}
+END_TEST
+
+START_TEST(queued_tasks_of_a_dead_client_never_run)
+{
+    begin(0);
+    mc_group *group = open_unhelped(pool);
+    run_number(group, "blocked", 0);
+    run_number(group, "blocked", 1);
+    ck_assert(board_await(&board->started, 2, BOUND_MS));
+    pid_t child = fork();
+    if (child == 0) {
+        mc_group *queued = child_open();
+        for (uint32_t number = 0; number < 20; number++)
+            (void)mc_group_run(queued, "blocked", &number, sizeof(number));
+        kill(getpid(), SIGKILL);
+    }
+    expect_killed(child, "child");
+    pid_t successor = fork(); /* served after the dead one was noticed */
+    if (successor == 0) {
+        (void)child_open();
+        _exit(0);
+    }
+    ck_assert_int_eq(await_exit(successor), 0);
+    gate_open();
+    wait_all(group);
+    expect_sound();
+    expect_quiet(pool);
+    ck_assert_uint_eq(atomic_load(&board->started), 2);
+    mc_group_close(group);
+    mc_pool_close(pool);
+}
+END_TEST
+
+START_TEST(running_tasks_of_a_dead_client_end_into_the_void)
+{
+    begin(2);
+    for (uint32_t round = 1; round <= 5; round++) {
+        pid_t child = fork();
+        if (child == 0) {
+            mc_group *group = child_open();
+            for (uint32_t number = 0; number < 2; number++)
+                (void)mc_group_run(group, "patient", &number, sizeof(number));
+            (void)board_await(&board->started, 2 * round, BOUND_MS);
+            kill(getpid(), SIGKILL);
+        }
+        expect_killed(child, "child");
+        ck_assert(board_await(&board->ended, 2 * round, BOUND_MS));
+        expect_sound();
+    }
+    expect_quiet(pool);
+    mc_pool_close(pool);
+}
+END_TEST
+
+START_TEST(a_thousand_dead_clients_do_not_use_up_the_lanes)
+{
+    begin(8);
+    for (uint32_t i = 0; i < MANY; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            mc_group *group = child_open();
+            for (uint32_t number = 0; number < i % 5; number++)
+                (void)mc_group_run(group, number % 2 == 0 ? "quick" : "large", &number,
+                                   sizeof(number));
+            if (i % 3 == 0)
+                (void)mc_group_wait(group, BOUND_MS);
+            kill(getpid(), SIGKILL);
+        }
+        expect_killed(child, "child");
+    }
+    printf("%u times all lanes were in use\n", atomic_load(&board->words[0]));
+    expect_sound();
+    expect_quiet(pool);
+    mc_pool_close(pool);
+}
+END_TEST
+
+START_TEST(a_client_that_exits_without_closing_is_no_different)
+{
+    begin(3);
+    for (uint32_t i = 0; i < 50; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            mc_group *group = child_open();
+            (void)mc_group_run(group, "large", NULL, 0);
+            if (i % 2 == 0)
+                (void)mc_group_wait(group, BOUND_MS);
+            _exit(0);
+        }
+        ck_assert_int_eq(await_exit(child), 0);
+    }
+    expect_sound();
+    mc_pool_close(pool);
+}
+END_TEST
+
+START_TEST(a_client_that_hangs_does_not_keep_the_pool_open)
+{
+    begin(0);
+    struct family family;
+    family_find(pool, &family);
+    pid_t child = fork();
+    if (child == 0) {
+        mc_group *group = child_open();
+        (void)mc_group_run(group, "quick", NULL, 0);
+        (void)mc_group_wait(group, BOUND_MS);
+        board_count(&board->words[1]);
+        for (;;)
+            pause();
+    }
+    ck_assert(board_await(&board->words[1], 1, BOUND_MS));
+    kill(child, SIGSTOP);
+    expect_sound();
+    uint64_t began = clock_ns();
+    mc_pool_close(pool);
+    ck_assert_double_lt(ms_since(began), 5000);
+    ck_assert(family_await_end(&family, BOUND_MS));
+    kill(child, SIGKILL);
+    expect_killed(child, "child");
+}
+END_TEST
+
+TEST_MAIN(client_death, client_killed_at_any_step_disturbs_nobody,
+          queued_tasks_of_a_dead_client_never_run, running_tasks_of_a_dead_client_end_into_the_void,
+          a_thousand_dead_clients_do_not_use_up_the_lanes,
+          a_client_that_exits_without_closing_is_no_different,
+          a_client_that_hangs_does_not_keep_the_pool_open)
