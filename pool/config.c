@@ -184,9 +184,15 @@ int config_handler(const struct config *config, const char *name)
         if (strcmp(config->handlers[i].name, name) == 0)
             return (int)i;
     char names[256] = "";
-    int used = 0;
-    for (uint32_t i = 0; i < config->handler_count && used < (int)sizeof(names); i++)
-        used += snprintf(names + used, sizeof(names) - (size_t)used, "%s%s", i > 0 ? ", " : "",
-                         config->handlers[i].name);
+    size_t used = 0;
+    for (uint32_t i = 0; i < config->handler_count; i++) {
+        const char *next = config->handlers[i].name;
+        if (used + strlen(next) + sizeof(", , ...") > sizeof(names)) {
+            snprintf(names + used, sizeof(names) - used, ", ...");
+            break;
+        }
+        used +=
+            (size_t)snprintf(names + used, sizeof(names) - used, "%s%s", i > 0 ? ", " : "", next);
+    }
     return error_set(-ENOENT, "no handler '%.64s'; the pool has: %s", name, names);
 }

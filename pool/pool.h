@@ -5,7 +5,8 @@
  *
  *   pool.c    opening, closing, fork, the inline context
  *   client.c  the producing side of the lane: slots, arguments, tickets, reaping
- *   group.c   groups: submitting, cancelling, results
+ *   group.c   groups: opening, submitting, cancelling
+ *   result.c  what their tasks left
  *   wait.c    waiting: helping, waking, spinning, sleeping
  *   events.c  the descriptor for event loops
  */
@@ -122,6 +123,9 @@ static inline enum record_state record_state(const struct record *record)
     return (enum record_state)atomic_load_explicit(&record->state, memory_order_acquire);
 }
 
+/* Every function that uses a group's lane begins with this: 0, -ESHUTDOWN or
+ * -ESTALE. */
+int group_usable(const mc_group *group);
 /* The pool is being closed: the group keeps its results' texts, nothing else. */
 void group_orphan(mc_group *group);
 /* We are in a forked child, and the group is its parent's. */
@@ -158,7 +162,7 @@ struct client {
     _Atomic uint64_t idle_since_ns; /* when the last wait ended, 0: not since the last submit */
     _Atomic uint32_t think_ns;      /* usual time from there to the next submission */
     _Atomic int cpu_told;
-    _Atomic bool gone; /* the supervisor is */
+    _Atomic bool gone;           /* the supervisor is */
     _Atomic uint64_t checked_ms; /* when that was last looked at */
 };
 

@@ -33,8 +33,8 @@ enum {
     FIRST_PAUSES = 10,
     PAUSE_MOST_NS = 400000, /* longer ones count as this */
     CHEAP_TASKS = 16,
-    CHEAP_NS = 20000,       /* work this little is done rather than handed over */
-    SPIN_MOST_NS = 50000,   /* nobody looks longer than this for the end of a task */
+    CHEAP_NS = 20000,     /* work this little is done rather than handed over */
+    SPIN_MOST_NS = 50000, /* nobody looks longer than this for the end of a task */
     SPIN_SLACK_NS = 5000,
     UNKNOWN_NS = 5000,        /* what a task is taken to need that never ran */
     STARVED_NS = 1000000,     /* after this, a caller of whom nobody runs a task helps */

@@ -28,6 +28,7 @@
 #include "pool/pool.h"
 #include "pool/process.h"
 #include "pool/task.h"
+#include "pool/views.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -50,13 +51,6 @@ enum {
     RUN_NS = 50000,     /* of faster ones, no more than this much work */
 };
 
-struct view { /* of one lane */
-    struct lane lane;
-    uint32_t generation; /* 0: not mapped */
-    struct blocks blocks;
-    int notify;
-};
-
 struct worker {
     const struct config *config;
     struct control *control;
@@ -68,7 +62,7 @@ struct worker {
     int cpu; /* -1: not pinned */
     void *state;
     uint32_t next_lane; /* where the next round begins */
-    struct view views[MAX_LANES];
+    struct views views;
     uint32_t *estimate_ns; /* per handler: what it may take */
     mc_pool *pool;         /* for nested groups, made on first use */
     mc_task task;
@@ -78,67 +72,6 @@ struct worker {
     uint64_t looked_since; /* ticks: when the last task ended */
     uint64_t look_ns;      /* how long to look for more, as its client wished */
 };
-
-/* ---- lanes ---- */
-
-static void view_drop(struct view *view)
-{
-    if (view->generation == 0)
-        return;
-    blocks_fini(&view->blocks);
-    lane_unmap(&view->lane);
-    sys_close(&view->notify);
-    view->generation = 0;
-}
-
-static int view_map(struct worker *worker, struct view *view, struct parcel *parcel)
-{
-    int result = lane_map(&view->lane, &worker->config->geometry, parcel->descriptors[0]);
-    if (result < 0)
-        return result;
-    uint64_t arena = lane_arena_offset(view->lane.geometry, worker->seat + 1);
-    result = blocks_init(&view->blocks, view->lane.memory, arena, view->lane.geometry->arena_size,
-                         &view->lane.header->newest_block[worker->seat], &worker->row->block_unit);
-    if (result < 0) {
-        lane_unmap(&view->lane);
-        return result;
-    }
-    view->notify = parcel->descriptors[1];
-    parcel->descriptors[1] = -1;
-    view->generation = parcel->message.generation;
-    return 0;
-}
-
-/* Has the supervisor send the lane's descriptors. */
-static bool view_fetch(struct worker *worker, uint32_t index, uint32_t generation)
-{
-    struct view *view = &worker->views[index];
-    struct parcel parcel = {
-        .message = {.type = MESSAGE_WANT_LANE, .index = index, .generation = generation}};
-    if (channel_send(worker->socket, &parcel, 0) < 0 ||
-        channel_receive(worker->socket, &parcel, 0) <= 0)
-        _exit(1); /* no supervisor, no pool */
-    bool mapped = parcel.message.type == MESSAGE_LANE && parcel.message.status == 0 &&
-                  parcel.descriptor_count == 2 && view_map(worker, view, &parcel) == 0;
-    parcel_drop(&parcel);
-    return mapped;
-}
-
-/* The view of a live lane, mapped; NULL if there is no such lane any more. */
-static struct view *view_of(struct worker *worker, uint32_t index)
-{
-    struct view *view = &worker->views[index];
-    uint32_t generation =
-        atomic_load_explicit(&worker->control->lanes[index].generation, memory_order_acquire);
-    if (LIKELY(view->generation == generation && generation != 0))
-        return view;
-    view_drop(view);
-    if ((generation & 1) == 0 || !view_fetch(worker, index, generation)) {
-        wake_clear_lane(worker->bells, index);
-        return NULL;
-    }
-    return view;
-}
 
 /* ---- one task ---- */
 
@@ -395,7 +328,7 @@ static bool serve_repairs(struct worker *worker)
         return true; /* taken by another meanwhile */
     uint32_t index = entry->lane, generation = entry->lane_generation;
     name_t name = entry->name;
-    struct view *view = index < MAX_LANES ? view_of(worker, index) : NULL;
+    struct view *view = index < MAX_LANES ? views_get(&worker->views, index) : NULL;
     if (view != NULL && view->generation != generation)
         view = NULL; /* the client is gone, and its task with it */
     note_run(worker, index, generation, &name, view != NULL ? 1 : 0);
@@ -428,7 +361,7 @@ static bool visit_lanes(struct worker *worker, uint32_t first,
             bits &= (UINT64_C(1) << (first % 64)) - 1;
         for (; bits != 0; bits &= bits - 1) {
             uint32_t index = word * 64 + (uint32_t)__builtin_ctzll(bits);
-            struct view *view = view_of(worker, index);
+            struct view *view = views_get(&worker->views, index);
             if (view != NULL && visit(worker, index, view))
                 return true;
         }
@@ -622,6 +555,7 @@ void worker_run(const struct config *config, struct control *control, struct bel
     worker.row = &control->rows[seat];
     worker.seat = seat;
     worker.socket = socket;
+    views_init(&worker.views, config, control, bells, seat, socket);
     struct parcel parcel;
     tell(&worker, MESSAGE_HELLO, 0, "");
     FAULT_POINT("worker_hello");

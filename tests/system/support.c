@@ -246,21 +246,44 @@ static pid_t child_named(pid_t parent, const char *wanted)
     return found;
 }
 
-void family_find(mc_pool *pool, struct family *family)
+/* False while somebody is missing. */
+static bool family_look(mc_pool *pool, struct family *family)
 {
-    ck_assert_msg(await_workers(pool, BOUND_MS), "not all workers run");
     memset(family, 0, sizeof(*family));
     family->worker_count = mc_pool_worker_pids(pool, family->workers, FAMILY_MOST);
     ck_assert_uint_le(family->worker_count, FAMILY_MOST);
-    family->supervisor = parent_of(family->workers[0]);
-    for (unsigned i = 0; i < family->worker_count; i++)
-        ck_assert_int_eq(parent_of(family->workers[i]), family->supervisor);
+    for (unsigned i = 0; i < family->worker_count; i++) {
+        pid_t parent = family->workers[i] > 0 ? parent_of(family->workers[i]) : 0;
+        if (parent == 0 || !process_lives(family->workers[i]))
+            return false;
+        ck_assert(i == 0 || parent == family->supervisor);
+        family->supervisor = parent;
+    }
     family->zygote = child_named(family->supervisor, "mc-zygote");
+    return family->zygote > 0;
+}
+
+void family_find(mc_pool *pool, struct family *family)
+{
+    uint64_t began = clock_ns();
+    while (!await_workers(pool, BOUND_MS) || !family_look(pool, family)) {
+        ck_assert_msg(ms_since(began) < BOUND_MS, "the pool is not complete");
+        pause_us(200);
+    }
     char state, name[32];
     pid_t parent;
     ck_assert(read_stat(family->supervisor, &state, &parent, name));
     ck_assert_str_eq(name, "mc-supervisor");
-    ck_assert_int_gt(family->zygote, 0);
+}
+
+void end_process(pid_t pid)
+{
+    uint64_t began = clock_ns();
+    ck_assert_int_eq(kill(pid, SIGKILL), 0);
+    while (process_lives(pid)) {
+        ck_assert_msg(ms_since(began) < BOUND_MS, "process %d does not die", (int)pid);
+        pause_us(50);
+    }
 }
 
 bool family_await_end(const struct family *family, int bound_ms)

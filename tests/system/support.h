@@ -95,10 +95,13 @@ struct family {
     unsigned worker_count;
 };
 
+/* Waits until all of them are there. */
 void family_find(mc_pool *pool, struct family *family);
 /* Until no process of the family is left, zombies not counted. */
 bool family_await_end(const struct family *family, int bound_ms);
 bool process_lives(pid_t pid);
+/* Kills it, and waits until it is no more than a zombie. */
+void end_process(pid_t pid);
 /* waitpid() with a bound; fails the test when it is over. */
 int await_exit(pid_t pid);
 

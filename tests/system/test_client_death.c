@@ -27,6 +27,13 @@ static int quick(mc_task *task)
     return mc_task_reply(task, &number, sizeof(number));
 }
 
+/* Slow enough for its client to fall asleep. */
+static int slow(mc_task *task)
+{
+    pause_us(300);
+    return 0;
+}
+
 static int large(mc_task *task)
 {
     void *data;
@@ -48,9 +55,8 @@ static int patient(mc_task *task)
 }
 
 static const struct mc_handler handlers[] = {
-    {.name = "blocked", .run = blocked},
-    {.name = "quick", .run = quick},
-    {.name = "large", .run = large},
+    {.name = "blocked", .run = blocked}, {.name = "quick", .run = quick},
+    {.name = "slow", .run = slow},       {.name = "large", .run = large},
     {.name = "patient", .run = patient},
 };
 
@@ -86,10 +92,11 @@ static mc_group *child_open(void)
 /* Uses the pool in all the ways that a blocking client can, until it dies. */
 static void child_die_at(const char *point)
 {
+    const char *first = strcmp(point, "client_asleep") == 0 ? "slow" : "quick";
     mc_group *group = child_open();
     for (int round = 0; round < 200; round++) {
         for (uint32_t number = 0; number < 10; number++)
-            (void)mc_group_run(group, number % 2 == 0 ? "quick" : "large", &number, sizeof(number));
+            (void)mc_group_run(group, number % 2 == 0 ? first : "large", &number, sizeof(number));
         if (mc_group_wait(group, BOUND_MS) != 0)
             _exit(2);
         for (size_t index = 0; index < mc_group_size(group); index++)

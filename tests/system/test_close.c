@@ -172,7 +172,8 @@ START_TEST(workers_inherit_nothing_of_the_hosts_signals_and_descriptors)
     board_open();
     int ends[2];
     ck_assert_int_eq(pipe(ends), 0);
-    planted_fd = ends[0];
+    planted_fd = fcntl(ends[0], F_DUPFD, 200); /* not one that a worker's own may get */
+    ck_assert_int_ge(planted_fd, 200);
     planted_group = getpgrp();
     signal(SIGUSR1, count_signal);
     sigset_t mask;

@@ -178,7 +178,8 @@ START_TEST(the_only_sleeper_is_woken_wherever_it_is)
     for (int near = 0; near < 2; near++) {
         begin();
         wake_sleep_announce(bells, 1);
-        wake_for_submit(bells, control, LANE, WAKE_TRUSTING, near ? 3 : ANYWHERE, near ? ANYWHERE : 1);
+        wake_for_submit(bells, control, LANE, WAKE_TRUSTING, near ? 3 : ANYWHERE,
+                        near ? ANYWHERE : 1);
         ck_assert_uint_eq(state_of(1), SEAT_LOOKING);
         finish();
     }

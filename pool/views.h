@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The lanes that a worker has mapped. A lane's descriptors are fetched from the
+ * supervisor when the worker first sees it, and dropped when the lane's
+ * generation, which is compared at each visit, says that it is another one.
+ */
+#ifndef POOL_VIEWS_H
+#define POOL_VIEWS_H
+
+#include "ipc/blocks.h"
+#include "ipc/lane.h"
+#include "pool/config.h"
+
+struct view {
+    struct lane lane;
+    uint32_t generation; /* 0: not mapped */
+    struct blocks blocks;
+    int notify;
+};
+
+struct views {
+    const struct config *config;
+    struct control *control;
+    struct bells *bells;
+    uint32_t seat;
+    int socket; /* to the supervisor */
+    struct view table[MAX_LANES];
+};
+
+void views_init(struct views *views, const struct config *config, struct control *control,
+                struct bells *bells, uint32_t seat, int socket);
+
+/* Drops what is mapped for the lane, and maps what is there now; NULL if there is
+ * no such lane any more. Blocks until the supervisor answers. */
+struct view *views_renew(struct views *views, uint32_t index, uint32_t generation);
+
+/* The view of a live lane. */
+static inline struct view *views_get(struct views *views, uint32_t index)
+{
+    struct view *view = &views->table[index];
+    uint32_t generation =
+        atomic_load_explicit(&views->control->lanes[index].generation, memory_order_acquire);
+    if (__builtin_expect(view->generation == generation && generation != 0, 1))
+        return view;
+    return views_renew(views, index, generation);
+}
+
+#endif
