@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * Who is woken. A seat is BUSY with a task, LOOKING for one (or as good as: with
- * tasks that are known to take a few microseconds), or SLEEPING on its state word. Waking costs
- * more than anything else here, so it happens only when somebody would otherwise sleep through
- * work:
+ * tasks that are known to take a few microseconds), or SLEEPING on its state
+ * word. Waking costs more than anything else here, so it happens only when
+ * somebody would otherwise sleep through work:
  *
  *   A submit wakes one sleeper, unless some seat is LOOKING and will see it.
  *   A seat that leaves LOOKING with work still in sight wakes one sleeper.

@@ -245,6 +245,7 @@ int client_submit(mc_group *group, const struct request *request)
                               .start = request->start,
                               .end = request->end};
     group->count++;
+    group->thread = pthread_self();
     group->reported = false;
     FAULT_POINT("client_before_submit");
     slot_submit(&slot->word, group->on_done != NULL ? SLOT_NOTIFY : 0, book->generation);

@@ -75,6 +75,7 @@ struct mc_group {
     mc_pool *pool;             /* NULL once the pool was closed */
     mc_group *next, *previous; /* all groups of the client */
     bool inherited;            /* from the parent of this process */
+    pthread_t thread;          /* that submitted last */
     enum mc_help help;
     bool urgent, interruptible;
     mc_done_fn *on_done;

@@ -145,29 +145,56 @@ static bool within_limit(const mc_group *group, const struct record *record)
     return group->parallel_limit == 0 || record->offered || client_runs_here_only(group, record);
 }
 
+static bool claim_here(mc_group *group, size_t index)
+{
+    struct record *record = group_record(group, index);
+    uint64_t word;
+    if (!may_run_here(group, record) || !within_limit(group, record) ||
+        !slot_claim(&group->pool->client.lane.slots[record->slot].word,
+                    name_make(record->handler, record->generation, record->slot), 0, &word))
+        return false;
+    FAULT_POINT("client_claimed");
+    return true;
+}
+
 /* Claims one of the group's unclaimed tasks and runs it. Those that only the
  * caller may run are taken in order; of those offered to workers, which begin
  * at the front, the last. */
 static bool help(const struct waiting *waiting)
 {
     mc_group *group = waiting->group;
-    struct client *client = waiting->client;
     bool forward = group->busy;
     size_t span = waiting->count - waiting->first_open;
     for (size_t step = 0; step < span; step++) {
         size_t index = forward ? waiting->first_open + step : waiting->count - 1 - step;
-        struct record *record = group_record(group, index);
-        uint64_t word;
-        if (!may_run_here(group, record) || !within_limit(group, record))
-            continue;
-        if (slot_claim(&client->lane.slots[record->slot].word,
-                       name_make(record->handler, record->generation, record->slot), 0, &word)) {
-            FAULT_POINT("client_claimed");
+        if (claim_here(group, index)) {
             run_here(group, index);
             return true;
         }
     }
     return false;
+}
+
+/* Runs a task that only this process may run, of whichever group of this thread:
+ * when such tasks fill the queue, nobody else makes room. */
+static bool help_any_group(struct client *client)
+{
+    mc_group *group;
+    size_t index = 0;
+    bool claimed = false;
+    pthread_mutex_lock(&client->lock);
+    for (group = client->groups; group != NULL; group = group->next) {
+        if (!group->busy || group->count == 0 || !pthread_equal(group->thread, pthread_self()))
+            continue;
+        for (index = group->first_open; index < group->count && !claimed; index++)
+            claimed = claim_here(group, index);
+        if (claimed)
+            break;
+    }
+    pthread_mutex_unlock(&client->lock);
+    if (claimed)
+        run_here(group, index - 1);
+    return claimed;
 }
 
 /* True if one of the group's tasks is in this state. */
@@ -428,7 +455,8 @@ static int rest(struct waiting *waiting, uint64_t now)
     if (waiting->first_open == waiting->count) { /* waits for room that others take */
         struct timespec room = {.tv_nsec = ROOM_NAP_NS};
         waiting->naps++;
-        (void)nanosleep(&room, NULL);
+        if (!help_any_group(client))
+            (void)nanosleep(&room, NULL);
         return 0;
     }
     const struct record *record = awaited(waiting);
@@ -548,8 +576,11 @@ static int wait_until(struct waiting *waiting, int timeout_ms)
 
 int wait_for(mc_group *group, enum goal goal, int timeout_ms)
 {
-    struct waiting waiting = {
-        .group = group, .client = &group->pool->client, .goal = goal, .deadline_ns = UINT64_MAX};
+    struct waiting waiting = {.group = group,
+                              .client = &group->pool->client,
+                              .goal = goal,
+                              .deadline_ns = UINT64_MAX,
+                              .room_index = SIZE_MAX};
     /* What was submitted a moment ago is hardly begun: then the first look would
      * only be in the way of the worker. */
     if (goal == GOAL_ALL && timeout_ms != 0 && group->submitted_ns != 0) {

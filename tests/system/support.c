@@ -47,7 +47,7 @@ void board_begin(uint32_t number)
     uint32_t most = atomic_load(&board->most_running);
     while (running > most && !atomic_compare_exchange_weak(&board->most_running, &most, running)) {
     }
-    atomic_fetch_add(&board->runs[number % BOARD_NUMBERS], 1);
+    board_count(&board->runs[number % BOARD_NUMBERS]);
     uint32_t place = atomic_fetch_add(&board->started, 1);
     atomic_store(&board->order[place % BOARD_NUMBERS], number);
     sys_futex_wake(&board->started, INT32_MAX);

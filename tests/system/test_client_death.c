@@ -7,6 +7,8 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "ipc/wake.h"
+#include "pool/pool.h"
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -107,6 +109,22 @@ static void child_die_at(const char *point)
     _exit(3);
 }
 
+/* Workers pass this place too, so nobody else may be about to. */
+static void child_die_waking(void)
+{
+    mc_group *group = child_open();
+    uint32_t looking = 1;
+    for (uint64_t began = clock_ns(); looking > 0 && ms_since(began) < BOUND_MS; pause_us(100)) {
+        looking = !wake_anyone_sleeping(pool->bells);
+        for (uint32_t seat = 0; seat < 2; seat++)
+            looking += atomic_load(&pool->bells->seats[seat].state) == SEAT_LOOKING;
+    }
+    fault_arm("wake_before_futex", SIGKILL, 1);
+    (void)mc_group_run(group, "quick", NULL, 0);
+    (void)mc_group_wait(group, BOUND_MS);
+    _exit(3);
+}
+
 static void expect_killed(pid_t child, const char *what)
 {
     int status = await_exit(child);
@@ -143,6 +161,8 @@ START_TEST(client_killed_at_any_step_disturbs_nobody)
             if (child == 0) {
                 if (round == 1)
                     gate_open();
+                if (strcmp(points[i], "wake_before_futex") == 0)
+                    child_die_waking();
                 child_die_at(points[i]);
             }
             expect_killed(child, points[i]);

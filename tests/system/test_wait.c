@@ -6,8 +6,10 @@
 
 #include "base/clock.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <sys/time.h>
+#include <time.h>
 
 static int blocked(mc_task *task)
 {
@@ -366,6 +368,44 @@ END_TEST
 
 /* ---- room ---- */
 
+static void *open_gate_later(void *argument)
+{
+    pause_us(300000);
+    gate_open();
+    return NULL;
+}
+
+static double own_cpu_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+START_TEST(waiting_for_room_costs_no_cpu)
+{
+    board_open();
+    struct mc_pool_options options = pool_options(HANDLERS(handlers));
+    options.queue_depth = 16;
+    pool = open_pool(&options);
+    mc_group *group = open_unhelped(pool);
+    run_number(group, "quick", 0);
+    wait_all(group);
+    for (uint32_t number = 1; number <= 16; number++)
+        run_number(group, "blocked", number);
+    pthread_t thread;
+    ck_assert_int_eq(pthread_create(&thread, NULL, open_gate_later, NULL), 0);
+    double began = own_cpu_ms();
+    alarm(5);
+    run_number(group, "quick", 17);
+    double took = own_cpu_ms() - began;
+    wait_all(group);
+    pthread_join(thread, NULL);
+    ck_assert_msg(took < 100, "%.0f ms of CPU for 300 ms of waiting", took);
+    finish(group);
+}
+END_TEST
+
 START_TEST(a_queue_full_of_limited_tasks_makes_room_for_others)
 {
     board_open();
@@ -414,5 +454,5 @@ TEST_MAIN(wait, a_wait_that_timed_out_can_be_repeated, a_wait_of_0_only_collects
           max_parallel_is_never_exceeded, max_parallel_holds_while_the_caller_helps,
           max_parallel_is_made_use_of_behind_a_long_task,
           a_task_that_is_slow_for_once_does_not_hold_up_others_of_its_group,
-          a_queue_full_of_limited_tasks_makes_room_for_others,
+          waiting_for_room_costs_no_cpu, a_queue_full_of_limited_tasks_makes_room_for_others,
           a_queue_full_of_ended_tasks_of_another_group_makes_room)
