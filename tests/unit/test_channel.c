@@ -108,7 +108,7 @@ START_TEST(descriptors_arrive_in_order_and_close_on_exec)
         ck_assert_int_eq(fcntl(parcel.descriptors[i], F_GETFD), FD_CLOEXEC);
     char byte = 'a';
     for (char i = 0; i < 2; i++) {
-        ck_assert_int_eq(write(parcel.descriptors[2 * i + 1], "ab" + i, 1), 1);
+        ck_assert_int_eq(write(parcel.descriptors[2 * i + 1], &"ab"[(int)i], 1), 1);
         ck_assert_int_eq(read(pipes[(int)i][0], &byte, 1), 1);
         ck_assert_int_eq(byte, 'a' + i);
     }
