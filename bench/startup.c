@@ -91,22 +91,25 @@ static void answer_and_rest(struct board *board)
         pause();
 }
 
-/* Each process ends with the one that made it, the first one by a signal. */
-static void follow(void)
+/* Each process ends with the one that made it, which may have ended already. */
+static void follow(pid_t parent)
 {
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(0);
 }
 
 /* A supervisor with a zygote and workers, which are all its children. */
 static void supervise(struct board *board)
 {
+    pid_t own = getpid();
     for (int i = 0; i < 1 + WORKERS; i++) {
         pid_t pid = fork();
         if (pid < 0)
             _exit(1);
         if (pid > 0)
             continue;
-        follow();
+        follow(own);
         if (i > 0)
             answer_and_rest(board);
         for (;;)

@@ -223,6 +223,17 @@ bool process_lives(pid_t pid)
     return read_stat(pid, &state, &parent, name) && state != 'Z' && state != 'X';
 }
 
+bool await_state(pid_t pid, char wanted)
+{
+    for (uint64_t began = clock_ns(); ms_since(began) < BOUND_MS; pause_us(200)) {
+        char state, name[32];
+        pid_t parent;
+        if (read_stat(pid, &state, &parent, name) && state == wanted)
+            return true;
+    }
+    return false;
+}
+
 static pid_t parent_of(pid_t pid)
 {
     char state, name[32];

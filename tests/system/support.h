@@ -100,6 +100,9 @@ void family_find(mc_pool *pool, struct family *family);
 /* Until no process of the family is left, zombies not counted. */
 bool family_await_end(const struct family *family, int bound_ms);
 bool process_lives(pid_t pid);
+/* Until it is in that state of proc(5), such as 'S' for sleeping; false when the
+ * bound is over. */
+bool await_state(pid_t pid, char wanted);
 /* Kills it, and waits until it is no more than a zombie. */
 void end_process(pid_t pid);
 /* waitpid() with a bound; fails the test when it is over. */

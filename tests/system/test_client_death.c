@@ -254,6 +254,60 @@ START_TEST(a_thousand_dead_clients_do_not_use_up_the_lanes)
 }
 END_TEST
 
+/* Leaves the pool, and the world only when told. */
+static void leave_in_two_steps(void)
+{
+    (void)child_open();
+    board_count(&board->words[1]);
+    (void)board_await(&board->words[2], 1, BOUND_MS);
+    mc_pool_close(pool);
+    board_count(&board->words[3]);
+    (void)board_await(&board->words[4], 1, BOUND_MS);
+    _exit(0);
+}
+
+static void come_and_stay(void)
+{
+    struct mc_result result = {.size = sizeof(result)};
+    board_count(&board->words[6]);
+    mc_group *group = child_open();
+    for (size_t i = 0; i < 20; i++) {
+        if (mc_group_run(group, "quick", NULL, 0) != 0 || mc_group_wait(group, BOUND_MS) != 0 ||
+            mc_group_result(group, i, &result) != 0 || result.status != 0) {
+            fprintf(stderr, "%s\n", mc_error_message());
+            _exit(1);
+        }
+        (void)board_await(&board->words[5], 1, 5);
+    }
+    _exit(0);
+}
+
+START_TEST(a_client_that_comes_while_another_goes_is_not_taken_for_it)
+{
+    begin(2); /* so that it gets the other's lane */
+    struct family family;
+    family_find(pool, &family);
+    pid_t going = fork();
+    if (going == 0)
+        leave_in_two_steps();
+    ck_assert(board_await(&board->words[1], 1, BOUND_MS));
+    kill(family.supervisor, SIGSTOP); /* it sees all that follows in one look */
+    ck_assert(await_state(family.supervisor, 'T'));
+    board_count(&board->words[2]);
+    ck_assert(board_await(&board->words[3], 1, BOUND_MS));
+    pid_t coming = fork();
+    if (coming == 0)
+        come_and_stay();
+    ck_assert(board_await(&board->words[6], 1, BOUND_MS));
+    ck_assert(await_state(coming, 'S')); /* for an answer */
+    board_count(&board->words[4]);
+    ck_assert_int_eq(await_exit(going), 0);
+    kill(family.supervisor, SIGCONT);
+    ck_assert_int_eq(await_exit(coming), 0);
+    mc_pool_close(pool);
+}
+END_TEST
+
 START_TEST(a_client_that_exits_without_closing_is_no_different)
 {
     begin(3);
@@ -302,5 +356,6 @@ END_TEST
 TEST_MAIN(client_death, client_killed_at_any_step_disturbs_nobody,
           queued_tasks_of_a_dead_client_never_run, running_tasks_of_a_dead_client_end_into_the_void,
           a_thousand_dead_clients_do_not_use_up_the_lanes,
+          a_client_that_comes_while_another_goes_is_not_taken_for_it,
           a_client_that_exits_without_closing_is_no_different,
           a_client_that_hangs_does_not_keep_the_pool_open)
