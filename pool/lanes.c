@@ -12,6 +12,7 @@
 #include "ipc/slot.h"
 #include "ipc/wake.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -275,11 +276,21 @@ static void handle(struct supervisor *supervisor, struct tenant *tenant, struct 
     parcel_drop(parcel);
 }
 
+/* Asked again, since the event may be an older tenant's of this index, which was
+ * dropped and replaced earlier in the same round of events. */
+static bool has_died(const struct tenant *tenant)
+{
+    struct pollfd ended = {.fd = tenant->pidfd, .events = POLLIN};
+    return poll(&ended, 1, 0) == 1;
+}
+
 void lanes_client_event(struct supervisor *supervisor, uint32_t index, enum watched kind)
 {
     struct tenant *tenant = &supervisor->tenants[index];
     if (!tenant->used || tenant->dropping)
         return; /* dropped earlier in the same round */
+    if (kind == WATCH_CLIENT_PID && !has_died(tenant))
+        return;
     if (kind == WATCH_CLIENT_SOCKET) {
         struct parcel parcel;
         int result = channel_receive(tenant->socket, &parcel, MSG_DONTWAIT);

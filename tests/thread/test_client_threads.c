@@ -35,21 +35,6 @@ static const struct mc_handler handlers[] = {
 static mc_pool *pool;
 static _Atomic uint32_t wrong;
 
-static void begin(void)
-{
-    board_open();
-    struct mc_pool_options options = pool_options(HANDLERS(handlers));
-    options.queue_depth = 16; /* so that they wait for each other's room too */
-    options.flags = MC_ALLOW_THREADS; /* ThreadSanitizer has one of its own */
-    pool = open_pool(&options);
-}
-
-static void finish(void)
-{
-    mc_pool_close(pool);
-    ck_assert_uint_eq(atomic_load(&wrong), 0);
-}
-
 static void expect(bool good, const char *what)
 {
     if (good)
@@ -148,23 +133,28 @@ static void run_threads(bool with_dispatcher)
 
 START_TEST(threads_share_a_lane)
 {
-    begin();
     run_threads(false);
-    finish();
+    ck_assert_uint_eq(atomic_load(&wrong), 0);
 }
 END_TEST
 
 START_TEST(one_thread_dispatches_while_others_wait)
 {
-    begin();
     run_threads(true);
-    finish();
+    ck_assert_uint_eq(atomic_load(&wrong), 0);
 }
 END_TEST
 
-/* ThreadSanitizer cannot follow Check's fork of each test. */
+/* ThreadSanitizer cannot follow Check's fork of each test, nor the pool's once
+ * there are threads. */
 int main(void)
 {
+    struct mc_pool_options options = pool_options(HANDLERS(handlers));
+    options.queue_depth = 16; /* so that they wait for each other's room too */
+    if (mc_pool_open(&options, &pool) != 0) {
+        fprintf(stderr, "%s\n", mc_error_message());
+        return EXIT_FAILURE;
+    }
     const TTest *const cases[] = {threads_share_a_lane, one_thread_dispatches_while_others_wait};
     Suite *suite = suite_create("client_threads");
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -177,5 +167,6 @@ int main(void)
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);
     srunner_free(runner);
+    mc_pool_close(pool);
     return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
