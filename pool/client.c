@@ -73,8 +73,8 @@ void client_fini(struct client *client)
     free(client->books);
     free(client->free_slots);
     free(client->abandoned);
-    free(client->estimate_ns);
-    free(client->prompt);
+    free((void *)client->estimate_ns);
+    free((void *)client->prompt);
     client->books = NULL;
     client->free_slots = client->abandoned = NULL;
     client->estimate_ns = NULL;
@@ -267,6 +267,13 @@ int client_submit(mc_group *group, const struct request *request)
 
 /* ---- reaping ---- */
 
+static void learn(struct client *client, uint32_t handler, uint64_t run_ns)
+{
+    uint32_t usual = atomic_load_explicit(&client->estimate_ns[handler], memory_order_relaxed);
+    estimate_mean(&usual, run_ns);
+    atomic_store_explicit(&client->estimate_ns[handler], usual, memory_order_relaxed);
+}
+
 static void finish(mc_group *group, size_t index, struct record *record)
 {
     if (record->offered)
@@ -356,7 +363,7 @@ static void reap(mc_group *group, size_t index, struct record *record, uint64_t 
     if (slot_state(word) == SLOT_DONE || slot_state(word) == SLOT_FAILED)
         take_data(group, record, slot, slot_seat(word));
     if (slot_state(word) == SLOT_DONE)
-        estimate_mean(&client->estimate_ns[record->handler], record->run_ns);
+        learn(client, record->handler, record->run_ns);
     FAULT_POINT("client_before_free");
     free_slot(client, record->slot);
     finish(group, index, record);
@@ -414,7 +421,7 @@ void client_settle_inline(mc_group *group, size_t index, mc_task *task, uint64_t
         record->outcome = SLOT_FAILED;
         record->status = -ENOMEM;
     }
-    estimate_mean(&client->estimate_ns[record->handler], run_ns);
+    learn(client, record->handler, run_ns);
     free_slot(client, record->slot);
     finish(group, index, record);
 }

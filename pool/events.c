@@ -9,8 +9,10 @@
 #include "base/error.h"
 #include "base/sys.h"
 #include "ipc/slot.h"
+#include "ipc/wake.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -62,11 +64,19 @@ static mc_group *next_done(struct client *client, bool lost)
     return done;
 }
 
-static void announce_deferred(struct client *client)
+/* Tasks that were offered when others of their group ended: somebody is to begin
+ * them. */
+static void announce_deferred(mc_pool *pool)
 {
+    struct client *client = &pool->client;
+    bool deferred = false;
+    pthread_mutex_lock(&client->lock);
     for (mc_group *group = client->groups; group != NULL; group = group->next)
-        if (group->on_done != NULL && group->wake_deferred)
-            wait_announce(group, false);
+        if (group->on_done != NULL && atomic_exchange(&group->wake_deferred, false))
+            deferred = true;
+    pthread_mutex_unlock(&client->lock);
+    if (deferred)
+        wake_for_submit(pool->bells, pool->control, client->index, WAKE_STRICT, -1, sched_getcpu());
 }
 
 int mc_pool_dispatch(mc_pool *pool)
@@ -93,7 +103,7 @@ int mc_pool_dispatch(mc_pool *pool)
         reported++;
         group->on_done(group, group->context);
     }
-    announce_deferred(client);
+    announce_deferred(pool);
     if (gone)
         return error_set(-ESHUTDOWN, "the pool is gone");
     return reported;

@@ -138,6 +138,16 @@ static int read_options(const struct mc_group_options *options, struct mc_group_
     return 0;
 }
 
+/* With the lock held; from here on other threads may reap its tasks. */
+static void link_group(mc_group *group)
+{
+    struct client *client = &group->pool->client;
+    group->next = client->groups;
+    if (group->next != NULL)
+        group->next->previous = group;
+    client->groups = group;
+}
+
 int mc_group_open(mc_pool *pool, const struct mc_group_options *options, mc_group **group)
 {
     int result = pool_ready(pool);
@@ -157,26 +167,20 @@ int mc_group_open(mc_pool *pool, const struct mc_group_options *options, mc_grou
     mc_group *made = new_group(&pool->client);
     if (made != NULL) {
         made->pool = pool;
-        made->next = pool->client.groups;
-        if (made->next != NULL)
-            made->next->previous = made;
-        pool->client.groups = made;
+        made->help = known.help;
+        made->urgent = known.urgent;
+        made->interruptible = known.interruptible;
+        made->on_done = known.on_done;
+        made->context = known.context;
+        made->admission = admission;
+        made->busy = admission.busy && !pool->in_worker;
+        made->narrowed = made->busy && known.on_done != NULL;
+        made->parallel_limit = made->narrowed ? 1 : known.max_parallel;
+        link_group(made);
     }
     pthread_mutex_unlock(&pool->client.lock);
     if (made == NULL)
         return error_set(-ENOMEM, "no memory for a group");
-    made->help = known.help;
-    made->parallel_limit = known.max_parallel;
-    made->urgent = known.urgent;
-    made->interruptible = known.interruptible;
-    made->on_done = known.on_done;
-    made->context = known.context;
-    made->admission = admission;
-    made->busy = admission.busy && !pool->in_worker;
-    if (made->busy && made->on_done != NULL) {
-        made->narrowed = true;
-        made->parallel_limit = 1;
-    }
     *group = made;
     return 0;
 }
@@ -297,8 +301,10 @@ static int submit(mc_group *group, const struct request *request)
                              "queue_depth (%u) tasks are in flight, or their arguments "
                              "fill the arena: dispatch, then try again",
                              pool->config->geometry.slot_count);
+        bool offered = group->tickets_out != 0;
         pthread_mutex_unlock(&client->lock);
-        wait_announce(group, false);
+        if (offered)
+            wait_announce(group, false);
         result = wait_for(group, GOAL_ROOM, -1);
         pthread_mutex_lock(&client->lock);
         if (result < 0)
@@ -342,9 +348,10 @@ static int run(mc_group *group, const char *handler, struct request *request)
     pthread_mutex_lock(&client->lock);
     result = submit(group, request);
     client_publish(group);
+    bool offered = group->tickets_out != 0, single = group->count - group->ended == 1;
     pthread_mutex_unlock(&client->lock);
-    if (result == 0)
-        wait_announce(group, true);
+    if (result == 0 && offered)
+        wait_announce(group, single);
     return result;
 }
 
@@ -397,12 +404,15 @@ static int map(mc_group *group, const char *handler, uint64_t items,
         request->start = range.start;
         request->end = range.end;
         result = submit(group, request);
-        if (group->count - before == EARLY) /* many: somebody may begin meanwhile */
+        if (group->count - before == EARLY &&
+            group->tickets_out != 0) /* many: somebody may begin meanwhile */
             wait_announce(group, false);
     }
     client_publish(group);
+    bool offered = group->tickets_out != 0;
     pthread_mutex_unlock(&client->lock);
-    wait_announce(group, false);
+    if (offered)
+        wait_announce(group, false);
     return result;
 }
 

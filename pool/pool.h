@@ -157,8 +157,8 @@ struct client {
     mc_group *groups;
     mc_group *spare; /* a closed one, for the next to be opened */
     /* per handler */
-    uint32_t *estimate_ns; /* usual run time; 0: unknown */
-    uint8_t *prompt;       /* how reliably a wait follows its submission at once */
+    _Atomic uint32_t *estimate_ns; /* usual run time; 0: unknown */
+    _Atomic uint8_t *prompt;       /* how reliably a wait follows its submission at once */
     /* the client's habits; hints only, so races between threads are harmless */
     _Atomic uint64_t idle_since_ns; /* when the last wait ended, 0: not since the last submit */
     _Atomic uint32_t think_ns;      /* usual time from there to the next submission */
@@ -206,7 +206,8 @@ void client_poke(struct client *client);
 
 enum goal { GOAL_ALL, GOAL_NEXT, GOAL_ROOM };
 int wait_for(mc_group *group, enum goal goal, int timeout_ms);
-/* After submitting: has somebody look at it, now or when the caller waits. */
+/* After tickets were pushed: has somebody look at them, now or, if it is a single
+ * task and all that is open, when the caller waits. */
 void wait_announce(mc_group *group, bool single);
 
 /* ---- the pool ---- */

@@ -49,6 +49,7 @@ struct waiting {
     struct client *client;
     enum goal goal;
     size_t first_open, count; /* of the group, as of the last look under the lock */
+    size_t open;              /* how many of its tasks had not ended */
     bool reached;             /* the goal, likewise */
     size_t room_index;        /* GOAL_ROOM: the task to wait for, amid those in flight */
     uint64_t began_ns;
@@ -64,6 +65,11 @@ static bool has_ended(const struct client *client, const struct record *record)
     uint64_t word = slot_load(&client->lane.slots[record->slot].word);
     return slot_ended(word) || slot_generation(word) != record->generation ||
            record_state(record) != RECORD_OPEN;
+}
+
+static uint32_t usual_ns(const struct client *client, const struct record *record)
+{
+    return atomic_load_explicit(&client->estimate_ns[record->handler], memory_order_relaxed);
 }
 
 /* ---- helping ---- */
@@ -227,7 +233,7 @@ static bool should_help(const struct waiting *waiting, uint64_t now)
     if (group->pool->in_worker)
         return !(group->pool->config->handlers[first->handler].flags & MC_ISOLATED) ||
                (now - waiting->began_ns > STARVED_NS && !any_is(waiting, SLOT_RUNNING));
-    uint32_t usual = waiting->client->estimate_ns[first->handler];
+    uint32_t usual = usual_ns(waiting->client, first);
     if (waiting->deadline_ns != UINT64_MAX && now + usual > waiting->deadline_ns)
         return false;
     if (group->busy) /* some of its tasks may only run here */
@@ -260,8 +266,6 @@ void wait_announce(mc_group *group, bool single)
 {
     mc_pool *pool = group->pool;
     struct client *client = &pool->client;
-    if (group->tickets_out == 0)
-        return;
     uint64_t idle_since = atomic_load_explicit(&client->idle_since_ns, memory_order_relaxed);
     if (group->submitted_ns == 0)
         group->submitted_ns = clock_quick_ns();
@@ -275,8 +279,9 @@ void wait_announce(mc_group *group, bool single)
     /* The first and so far only task of a caller that usually waits at once:
      * whom to wake is best decided when it does. */
     const struct record *record = group_record(group, group->count - 1);
-    if (single && group->count - group->ended == 1 && group->on_done == NULL &&
-        client->prompt[record->handler] >= PROMPT_ENOUGH) {
+    if (single && group->on_done == NULL &&
+        atomic_load_explicit(&client->prompt[record->handler], memory_order_relaxed) >=
+            PROMPT_ENOUGH) {
         atomic_store_explicit(&group->wake_deferred, true, memory_order_relaxed);
         return;
     }
@@ -304,11 +309,14 @@ static void learn_habit(struct waiting *waiting)
     mc_group *group = waiting->group;
     if (group->submitted_ns == 0 || waiting->first_open == waiting->count)
         return;
-    uint8_t *prompt = &waiting->client->prompt[group_record(group, waiting->first_open)->handler];
+    const struct record *record = group_record(group, waiting->first_open);
+    _Atomic uint8_t *prompt = &waiting->client->prompt[record->handler];
+    uint8_t habit = atomic_load_explicit(prompt, memory_order_relaxed);
     if (waiting->began_ns - group->submitted_ns > PROMPT_NS)
-        *prompt = 0;
-    else if (*prompt < PROMPT_MOST)
-        (*prompt)++;
+        habit = 0;
+    else if (habit < PROMPT_MOST)
+        habit++;
+    atomic_store_explicit(prompt, habit, memory_order_relaxed);
     group->submitted_ns = 0;
 }
 
@@ -331,7 +339,7 @@ static uint64_t look_ns(const struct waiting *waiting, const struct record *reco
     const mc_pool *pool = waiting->group->pool;
     if (pool->config->topology.usable < 2 || !awake_elsewhere(waiting))
         return 0;
-    uint32_t usual = waiting->client->estimate_ns[record->handler];
+    uint32_t usual = usual_ns(waiting->client, record);
     if (usual == 0)
         usual = UNKNOWN_NS;
     return usual > SPIN_MOST_NS ? 0 : usual + usual / 2 + SPIN_SLACK_NS;
@@ -525,6 +533,7 @@ static void collect(struct waiting *waiting)
         client_collect(group, waiting->goal == GOAL_NEXT || group->parallel_limit != 0);
     waiting->first_open = group->first_open;
     waiting->count = group->count;
+    waiting->open = group->count - group->ended;
     waiting->reached = reached(waiting);
     pthread_mutex_unlock(&client->lock);
 }
@@ -542,7 +551,8 @@ static int poll_once(struct waiting *waiting)
         return 0;
     }
     if (group->wake_deferred) {
-        waiting->client->prompt[group_record(group, waiting->first_open)->handler] = 0;
+        const struct record *record = group_record(group, waiting->first_open);
+        atomic_store_explicit(&waiting->client->prompt[record->handler], 0, memory_order_relaxed);
         wait_announce(group, false);
     }
     return -ETIMEDOUT;
@@ -586,6 +596,7 @@ int wait_for(mc_group *group, enum goal goal, int timeout_ms)
     if (goal == GOAL_ALL && timeout_ms != 0 && group->submitted_ns != 0) {
         waiting.first_open = atomic_load_explicit(&group->first_open, memory_order_relaxed);
         waiting.count = group->count;
+        waiting.open = waiting.count - waiting.first_open;
     }
     if (waiting.first_open == waiting.count)
         collect(&waiting);
@@ -597,7 +608,7 @@ int wait_for(mc_group *group, enum goal goal, int timeout_ms)
         result = timeout_ms == 0 ? poll_once(&waiting) : wait_until(&waiting, timeout_ms);
     group->submitted_ns = 0;
     if (result == -ETIMEDOUT)
-        return error_set(result, "%zu of %zu tasks have not ended within %d ms",
-                         group->count - group->ended, group->count, timeout_ms);
+        return error_set(result, "%zu of %zu tasks have not ended within %d ms", waiting.open,
+                         waiting.count, timeout_ms);
     return result;
 }

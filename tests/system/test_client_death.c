@@ -76,11 +76,12 @@ static void begin(unsigned max_clients)
 }
 
 /* In a child: a lane comes back soon after its client is gone, not at once. */
-static mc_group *child_open(void)
+static mc_group *child_open(enum mc_help help)
 {
+    struct mc_group_options options = {.size = sizeof(options), .help = help};
     mc_group *group = NULL;
     uint64_t began = clock_ns();
-    while (mc_group_open(pool, NULL, &group) == -EUSERS && ms_since(began) < BOUND_MS) {
+    while (mc_group_open(pool, &options, &group) == -EUSERS && ms_since(began) < BOUND_MS) {
         board_count(&board->words[0]);
         pause_us(100);
     }
@@ -95,7 +96,8 @@ static mc_group *child_open(void)
 static void child_die_at(const char *point)
 {
     const char *first = strcmp(point, "client_asleep") == 0 ? "slow" : "quick";
-    mc_group *group = child_open();
+    bool helps = strcmp(point, "client_claimed") == 0;
+    mc_group *group = child_open(helps ? MC_HELP_AUTO : MC_HELP_NEVER);
     for (int round = 0; round < 200; round++) {
         for (uint32_t number = 0; number < 10; number++)
             (void)mc_group_run(group, number % 2 == 0 ? first : "large", &number, sizeof(number));
@@ -112,7 +114,7 @@ static void child_die_at(const char *point)
 /* Workers pass this place too, so nobody else may be about to. */
 static void child_die_waking(void)
 {
-    mc_group *group = child_open();
+    mc_group *group = child_open(MC_HELP_AUTO);
     uint32_t looking = 1;
     for (uint64_t began = clock_ns(); looking > 0 && ms_since(began) < BOUND_MS; pause_us(100)) {
         looking = !wake_anyone_sleeping(pool->bells);
@@ -188,7 +190,7 @@ START_TEST(queued_tasks_of_a_dead_client_never_run)
     ck_assert(board_await(&board->started, 2, BOUND_MS));
     pid_t child = fork();
     if (child == 0) {
-        mc_group *queued = child_open();
+        mc_group *queued = child_open(MC_HELP_AUTO);
         for (uint32_t number = 0; number < 20; number++)
             (void)mc_group_run(queued, "blocked", &number, sizeof(number));
         kill(getpid(), SIGKILL);
@@ -196,7 +198,7 @@ START_TEST(queued_tasks_of_a_dead_client_never_run)
     expect_killed(child, "child");
     pid_t successor = fork(); /* served after the dead one was noticed */
     if (successor == 0) {
-        (void)child_open();
+        (void)child_open(MC_HELP_AUTO);
         _exit(0);
     }
     ck_assert_int_eq(await_exit(successor), 0);
@@ -216,7 +218,7 @@ START_TEST(running_tasks_of_a_dead_client_end_into_the_void)
     for (uint32_t round = 1; round <= 5; round++) {
         pid_t child = fork();
         if (child == 0) {
-            mc_group *group = child_open();
+            mc_group *group = child_open(MC_HELP_AUTO);
             for (uint32_t number = 0; number < 2; number++)
                 (void)mc_group_run(group, "patient", &number, sizeof(number));
             (void)board_await(&board->started, 2 * round, BOUND_MS);
@@ -237,7 +239,7 @@ START_TEST(a_thousand_dead_clients_do_not_use_up_the_lanes)
     for (uint32_t i = 0; i < MANY; i++) {
         pid_t child = fork();
         if (child == 0) {
-            mc_group *group = child_open();
+            mc_group *group = child_open(MC_HELP_AUTO);
             for (uint32_t number = 0; number < i % 5; number++)
                 (void)mc_group_run(group, number % 2 == 0 ? "quick" : "large", &number,
                                    sizeof(number));
@@ -257,7 +259,7 @@ END_TEST
 /* Leaves the pool, and the world only when told. */
 static void leave_in_two_steps(void)
 {
-    (void)child_open();
+    (void)child_open(MC_HELP_AUTO);
     board_count(&board->words[1]);
     (void)board_await(&board->words[2], 1, BOUND_MS);
     mc_pool_close(pool);
@@ -270,7 +272,7 @@ static void come_and_stay(void)
 {
     struct mc_result result = {.size = sizeof(result)};
     board_count(&board->words[6]);
-    mc_group *group = child_open();
+    mc_group *group = child_open(MC_HELP_AUTO);
     for (size_t i = 0; i < 20; i++) {
         if (mc_group_run(group, "quick", NULL, 0) != 0 || mc_group_wait(group, BOUND_MS) != 0 ||
             mc_group_result(group, i, &result) != 0 || result.status != 0) {
@@ -314,7 +316,7 @@ START_TEST(a_client_that_exits_without_closing_is_no_different)
     for (uint32_t i = 0; i < 50; i++) {
         pid_t child = fork();
         if (child == 0) {
-            mc_group *group = child_open();
+            mc_group *group = child_open(MC_HELP_AUTO);
             (void)mc_group_run(group, "large", NULL, 0);
             if (i % 2 == 0)
                 (void)mc_group_wait(group, BOUND_MS);
@@ -334,7 +336,7 @@ START_TEST(a_client_that_hangs_does_not_keep_the_pool_open)
     family_find(pool, &family);
     pid_t child = fork();
     if (child == 0) {
-        mc_group *group = child_open();
+        mc_group *group = child_open(MC_HELP_AUTO);
         (void)mc_group_run(group, "quick", NULL, 0);
         (void)mc_group_wait(group, BOUND_MS);
         board_count(&board->words[1]);
