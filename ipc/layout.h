@@ -219,14 +219,11 @@ struct control {
     uint64_t total_size;
     uint64_t max_payload;
     struct lane_geometry geometry;
-    uint32_t quota_limits;    /* the number of seats comes from a CPU quota */
-    uint32_t admission_limit; /* milli per core; 0: none */
 
     alignas(CACHE_LINE) _Atomic uint32_t closing; /* 1: no new tasks, 2: workers leave */
     _Atomic uint32_t seats_up;
-    _Atomic uint32_t hopeless;     /* no worker can be started at present */
-    _Atomic uint64_t admission;    /* admission_pack() */
-    _Atomic uint64_t admission_ms; /* when that was */
+    _Atomic uint32_t hopeless;  /* no worker can be started at present */
+    _Atomic uint64_t admission; /* admission_pack() */
     _Atomic uint64_t log_tail;
     _Atomic uint64_t repair_tail;
 
