@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * From a ticket to the end of its task.
+ */
+#include "pool/work.h"
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/fault.h"
+#include "base/sys.h"
+#include "ipc/notify.h"
+#include "ipc/slot.h"
+#include "pool/estimate.h"
+#include "pool/pool.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum {
+    WAKE_NS = 60000,    /* what waking a process on another core may take */
+    LOOK_MOST_US = 100, /* a client may wish for less */
+};
+
+static int worker_resize(mc_task *task, size_t size, size_t keep, void **data)
+{
+    struct worker *worker = task->owner;
+    struct blocks *blocks = &worker->current->blocks;
+    uint32_t unit;
+    void *room;
+    int result;
+    if (task->unit != 0 && keep > 0) {
+        result = blocks_regrow(blocks, size, keep, &unit, &room);
+    } else {
+        if (task->unit != 0) {
+            blocks_undo(blocks);
+            task->unit = 0;
+            *data = task->small;
+        }
+        result = blocks_alloc(blocks, size, &unit, &room);
+        if (result == 0 && keep > 0)
+            memcpy(room, task->small, keep);
+    }
+    if (result < 0)
+        return error_set(result,
+                         "no room for a result of %zu bytes in this worker's arena of %llu: "
+                         "release results, or raise arena_size",
+                         size, (unsigned long long)worker->current->lane.geometry->arena_size);
+    task->unit = unit;
+    *data = room;
+    return 0;
+}
+
+static void worker_drop(mc_task *task)
+{
+    struct worker *worker = task->owner;
+    blocks_undo(&worker->current->blocks);
+    task->unit = 0;
+}
+
+static mc_pool *worker_pool(mc_task *task)
+{
+    struct worker *worker = task->owner;
+    if (worker->pool == NULL)
+        worker->pool = pool_of_worker(worker->config, worker->control, worker->bells,
+                                      worker->socket, &worker->state);
+    return worker->pool;
+}
+
+const struct task_home worker_home = {worker_resize, worker_drop, worker_pool};
+
+/* Copies the request out of the slot, and believes none of it. */
+static bool read_request(struct worker *worker, const struct view *view, const struct slot *slot,
+                         mc_task *task)
+{
+    uint32_t handler = slot->handler;
+    uint32_t size = slot->args_size;
+    uint32_t unit = slot->args_unit;
+    task->start = slot->start;
+    task->end = slot->end;
+    task->args_format = (enum mc_format)slot->args_format;
+    task->args_size = size;
+    task->args = unit == 0 ? slot->args : view->lane.memory + (uint64_t)unit * UNIT;
+    if (handler >= worker->config->handler_count || task->args_format > MC_MSGPACK)
+        return false;
+    task->handler = &worker->config->handlers[handler];
+    return unit == 0 ? size <= SLOT_ARGS_SIZE : lane_inside(view->lane.geometry, 0, unit, 0, size);
+}
+
+static void write_result(struct slot *slot, const mc_task *task, uint64_t run_ns)
+{
+    slot->status = task->status;
+    slot->result_format = (uint8_t)task->format;
+    slot->result_size = task->size;
+    slot->result_unit = task->unit;
+    if (task->unit == 0 && task->size > 0)
+        memcpy(slot->result, task->small, sizeof(slot->result));
+    slot->run_ns = run_ns;
+}
+
+static void learn(struct worker *worker, const struct handler *handler, uint64_t run_ns)
+{
+    estimate_most(&worker->estimate_ns[handler - worker->config->handlers], run_ns);
+}
+
+/* Runs the slot's task if it is still to be had. *now is the time in ticks, before
+ * and after. */
+static void run_slot(struct worker *worker, struct view *view, name_t name, uint64_t *now)
+{
+    struct slot *slot = &view->lane.slots[name_slot(name)];
+    mc_task *task = &worker->task;
+    uint64_t word;
+    FAULT_POINT("worker_before_claim");
+    if (!slot_claim(&slot->word, name, worker->seat + 1, &word))
+        return;
+    atomic_store_explicit(&worker->row->started_ticks, *now, memory_order_relaxed);
+    FAULT_POINT("worker_claimed");
+    task_init(task);
+    task->word = &slot->word;
+    task->state = worker->state;
+    slot->worker_pid = (uint32_t)worker->pid;
+    enum slot_state state = SLOT_FAILED;
+    uint64_t began = *now;
+    if (LIKELY(read_request(worker, view, slot, task))) {
+        task_run(task);
+        *now = clock_ticks();
+        learn(worker, task->handler, clock_ticks_ns(*now - began));
+        if (LIKELY(task->status == 0))
+            state = SLOT_DONE;
+    } else {
+        task->status = -EFAULT;
+        atomic_store_explicit(&view->lane.header->fault, 1, memory_order_relaxed);
+    }
+    write_result(slot, task, clock_ticks_ns(*now - began));
+    uint32_t spin_us = slot->spin_us;
+    FAULT_POINT("worker_before_end");
+    bool ended = slot_end(&slot->word, worker->seat + 1, state, &word);
+    FAULT_POINT("worker_after_end");
+    if (ended)
+        notify_ended(view->lane.header, &slot->word, slot_flags(word), view->notify);
+    FAULT_POINT("worker_after_notify");
+    if (task->unit != 0)
+        atomic_store_explicit(&worker->row->block_unit, 0, memory_order_release);
+    worker->looked_since = *now;
+    worker->look_ns = 1000 * (uint64_t)(spin_us < LOOK_MOST_US ? spin_us : LOOK_MOST_US);
+    if (spin_us != 0 && ended && (slot_flags(word) & SLOT_WAITED))
+        worker->look_ns += WAKE_NS; /* before it comes again it has to wake up */
+}
+
+void run_noted(struct worker *worker, struct view *view, const name_t *names, uint32_t count)
+{
+    struct seat_row *row = worker->row;
+    uint64_t began = clock_ticks(), now = began;
+    worker->current = view;
+    worker->current_lane = row->run_lane;
+    for (uint32_t i = 0; i < count; i++) {
+        if (i + RUN_AHEAD < count)
+            sys_prefetch_write(&view->lane.slots[name_slot(names[i + RUN_AHEAD])]);
+        if (LIKELY(name_slot(names[i]) < view->lane.geometry->slot_count))
+            run_slot(worker, view, names[i], &now);
+    }
+    atomic_store_explicit(&row->started_ticks, 0, memory_order_relaxed);
+    atomic_store_explicit(&row->tasks_done,
+                          atomic_load_explicit(&row->tasks_done, memory_order_relaxed) + count,
+                          memory_order_relaxed);
+    atomic_store_explicit(&row->busy_ns,
+                          atomic_load_explicit(&row->busy_ns, memory_order_relaxed) +
+                              clock_ticks_ns(now - began),
+                          memory_order_relaxed);
+    atomic_store_explicit(&row->run_count, 0, memory_order_release);
+}

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "pool/work.h"
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/sys.h"
+#include "ipc/slot.h"
+#include "ipc/wake.h"
+
+enum {
+    SLOW_NS = 20000,  /* of slower handlers a worker takes one task at a time */
+    QUICK_NS = 5000,  /* quicker ones are over before anybody else is awake */
+    WORTH_NS = 30000, /* work left that is worth waking another worker for */
+    GLANCES = 32,     /* looks at one ring before a look at everything */
+    RUN_NS = 50000,   /* of faster ones, no more than this much work */
+};
+
+/* ---- taking work ---- */
+
+/* The usual run time of the task behind a ticket; 0: unknown. */
+static uint32_t estimate_of(const struct worker *worker, name_t name)
+{
+    uint32_t handler = name_handler(name);
+    return handler < worker->config->handler_count ? worker->estimate_ns[handler] : 0;
+}
+
+/* How many of the tickets at the head to take: of quick tasks so many that the
+ * other workers find work too, of slow ones one. */
+static uint32_t run_length(const struct worker *worker, uint64_t queued, uint32_t estimate)
+{
+    if (estimate == 0 || estimate > SLOW_NS)
+        return 1;
+    uint64_t share = queued / worker->config->workers / 2;
+    uint64_t affordable = RUN_NS / estimate;
+    uint64_t length = share < affordable ? share : affordable;
+    return length < 1 ? 1 : length < RUN_MAX ? (uint32_t)length : RUN_MAX;
+}
+
+static bool any_work(struct worker *worker);
+
+static void mark(struct worker *worker, enum seat_state state)
+{
+    atomic_store_explicit(&worker->bells->seats[worker->seat].state, state, memory_order_relaxed);
+}
+
+/* Writes down what is about to be taken. */
+static void note_run(struct worker *worker, uint32_t lane, uint32_t generation, const name_t *names,
+                     uint32_t count)
+{
+    struct seat_row *row = worker->row;
+    row->run_lane = lane;
+    row->run_lane_generation = generation;
+    for (uint32_t i = 0; i < count; i++)
+        row->run_names[i] = names[i];
+    atomic_store_explicit(&row->run_count, count, memory_order_release);
+}
+
+static void give_up_run(struct worker *worker)
+{
+    atomic_store_explicit(&worker->row->run_count, 0, memory_order_release);
+    mark(worker, SEAT_LOOKING);
+}
+
+/* After a run was taken: is somebody to be woken for what is left? A run that is
+ * over in microseconds does not count as leaving LOOKING: this worker sees what
+ * comes meanwhile sooner than anyone who would have to wake up for it. */
+static void wake_for_rest(struct worker *worker, bool quick, uint64_t left_ns)
+{
+    if (!wake_anyone_sleeping(worker->bells))
+        return;
+    if (quick ? left_ns > WORTH_NS : any_work(worker))
+        wake_another(worker->bells, worker->control, worker->seat);
+}
+
+/* Takes and runs some tasks of one ring; false if there was nothing. */
+static bool serve_ring(struct worker *worker, uint32_t index, struct view *view, struct ring *ring)
+{
+    name_t names[RUN_MAX];
+    uint64_t head;
+    uint32_t seen = ring_peek(ring, 2, names, &head);
+    if (seen == 0)
+        return false;
+    sys_prefetch_write(&view->lane.slots[name_slot(names[0])]);
+    uint32_t estimate = estimate_of(worker, names[0]);
+    bool quick = estimate != 0 && estimate <= QUICK_NS;
+    uint64_t queued = seen == 1 ? 1 : ring_queued(ring);
+    uint32_t count = seen == 1 ? 1 : run_length(worker, queued, estimate);
+    if (count > seen)
+        count = ring_peek(ring, count, names, &head);
+    if (count == 0)
+        return true; /* somebody was quicker: look again */
+    note_run(worker, index, view->generation, names, count);
+    if (!quick)
+        mark(worker, SEAT_BUSY); /* W2: before the CAS that follows */
+    FAULT_POINT("worker_noted");
+    if (!ring_take(ring, head, count)) {
+        give_up_run(worker);
+        return true;
+    }
+    FAULT_POINT("worker_taken");
+    wake_for_rest(worker, quick, (queued - count) * estimate);
+    worker->current_ring = ring;
+    for (uint32_t i = 1; i < count && i < RUN_AHEAD; i++)
+        sys_prefetch_write(&view->lane.slots[name_slot(names[i])]);
+    run_noted(worker, view, names, count);
+    if (!quick)
+        mark(worker, SEAT_LOOKING);
+    return true;
+}
+
+/* Tickets that dead workers had taken go first. */
+static bool serve_repairs(struct worker *worker)
+{
+    struct control *control = worker->control;
+    uint64_t head = atomic_load_explicit(&control->shared.repair_head, memory_order_relaxed);
+    if (LIKELY(head == atomic_load_explicit(&control->repair_tail, memory_order_acquire)))
+        return false;
+    const struct repair *entry = &control->repairs[head % REPAIR_CAPACITY];
+    if (atomic_load_explicit(&entry->position, memory_order_acquire) != head + 1)
+        return true; /* taken by another meanwhile */
+    uint32_t index = entry->lane, generation = entry->lane_generation;
+    name_t name = entry->name;
+    struct view *view = index < MAX_LANES ? views_get(&worker->views, index) : NULL;
+    if (view != NULL && view->generation != generation)
+        view = NULL; /* the client is gone, and its task with it */
+    note_run(worker, index, generation, &name, view != NULL ? 1 : 0);
+    mark(worker, SEAT_BUSY);
+    if (!atomic_compare_exchange_strong_explicit(&control->shared.repair_head, &head, head + 1,
+                                                 memory_order_seq_cst, memory_order_relaxed)) {
+        give_up_run(worker);
+        return true;
+    }
+    FAULT_POINT("worker_took_repair");
+    wake_for_rest(worker, false, 0);
+    if (view != NULL)
+        run_noted(worker, view, &name, 1);
+    mark(worker, SEAT_LOOKING);
+    return true;
+}
+
+/* Calls visit for the lanes whose bit is set, beginning with `first`, until it
+ * returns true. */
+static bool visit_lanes(struct worker *worker, uint32_t first,
+                        bool (*visit)(struct worker *worker, uint32_t index, struct view *view))
+{
+    for (uint32_t step = 0; step <= MASK_WORDS; step++) {
+        uint32_t word = (first / 64 + step) % MASK_WORDS;
+        uint64_t bits =
+            atomic_load_explicit(&worker->bells->lanes_active[word], memory_order_acquire);
+        if (step == 0)
+            bits &= ~UINT64_C(0) << (first % 64);
+        else if (step == MASK_WORDS)
+            bits &= (UINT64_C(1) << (first % 64)) - 1;
+        for (; bits != 0; bits &= bits - 1) {
+            uint32_t index = word * 64 + (uint32_t)__builtin_ctzll(bits);
+            struct view *view = views_get(&worker->views, index);
+            if (view != NULL && visit(worker, index, view))
+                return true;
+        }
+    }
+    return false;
+}
+
+static bool visit_urgent(struct worker *worker, uint32_t index, struct view *view)
+{
+    return serve_ring(worker, index, view, &view->lane.rings[LANE_URGENT]);
+}
+
+static bool visit_normal(struct worker *worker, uint32_t index, struct view *view)
+{
+    if (!serve_ring(worker, index, view, &view->lane.rings[LANE_NORMAL]))
+        return false;
+    worker->next_lane = (index + 1) % MAX_LANES;
+    return true;
+}
+
+static bool visit_has_work(struct worker *worker, uint32_t index, struct view *view)
+{
+    return lane_has_work(&view->lane);
+}
+
+bool work_once(struct worker *worker)
+{
+    return serve_repairs(worker) || visit_lanes(worker, worker->next_lane, visit_urgent) ||
+           visit_lanes(worker, worker->next_lane, visit_normal);
+}
+
+static bool any_work(struct worker *worker)
+{
+    struct control *control = worker->control;
+    return atomic_load_explicit(&control->shared.repair_head, memory_order_relaxed) !=
+               atomic_load_explicit(&control->repair_tail, memory_order_acquire) ||
+           visit_lanes(worker, 0, visit_has_work);
+}
+
+/* ---- resting ---- */
+
+static bool visit_clear_if_empty(struct worker *worker, uint32_t index, struct view *view)
+{
+    if (lane_has_work(&view->lane))
+        return true;
+    wake_clear_lane(worker->bells, index); /* W4 */
+    if (!lane_has_work(&view->lane))
+        return false;
+    wake_mark_lane(worker->bells, index);
+    return true;
+}
+
+static uint32_t closing(const struct worker *worker)
+{
+    return atomic_load_explicit(&worker->control->closing, memory_order_acquire);
+}
+
+static void sleep_until_woken(struct worker *worker)
+{
+    if (visit_lanes(worker, 0, visit_clear_if_empty))
+        return;
+    wake_sleep_announce(worker->bells, worker->seat); /* W3 */
+    if (any_work(worker) || closing(worker) == 2)
+        wake_sleep_cancel(worker->bells, worker->seat);
+    else
+        wake_sleep(worker->bells, worker->seat);
+}
+
+/* Looking is worth it only while the client can run elsewhere. */
+static bool may_look(const struct worker *worker)
+{
+    if (worker->config->topology.usable < 2 || worker->current_ring == NULL ||
+        worker->current->generation == 0)
+        return false;
+    int client_cpu =
+        atomic_load_explicit(&worker->current->lane.header->client_cpu, memory_order_relaxed);
+    return worker->cpu < 0 || client_cpu != worker->cpu;
+}
+
+/* Looks for a moment at the ring that the last task came from, and nothing else:
+ * a client in a hurry is answered within a cache miss or two. */
+static void glance(struct worker *worker)
+{
+    struct ring *ring = worker->current_ring;
+    for (uint32_t looks = 0; looks < GLANCES; looks++) {
+        if (ring_has_work(ring)) {
+            (void)serve_ring(worker, worker->current_lane, worker->current, ring);
+            return;
+        }
+        sys_pause();
+    }
+}
+
+void work(struct worker *worker)
+{
+    mark(worker, SEAT_LOOKING);
+    for (;;) {
+        if (work_once(worker))
+            continue;
+        if (closing(worker) == 2)
+            return;
+        if (may_look(worker) &&
+            clock_ticks_ns(clock_ticks() - worker->looked_since) < worker->look_ns)
+            glance(worker);
+        else
+            sleep_until_woken(worker);
+    }
+}

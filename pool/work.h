@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * A worker at work. The order in which it writes is what makes its death harmless:
+ *
+ *   1. the tickets it is about to take, into its row   (run_names, run_count)
+ *   2. the head of the ring, by CAS                    (ring_take)
+ *   3. slot by slot: RUNNING                           (slot_claim)
+ *   4. the result, then DONE or FAILED                 (slot_end)
+ *   5. whoever waits is woken                          (notify_ended)
+ *   6. the row is cleared
+ *
+ * Whatever instruction it dies at, the row names every slot that is affected.
+ *
+ *   work.c    taking tickets, waking others, looking and sleeping
+ *   run.c     claiming and running what was taken
+ *   worker.c  a worker's birth and end
+ */
+#ifndef POOL_WORK_H
+#define POOL_WORK_H
+
+#include "multicore.h"
+#include "pool/task.h"
+#include "pool/views.h"
+
+enum { RUN_AHEAD = 8 }; /* slots whose cache lines are fetched before their turn */
+
+struct worker {
+    const struct config *config;
+    struct control *control;
+    struct bells *bells;
+    struct seat_row *row;
+    uint32_t seat;
+    int socket;
+    pid_t pid;
+    int cpu; /* -1: not pinned */
+    void *state;
+    uint32_t next_lane; /* where the next round begins */
+    struct views views;
+    uint32_t *estimate_ns; /* per handler: what it may take */
+    mc_pool *pool;         /* for nested groups, made on first use */
+    mc_task task;
+    struct view *current; /* of the running task, or the last one */
+    struct ring *current_ring;
+    uint32_t current_lane;
+    uint64_t looked_since; /* ticks: when the last task ended */
+    uint64_t look_ns;      /* how long to look for more, as its client wished */
+};
+
+/* Takes and runs some tasks, of one lane; false if there is nothing. */
+bool work_once(struct worker *worker);
+/* Until the pool closes. */
+void work(struct worker *worker);
+
+/* What a task is told about where it runs, in a worker. */
+extern const struct task_home worker_home;
+/* Runs those of the noted tickets whose tasks are still to be had, then clears the row. */
+void run_noted(struct worker *worker, struct view *view, const name_t *names, uint32_t count);
+
+#endif
