@@ -4,6 +4,7 @@
 #include "base/sys.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -42,17 +43,28 @@ int channel_send(int socket, const struct parcel *parcel, int flags)
     return sent < 0 ? -errno : 0;
 }
 
-static void take_descriptors(struct parcel *parcel, struct msghdr *header)
+/* False if there are more than anybody sends: padding lets the kernel deliver one
+ * beyond what was asked for. */
+static bool take_descriptors(struct parcel *parcel, struct msghdr *header)
 {
+    bool fits = true;
     for (struct cmsghdr *part = CMSG_FIRSTHDR(header); part != NULL;
          part = CMSG_NXTHDR(header, part)) {
         if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
             continue;
         int count = (int)((part->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-        for (int i = 0; i < count && parcel->descriptor_count < MESSAGE_DESCRIPTORS; i++)
-            memcpy(&parcel->descriptors[parcel->descriptor_count++],
-                   CMSG_DATA(part) + (size_t)i * sizeof(int), sizeof(int));
+        for (int i = 0; i < count; i++) {
+            int descriptor;
+            memcpy(&descriptor, CMSG_DATA(part) + (size_t)i * sizeof(int), sizeof(int));
+            if (parcel->descriptor_count < MESSAGE_DESCRIPTORS) {
+                parcel->descriptors[parcel->descriptor_count++] = descriptor;
+            } else {
+                close(descriptor);
+                fits = false;
+            }
+        }
     }
+    return fits;
 }
 
 int channel_receive(int socket, struct parcel *parcel, int flags)
@@ -70,10 +82,11 @@ int channel_receive(int socket, struct parcel *parcel, int flags)
     parcel->descriptor_count = 0;
     if (received < 0)
         return -errno;
-    take_descriptors(parcel, &header);
+    bool fits = take_descriptors(parcel, &header);
     if (received == 0 && parcel->descriptor_count == 0)
         return 0;
-    if (received != sizeof(parcel->message) || (header.msg_flags & (MSG_CTRUNC | MSG_TRUNC))) {
+    if (!fits || received != sizeof(parcel->message) ||
+        (header.msg_flags & (MSG_CTRUNC | MSG_TRUNC))) {
         parcel_drop(parcel);
         return -EPROTO;
     }

@@ -14,23 +14,29 @@ enum message_type {
     /* client to supervisor */
     MESSAGE_ATTACH = 1, /* one descriptor: the supervisor's end of the new client's socket */
     MESSAGE_POKE,       /* "my task is not begun": kick the seats, and sample the load */
-    MESSAGE_CLOSE,      /* opener only: end the pool */
+    MESSAGE_CLOSE,      /* opener only: end the pool; value: within so many ms */
+    MESSAGE_KILL,       /* kill who runs my task; index: slot, generation: the slot's */
     /* supervisor to client */
-    MESSAGE_WELCOME, /* index, generation; descriptors: lane, notify[, control, bells] */
+    MESSAGE_WELCOME, /* index, generation; descriptors: lane, notify[, control, bells,
+                        quarantine] */
     MESSAGE_REFUSED, /* status, text */
     /* supervisor to zygote */
-    MESSAGE_SPAWN, /* index: seat; one descriptor: the worker's socket */
+    MESSAGE_SPAWN, /* index: seat, value: 1 for an heir; one descriptor: its socket */
     /* worker to supervisor */
     MESSAGE_HELLO,       /* I run */
     MESSAGE_READY,       /* worker_init is done */
     MESSAGE_INIT_FAILED, /* status, text */
     MESSAGE_WANT_LANE,   /* index, generation */
+    MESSAGE_WATCH,       /* I run a task that has a limit */
+    MESSAGE_RETIRE,      /* I should like to be replaced; text: why */
+    MESSAGE_LEAVING,     /* now I go */
     /* supervisor to worker */
-    MESSAGE_GO,   /* value: CPU to stay on, -1: none */
+    MESSAGE_GO,   /* value: CPU to stay on, -1: none; status: 1 for an heir */
+    MESSAGE_TAKE, /* to an heir: the seat is yours */
     MESSAGE_LANE, /* index, generation; descriptors: lane, notify; status: 0 or -ENOENT */
 };
 
-enum { MESSAGE_DESCRIPTORS = 4 };
+enum { MESSAGE_DESCRIPTORS = 5 };
 
 struct message {
     uint32_t type;

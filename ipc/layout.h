@@ -9,6 +9,7 @@
  *   bells     one per pool, writable by all: who sleeps, and where work may be.
  *             Everything in it is a hint; wrong values cost time, not truth.
  *   lane      one per client, written by that client and by the workers.
+ *   quarantine  one per pool: the tasks that killed workers.
  *
  * Every process allocates only in memory that it alone manages. What another
  * process wrote is loaded once into a local, checked, and then used.
@@ -36,8 +37,11 @@ enum {
     SLOT_RESULT_SIZE = 40,   /* results too */
     REPAIR_CAPACITY = 16384, /* a power of two >= MAX_SEATS * RUN_MAX * 2 */
     LOG_RECORDS = 64,
-    LOG_TEXT_SIZE = 232,
-    UNIT = 64, /* arenas are managed in units of this many bytes */
+    LOG_TEXT_SIZE = 488,
+    TRACE_MOST = 24,        /* return addresses of a slow task */
+    QUARANTINE_MOST = 64,   /* tasks in quarantine that are remembered */
+    QUARANTINE_ARGS = 1024, /* bytes of their arguments */
+    UNIT = 64,              /* arenas are managed in units of this many bytes */
 };
 
 static_assert(sizeof(_Atomic uint64_t) == 8 && sizeof(_Atomic uint32_t) == 4, "plain words");
@@ -84,18 +88,20 @@ struct slot {
     int32_t status;
     uint64_t run_ns;
     uint32_t worker_pid;
-    uint32_t spin_us; /* request: how long to look for the client's next task before sleeping */
+    uint16_t spin_us; /* request: how long to look for the client's next task before sleeping */
+    uint16_t limited; /* request: 1 if the next three say something */
 
-    /* room for limits, not on the hot path */
-    uint64_t deadline_ns;
-    uint64_t reserved;
+    /* not on the hot path */
+    uint64_t start_by_ns;   /* request: by clock_ns(); 0: no limit */
+    uint32_t soft_limit_ms; /* request; 0: the handler's */
+    uint32_t time_limit_ms;
     int32_t death; /* supervisor: how the worker died, as for waitpid() */
-    uint32_t priority;
+    uint32_t reserved;
     uint8_t result[SLOT_RESULT_SIZE];
     uint8_t args[SLOT_ARGS_SIZE];
 };
 static_assert(sizeof(struct slot) == 256, "slots are four cache lines");
-static_assert(offsetof(struct slot, deadline_ns) == CACHE_LINE, "the first line is the hot one");
+static_assert(offsetof(struct slot, start_by_ns) == CACHE_LINE, "the first line is the hot one");
 static_assert(offsetof(struct slot, args) % CACHE_LINE == 0, "arguments are aligned");
 
 /* Before each result in a worker's arena. The worker chains its blocks, newest
@@ -190,6 +196,7 @@ struct handler_entry { /* supervisor, before any other process maps it */
  * so that the death of the worker loses none. */
 struct seat_row {
     alignas(CACHE_LINE) _Atomic int32_t pid; /* the kernel, at fork; supervisor clears */
+    _Atomic int32_t heir_pid;                /* of who is to follow: the same two */
     _Atomic uint32_t cpu_plus_one;           /* where it is pinned; 0: nowhere */
 
     alignas(CACHE_LINE) _Atomic uint32_t run_count;
@@ -199,7 +206,19 @@ struct seat_row {
     _Atomic uint64_t started_ticks; /* when the current task began, 0: none */
     _Atomic uint64_t tasks_done;
     _Atomic uint64_t busy_ns;
-    name_t run_names[RUN_MAX];
+    _Atomic uint32_t leave; /* supervisor: make room for your successor */
+
+    /* Of a task that somebody may want to end, or to repeat: written before
+     * started_ticks, and true for the task of that name only. */
+    alignas(CACHE_LINE) _Atomic name_t watched;
+    _Atomic uint32_t soft_limit_ms; /* 0: none */
+    _Atomic uint32_t time_limit_ms;
+    _Atomic uint32_t attempt; /* from 0 */
+
+    /* Where it is, when it runs for long. */
+    alignas(CACHE_LINE) _Atomic uint32_t trace_count;
+    _Atomic uint64_t trace[TRACE_MOST];
+    alignas(CACHE_LINE) name_t run_names[RUN_MAX];
     alignas(PAGE_SIZE_BYTES) char end[];
 };
 static_assert(sizeof(struct seat_row) == PAGE_SIZE_BYTES, "rows are protected one by one");
@@ -223,6 +242,7 @@ struct control {
     alignas(CACHE_LINE) _Atomic uint32_t closing; /* 1: no new tasks, 2: workers leave */
     _Atomic uint32_t seats_up;
     _Atomic uint32_t hopeless;  /* no worker can be started at present */
+    _Atomic uint32_t watching;  /* the supervisor looks at the rows now and then */
     _Atomic uint64_t admission; /* admission_pack() */
     _Atomic uint64_t log_tail;
     _Atomic uint64_t repair_tail;
@@ -235,6 +255,29 @@ struct control {
     struct seat_row rows[];
 };
 static_assert(sizeof(struct control) % PAGE_SIZE_BYTES == 0, "rows begin on a page");
+
+/* ---- quarantine ------------------------------------------------------------ */
+
+/* Arguments are their client's own affair, so this is a segment by itself; it is
+ * given to those who may see them. */
+struct quarantine_entry {      /* supervisor */
+    _Atomic uint64_t sequence; /* number of the entry + 1 once it is complete */
+    uint64_t time_ms;
+    uint64_t start, end;
+    uint64_t run_ns;
+    uint64_t args_size;
+    int32_t client_pid, worker_pid;
+    int32_t wait_status;
+    uint32_t attempts;
+    uint32_t handler;
+    uint32_t format;
+    uint8_t args[QUARANTINE_ARGS];
+};
+
+struct quarantine {
+    _Atomic uint64_t tail; /* how many there have been */
+    struct quarantine_entry entries[QUARANTINE_MOST];
+};
 
 static inline uint64_t control_size(uint32_t seat_count)
 {

@@ -212,10 +212,21 @@ static int place_arguments(struct client *client, struct slot *slot, struct slot
     return 0;
 }
 
-static uint32_t wished_spin_us(const struct client *client)
+static void write_limits(const mc_group *group, struct slot *slot)
+{
+    slot->limited = group->limited;
+    if (!group->limited)
+        return;
+    slot->soft_limit_ms = group->soft_limit_ms;
+    slot->time_limit_ms = group->time_limit_ms;
+    slot->start_by_ns =
+        group->start_within_ms == 0 ? 0 : clock_ns() + group->start_within_ms * UINT64_C(1000000);
+}
+
+static uint16_t wished_spin_us(const struct client *client)
 {
     uint32_t think = atomic_load_explicit(&client->think_ns, memory_order_relaxed);
-    return think > SPIN_MOST_NS ? 0 : (2 * think + SPIN_SLACK_NS) / 1000;
+    return think > SPIN_MOST_NS ? 0 : (uint16_t)((2 * think + SPIN_SLACK_NS) / 1000);
 }
 
 int client_submit(mc_group *group, const struct request *request)
@@ -239,6 +250,7 @@ int client_submit(mc_group *group, const struct request *request)
     slot->start = request->start;
     slot->end = request->end;
     slot->spin_us = wished_spin_us(client);
+    write_limits(group, slot);
     *record = (struct record){.slot = index,
                               .generation = book->generation,
                               .handler = (uint16_t)request->handler,
@@ -285,11 +297,11 @@ static void finish(mc_group *group, size_t index, struct record *record)
     atomic_store_explicit(&group->completed_count, count + 1, memory_order_release);
 }
 
-static void set_status(struct record *record, const struct slot *slot, enum slot_state state)
+static void set_status(struct record *record, const struct slot *slot, uint64_t word)
 {
-    record->outcome = (uint8_t)state;
+    record->outcome = (uint8_t)slot_state(word);
     record->pid = slot->worker_pid;
-    switch (state) {
+    switch (slot_state(word)) {
     case SLOT_DONE:
     case SLOT_FAILED:
         record->status = slot->status;
@@ -301,12 +313,16 @@ static void set_status(struct record *record, const struct slot *slot, enum slot
         record->death = slot->death;
         record->run_ns = slot->run_ns;
         break;
-    case SLOT_TIMED_OUT:
-        record->status = -ETIMEDOUT;
+    case SLOT_TIMED_OUT: /* while it ran, or before */
+        record->status = slot->status == -ETIME ? -ETIME : -ETIMEDOUT;
+        record->run_ns = slot->run_ns;
         break;
     default:
         record->status = -ECANCELED;
-        record->pid = 0;
+        if (slot_seat(word) == 0) /* not even begun */
+            record->pid = 0;
+        else
+            record->run_ns = slot->run_ns;
         break;
     }
 }
@@ -359,7 +375,7 @@ static void reap(mc_group *group, size_t index, struct record *record, uint64_t 
 {
     struct client *client = &group->pool->client;
     const struct slot *slot = &client->lane.slots[record->slot];
-    set_status(record, slot, slot_state(word));
+    set_status(record, slot, word);
     if (slot_state(word) == SLOT_DONE || slot_state(word) == SLOT_FAILED)
         take_data(group, record, slot, slot_seat(word));
     if (slot_state(word) == SLOT_DONE)
@@ -497,4 +513,11 @@ void client_poke(struct client *client)
 {
     struct parcel parcel = {.message = {.type = MESSAGE_POKE}};
     (void)channel_send(client->socket, &parcel, MSG_DONTWAIT);
+}
+
+void client_kill(struct client *client, const struct record *record)
+{
+    struct parcel parcel = {
+        .message = {.type = MESSAGE_KILL, .index = record->slot, .generation = record->generation}};
+    (void)channel_send(client->socket, &parcel, 0);
 }

@@ -12,12 +12,53 @@ enum {
     DEFAULT_QUEUE_DEPTH = 4096,
     LEAST_QUEUE_DEPTH = 16,
     DEFAULT_CLOSE_TIMEOUT_MS = 10000,
+    DEFAULT_ATTEMPTS = 3,
+    MOST_ATTEMPTS = 100,
 };
 #define DEFAULT_MAX_PAYLOAD (UINT64_C(256) << 20)
 #define MOST_MAX_PAYLOAD    (UINT64_C(1) << 30)
 #define MOST_ARENA_SIZE     (UINT64_C(64) << 30)
 /* Places in a lane are 32-bit numbers of units. */
 #define MOST_LANE_SIZE ((UINT64_C(1) << 32) * UNIT - (UINT64_C(1) << 30))
+
+static int check_limits(const struct mc_handler *given)
+{
+    bool idempotent = (given->flags & MC_IDEMPOTENT) != 0;
+    if (given->max_attempts > (idempotent ? MOST_ATTEMPTS : 0))
+        return error_set(-EINVAL, "max_attempts of handler '%s' is %u: %s", given->name,
+                         given->max_attempts,
+                         idempotent ? "at most 100" : "it is for handlers that are MC_IDEMPOTENT");
+    if (given->time_limit_ms != 0 && given->soft_time_limit_ms > given->time_limit_ms)
+        return error_set(-EINVAL,
+                         "soft_time_limit_ms of handler '%s' is %u: its time_limit_ms of %u "
+                         "would come first",
+                         given->name, given->soft_time_limit_ms, given->time_limit_ms);
+    return 0;
+}
+
+static int check_handler(const struct config *config, const struct mc_handler *given)
+{
+    size_t length = given->name == NULL ? 0 : strnlen(given->name, HANDLER_NAME_SIZE);
+    if (length == 0 || length == HANDLER_NAME_SIZE)
+        return error_set(-EINVAL, "the name of handler %u has %s; give 1 to %d bytes",
+                         config->handler_count, length == 0 ? "0 bytes" : "too many bytes",
+                         HANDLER_NAME_SIZE - 1);
+    if (given->run == NULL)
+        return error_set(-EINVAL, "handler '%s' has no function", given->name);
+    if ((given->flags & ~(uint32_t)(MC_ISOLATED | MC_THREAD_SAFE | MC_IDEMPOTENT)) != 0)
+        return error_set(-EINVAL, "handler '%s' has unknown flags 0x%x", given->name, given->flags);
+    for (uint32_t before = 0; before < config->handler_count; before++)
+        if (strcmp(config->handlers[before].name, given->name) == 0)
+            return error_set(-EINVAL, "handler '%s' is there twice", given->name);
+    return check_limits(given);
+}
+
+static uint32_t attempts_of(const struct mc_handler *given)
+{
+    if ((given->flags & MC_IDEMPOTENT) == 0)
+        return 1;
+    return given->max_attempts != 0 ? given->max_attempts : DEFAULT_ATTEMPTS;
+}
 
 static int copy_handlers(struct config *config, const struct mc_pool_options *options)
 {
@@ -30,21 +71,19 @@ static int copy_handlers(struct config *config, const struct mc_pool_options *op
         return error_set(-ENOMEM, "no memory for %zu handlers", options->handler_count);
     for (uint32_t i = 0; i < options->handler_count; i++) {
         const struct mc_handler *given = &options->handlers[i];
-        size_t length = given->name == NULL ? 0 : strnlen(given->name, HANDLER_NAME_SIZE);
-        if (length == 0 || length == HANDLER_NAME_SIZE)
-            return error_set(-EINVAL, "the name of handler %u has %s; give 1 to %d bytes", i,
-                             length == 0 ? "0 bytes" : "too many bytes", HANDLER_NAME_SIZE - 1);
-        if (given->run == NULL)
-            return error_set(-EINVAL, "handler '%s' has no function", given->name);
-        if ((given->flags & ~(uint32_t)(MC_ISOLATED | MC_THREAD_SAFE)) != 0)
-            return error_set(-EINVAL, "handler '%s' has unknown flags 0x%x", given->name,
-                             given->flags);
-        for (uint32_t before = 0; before < i; before++)
-            if (strcmp(config->handlers[before].name, given->name) == 0)
-                return error_set(-EINVAL, "handler '%s' is there twice", given->name);
-        memcpy(config->handlers[i].name, given->name, length + 1);
-        config->handlers[i].run = given->run;
-        config->handlers[i].flags = given->flags;
+        struct handler *handler = &config->handlers[i];
+        int result = check_handler(config, given);
+        if (result < 0)
+            return result;
+        snprintf(handler->name, sizeof(handler->name), "%s", given->name);
+        handler->run = given->run;
+        handler->flags = given->flags;
+        handler->max_attempts = attempts_of(given);
+        handler->soft_limit_ms = given->soft_time_limit_ms;
+        handler->time_limit_ms = given->time_limit_ms;
+        handler->on_soft_limit = given->on_soft_limit;
+        handler->watched = options->slow_task_ms != 0 || handler->max_attempts > 1 ||
+                           given->soft_time_limit_ms != 0 || given->time_limit_ms != 0;
         config->handler_count = i + 1;
     }
     return 0;
@@ -108,6 +147,10 @@ static int set_rest(struct config *config, const struct mc_pool_options *options
     config->max_clients = options->max_clients != 0 ? options->max_clients : MAX_LANES;
     config->close_timeout_ms =
         options->close_timeout_ms != 0 ? options->close_timeout_ms : DEFAULT_CLOSE_TIMEOUT_MS;
+    config->max_tasks_per_worker = options->max_tasks_per_worker;
+    config->max_worker_age_s = options->max_worker_age_s;
+    config->max_worker_memory = options->max_worker_memory;
+    config->slow_task_ms = options->slow_task_ms;
     config->worker_init = options->worker_init;
     config->worker_exit = options->worker_exit;
     config->hook_context = options->hook_context;

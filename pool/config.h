@@ -16,6 +16,10 @@ struct handler {
     char name[HANDLER_NAME_SIZE];
     mc_handler_fn *run;
     uint32_t flags;
+    uint32_t max_attempts;
+    uint32_t soft_limit_ms, time_limit_ms; /* 0: none */
+    mc_soft_limit_fn *on_soft_limit;
+    bool watched; /* it has limits, or may be repeated */
 };
 
 struct config {
@@ -31,6 +35,10 @@ struct config {
     uint64_t max_payload;
     uint32_t max_clients;
     uint32_t close_timeout_ms;
+    uint64_t max_tasks_per_worker; /* these four: 0 for never */
+    uint32_t max_worker_age_s;
+    uint64_t max_worker_memory;
+    uint32_t slow_task_ms;
     mc_log_fn *log;
     void *log_context;
     uint32_t flags;

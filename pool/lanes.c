@@ -131,8 +131,9 @@ void lanes_welcome(struct supervisor *supervisor, struct tenant *tenant)
                                         .generation = tenant->generation,
                                         .value = supervisor->pid},
                             .descriptors = {tenant->lane_fd, tenant->notify_client,
-                                            supervisor->control_fd, supervisor->bells_fd},
-                            .descriptor_count = tenant->opener ? 4 : 2};
+                                            supervisor->control_fd, supervisor->bells_fd,
+                                            supervisor->quarantine_fd},
+                            .descriptor_count = tenant->opener ? 5 : 2};
     (void)channel_send(tenant->socket, &parcel, MSG_DONTWAIT);
     sys_close(&tenant->notify_client);
 }
@@ -143,6 +144,16 @@ struct tenant *lanes_find(struct supervisor *supervisor, uint32_t index, uint32_
         return NULL;
     struct tenant *tenant = &supervisor->tenants[index];
     return tenant->used && tenant->generation == generation ? tenant : NULL;
+}
+
+struct tenant *lanes_find_run(struct supervisor *supervisor, const struct seat_row *row)
+{
+    uint32_t index = row->run_lane, generation = row->run_lane_generation;
+    if (index >= MAX_LANES)
+        return NULL;
+    struct tenant *tenant = &supervisor->tenants[index];
+    uint32_t now = tenant->dropping ? tenant->generation - 1 : tenant->generation;
+    return tenant->used && generation == now ? tenant : NULL;
 }
 
 void lanes_send(struct supervisor *supervisor, int socket, uint32_t index, uint32_t generation)
@@ -262,11 +273,13 @@ static void handle(struct supervisor *supervisor, struct tenant *tenant, struct 
         supervisor_sample(supervisor);
         lanes_ring(supervisor);
         break;
+    case MESSAGE_KILL:
+        watch_kill(supervisor, tenant, parcel->message.index, parcel->message.generation);
+        break;
     case MESSAGE_CLOSE:
         if (tenant->opener && supervisor->phase < PHASE_DRAINING) {
             supervisor->phase = PHASE_DRAINING;
-            supervisor->phase_deadline_ms =
-                supervisor_now_ms() + supervisor->config->close_timeout_ms;
+            supervisor->phase_deadline_ms = supervisor_now_ms() + (uint32_t)parcel->message.value;
             atomic_store(&supervisor->control->closing, 1);
         }
         break;

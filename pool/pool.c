@@ -13,6 +13,8 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -28,6 +30,16 @@ enum {
 const char *mc_error_message(void)
 {
     return error_message();
+}
+
+int mc_fail(int status, const char *format, ...)
+{
+    char text[ERROR_MESSAGE_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    return error_set(status, "%s", text);
 }
 
 const char *mc_version(void)
@@ -92,6 +104,8 @@ static void pool_free(mc_pool *pool)
         return;
     if (pool->bells != NULL && !pool->in_worker) {
         munmap(pool->bells, sizeof(struct bells));
+        if (pool->quarantine != NULL)
+            munmap((void *)(uintptr_t)pool->quarantine, sizeof(struct quarantine));
         munmap((void *)(uintptr_t)pool->control, control_size(pool->config->workers));
     }
     pthread_key_delete(pool->thread_key);
@@ -109,10 +123,11 @@ static int read_welcome(mc_pool *pool, int socket, struct parcel *parcel)
         return error_set(parcel->message.status < 0 ? parcel->message.status : -EPROTO, "%s",
                          parcel->message.text);
     }
-    if (parcel->descriptor_count == 4) {
+    if (parcel->descriptor_count == 5) {
         pool->control =
             segment_map(parcel->descriptors[2], control_size(pool->config->workers), false);
         pool->bells = segment_map(parcel->descriptors[3], sizeof(struct bells), true);
+        pool->quarantine = segment_map(parcel->descriptors[4], sizeof(struct quarantine), false);
         pool->supervisor_pidfd = sys_pidfd_open(parcel->message.value);
     }
     if (pool->control == NULL || pool->bells == NULL) {
@@ -327,11 +342,11 @@ static void reap_supervisor(const mc_pool *pool)
         (void)sys_pidfd_reap(pool->supervisor_pidfd, &status);
 }
 
-static void end_pool(mc_pool *pool)
+static void end_pool(mc_pool *pool, uint32_t timeout_ms)
 {
-    struct parcel parcel = {.message = {.type = MESSAGE_CLOSE}};
+    struct parcel parcel = {.message = {.type = MESSAGE_CLOSE, .value = (int32_t)timeout_ms}};
     (void)channel_send(pool->client.socket, &parcel, 0);
-    uint64_t deadline = clock_ns() / 1000000 + pool->config->close_timeout_ms + CLOSE_SLACK_MS;
+    uint64_t deadline = clock_ns() / 1000000 + timeout_ms + CLOSE_SLACK_MS;
     for (;;) {
         uint64_t now = clock_ns() / 1000000;
         struct pollfd gone = {.fd = pool->client.socket, .events = POLLIN};
@@ -346,15 +361,13 @@ static void end_pool(mc_pool *pool)
     reap_supervisor(pool);
 }
 
-void mc_pool_close(mc_pool *pool)
+static void close_within(mc_pool *pool, uint32_t timeout_ms)
 {
-    if (pool == NULL)
-        return;
     bool current = pool_current(pool);
     if (current) {
         pool_deliver_log(pool);
         if (pool->opener)
-            end_pool(pool);
+            end_pool(pool, timeout_ms);
         pool_deliver_log(pool);
         while (pool->client.groups != NULL)
             group_orphan(pool->client.groups);
@@ -365,6 +378,18 @@ void mc_pool_close(mc_pool *pool)
         sys_close(&pool->attach_socket);
     }
     pool_free(pool);
+}
+
+void mc_pool_close(mc_pool *pool)
+{
+    if (pool != NULL)
+        close_within(pool, pool->config->close_timeout_ms);
+}
+
+void mc_pool_terminate(mc_pool *pool)
+{
+    if (pool != NULL)
+        close_within(pool, 0);
 }
 
 unsigned mc_pool_workers(const mc_pool *pool)

@@ -9,6 +9,7 @@
  *   result.c  what their tasks left
  *   wait.c    waiting: helping, waking, spinning, sleeping
  *   events.c  the descriptor for event loops
+ *   quarantine.c  the tasks that killed workers
  */
 #ifndef POOL_POOL_H
 #define POOL_POOL_H
@@ -81,6 +82,10 @@ struct mc_group {
     mc_done_fn *on_done;
     void *context;
     bool reported; /* on_done was called for what there is */
+    bool limited;  /* it sets some of the next three */
+    uint32_t soft_limit_ms, time_limit_ms, start_within_ms;
+    enum mc_full on_full;
+    uint32_t full_timeout_ms;
 
     struct admission admission; /* at opening */
     bool busy;                  /* the machine was */
@@ -201,6 +206,8 @@ bool client_check_gone(struct client *client);
 /* The same, but asks the kernel only now and then. */
 bool client_gone(struct client *client);
 void client_poke(struct client *client);
+/* Has the supervisor kill whoever runs the record's task. */
+void client_kill(struct client *client, const struct record *record);
 
 /* ---- waiting ---- */
 
@@ -218,8 +225,9 @@ struct mc_pool {
     struct config *config;
     const struct control *control;
     struct bells *bells;
-    _Atomic uint32_t *mark; /* on a page that a fork wipes */
-    uint32_t epoch;         /* one more in each forked child, for thread states */
+    const struct quarantine *quarantine; /* NULL in a worker */
+    _Atomic uint32_t *mark;              /* on a page that a fork wipes */
+    uint32_t epoch;                      /* one more in each forked child, for thread states */
     pid_t pid;
     bool opener;       /* closing ends the pool */
     bool in_worker;    /* config, control and bells are the worker's */

@@ -38,6 +38,35 @@ static char *death_text(const mc_group *group, const struct record *record)
     return length < 0 ? NULL : text;
 }
 
+static char *time_text(const mc_group *group, const struct record *record)
+{
+    const struct handler *handler = &group->pool->config->handlers[record->handler];
+    uint32_t limit_ms = group->time_limit_ms != 0 ? group->time_limit_ms : handler->time_limit_ms;
+    char *text = NULL;
+    int length =
+        record->status == -ETIME
+            ? asprintf(&text, "handler '%s' was not started within %u ms (start_within_ms)",
+                       handler->name, group->start_within_ms)
+            : asprintf(&text,
+                       "handler '%s' ran for %.1f ms, over its time limit of %u ms; its worker %u "
+                       "was killed",
+                       handler->name, (double)record->run_ns / 1e6, limit_ms, record->pid);
+    return length < 0 ? NULL : text;
+}
+
+static char *cancel_text(const mc_group *group, const struct record *record)
+{
+    char *text = NULL;
+    if (record->pid == 0)
+        return strdup("cancelled before it started");
+    int length = asprintf(&text,
+                          "handler '%s' was cancelled by force after %.1f ms; its worker "
+                          "%u was killed",
+                          group->pool->config->handlers[record->handler].name,
+                          (double)record->run_ns / 1e6, record->pid);
+    return length < 0 ? NULL : text;
+}
+
 /* A failing handler's message, which came as bytes. */
 static char *text_of(const struct record *record)
 {
@@ -61,7 +90,9 @@ static const char *error_of(mc_group *group, size_t index)
         if (record->outcome == SLOT_CRASHED)
             text = death_text(group, record);
         else if (record->outcome == SLOT_CANCELLED)
-            text = strdup("cancelled before it started");
+            text = cancel_text(group, record);
+        else if (record->outcome == SLOT_TIMED_OUT)
+            text = time_text(group, record);
         else if (record->place != DATA_NONE)
             text = text_of(record);
         else

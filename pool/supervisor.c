@@ -19,9 +19,8 @@
 #include <unistd.h>
 
 enum {
-    POLL_MS = 5,          /* while draining, or waiting for a lane's last task */
-    KILL_WAIT_MS = 1000,  /* for killed processes to be gone */
-    LEAVE_WAIT_MS = 1000, /* for workers to run worker_exit and leave */
+    POLL_MS = 5,         /* while draining, or waiting for a lane's last task */
+    KILL_WAIT_MS = 1000, /* for killed processes to be gone */
     SAMPLE_MS = 250,
     SAMPLE_FOR_MS = 2000,
 };
@@ -35,6 +34,12 @@ int supervisor_watch(struct supervisor *supervisor, int fd, enum watched kind, u
 {
     struct epoll_event event = {.events = EPOLLIN, .data.u64 = (uint64_t)kind << 32 | index};
     return epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+int supervisor_rewatch(struct supervisor *supervisor, int fd, enum watched kind, uint32_t index)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = (uint64_t)kind << 32 | index};
+    return epoll_ctl(supervisor->epoll, EPOLL_CTL_MOD, fd, &event) < 0 ? -errno : 0;
 }
 
 /* ---- the load ---- */
@@ -91,11 +96,16 @@ static int make_segments(struct supervisor *supervisor)
     uint64_t size = control_size(config->workers);
     supervisor->control_fd = segment_create("multicore-control", size);
     supervisor->bells_fd = segment_create("multicore-bells", sizeof(struct bells));
-    if (supervisor->control_fd < 0 || supervisor->bells_fd < 0)
-        return supervisor->control_fd < 0 ? supervisor->control_fd : supervisor->bells_fd;
+    supervisor->quarantine_fd = segment_create("multicore-quarantine", sizeof(struct quarantine));
+    const int made[] = {supervisor->control_fd, supervisor->bells_fd, supervisor->quarantine_fd};
+    for (int i = 0; i < 3; i++)
+        if (made[i] < 0)
+            return made[i];
     struct control *control = segment_map(supervisor->control_fd, size, true);
     supervisor->bells = segment_map(supervisor->bells_fd, sizeof(struct bells), true);
-    if (control == NULL || supervisor->bells == NULL)
+    supervisor->quarantine =
+        segment_map(supervisor->quarantine_fd, sizeof(struct quarantine), true);
+    if (control == NULL || supervisor->bells == NULL || supervisor->quarantine == NULL)
         return -errno;
     supervisor->control = control;
     control->magic = LAYOUT_MAGIC_CONTROL;
@@ -110,7 +120,8 @@ static int make_segments(struct supervisor *supervisor)
         memcpy(control->handlers[i].name, config->handlers[i].name, HANDLER_NAME_SIZE);
         control->handlers[i].flags = config->handlers[i].flags;
     }
-    return segment_seal_writes(supervisor->control_fd);
+    int result = segment_seal_writes(supervisor->quarantine_fd);
+    return result < 0 ? result : segment_seal_writes(supervisor->control_fd);
 }
 
 static int start(struct supervisor *supervisor, int opener_socket, pid_t opener)
@@ -149,12 +160,7 @@ _Noreturn static void end(struct supervisor *supervisor)
     keeper_kill_all(supervisor);
     uint64_t deadline = supervisor_now_ms() + KILL_WAIT_MS;
     while (!keeper_all_gone(supervisor) && supervisor_now_ms() < deadline) {
-        for (uint32_t i = 0; i < supervisor->config->workers; i++) {
-            sys_close(&supervisor->seats[i].socket);
-            keeper_seat_event(supervisor, i, WATCH_SEAT_PID);
-        }
-        if (supervisor->zygote_pidfd >= 0)
-            keeper_zygote_died(supervisor);
+        keeper_reap_all(supervisor);
         (void)poll(NULL, 0, 1);
     }
     _exit(0);
@@ -173,6 +179,7 @@ static void drain(struct supervisor *supervisor, uint64_t now)
         }
         supervisor->phase = PHASE_LEAVING;
         supervisor->phase_deadline_ms = now + LEAVE_WAIT_MS;
+        keeper_dismiss_heirs(supervisor);
         atomic_store(&supervisor->control->closing, 2);
         wake_kick_all(supervisor->bells, supervisor->control);
         late = false;
@@ -188,6 +195,8 @@ static int timeout_ms(struct supervisor *supervisor, uint64_t now, bool polling)
     uint64_t next = keeper_next_due(supervisor);
     if (supervisor->sample_due_ms != 0 && supervisor->sample_due_ms < next)
         next = supervisor->sample_due_ms;
+    if (supervisor->watch_due_ms != 0 && supervisor->watch_due_ms < next)
+        next = supervisor->watch_due_ms;
     if (polling && now + POLL_MS < next)
         next = now + POLL_MS;
     if (next == UINT64_MAX)
@@ -208,6 +217,8 @@ static void dispatch(struct supervisor *supervisor, uint64_t data)
         break;
     case WATCH_SEAT_PID:
     case WATCH_SEAT_SOCKET:
+    case WATCH_HEIR_PID:
+    case WATCH_HEIR_SOCKET:
         keeper_seat_event(supervisor, index, kind);
         break;
     case WATCH_CLIENT_PID:
@@ -226,6 +237,7 @@ static void loop(struct supervisor *supervisor)
         uint64_t now = supervisor_now_ms();
         keeper_due(supervisor, now);
         sample_due(supervisor, now);
+        watch_due(supervisor, now);
         bool polling = lanes_reclaim(supervisor);
         if (supervisor->phase >= PHASE_DRAINING) {
             drain(supervisor, now);
@@ -251,8 +263,10 @@ void supervisor_run(const struct config *config, int opener_socket, pid_t opener
     static struct supervisor supervisor;
     supervisor.config = config;
     supervisor.pid = getpid();
-    for (int i = 0; i < MAX_SEATS; i++)
-        supervisor.seats[i].pidfd = supervisor.seats[i].socket = -1;
+    for (uint32_t i = 0; i < config->workers; i++)
+        for (int which = 0; which < 2; which++)
+            supervisor.seats[i].posts[which] =
+                (struct post){.life = LIFE_EMPTY, .pidfd = -1, .socket = -1};
     supervisor.zygote_pidfd = supervisor.zygote_socket = -1;
     int result = start(&supervisor, opener_socket, opener);
     clock_calibrate_end();

@@ -8,6 +8,7 @@
  *   keeper.c      the zygote and the seats
  *   lanes.c       clients and their lanes
  *   sweep.c       the tasks of a dead worker
+ *   watch.c       tasks over their limits
  */
 #ifndef POOL_SUPERVISOR_H
 #define POOL_SUPERVISOR_H
@@ -21,14 +22,40 @@
 
 #include <stdbool.h>
 
-struct seat {
+/* A worker, from the request for it to its burial. */
+struct post {
     enum seat_life life;
-    struct seat_record record;
+    bool heir;       /* it was asked for while another had the seat */
     uint64_t due_ms; /* when a rest is over */
     pid_t pid;       /* 0: not known yet */
     int pidfd;
     int socket; /* our end to the worker */
 };
+
+/* Why a worker is killed: for a task. */
+enum doom_reason { DOOM_NONE, DOOM_TIME, DOOM_CANCEL };
+struct doom {
+    enum doom_reason why;
+    name_t name;
+    uint64_t started; /* ticks */
+};
+
+struct seat {
+    struct post posts[2]; /* who has it, and who is to follow */
+    struct seat_record record;
+    uint64_t retire_due_ms; /* when a successor is asked for; 0: nobody wants one */
+    uint64_t leave_due_ms;  /* when one that leaves is killed; 0: nobody leaves */
+    char retire_text[32];
+    struct doom doom;
+    struct slow { /* the task that is, or was, reported as slow */
+        uint64_t started;
+        bool told;
+    } slow;
+    uint64_t soft_told; /* started ticks of the task that was asked to hurry */
+};
+
+enum { HOLDER, HEIR };
+enum { LEAVE_WAIT_MS = 1000 }; /* for workers to run worker_exit and leave */
 
 struct tenant {
     bool used;     /* the lane exists */
@@ -74,6 +101,11 @@ struct supervisor {
     char init_text[sizeof(((struct message *)0)->text)]; /* why worker_init failed */
     int init_status;
 
+    uint64_t watch_due_ms;  /* 0: no task with a limit runs */
+    uint64_t watch_seen_ms; /* when one did */
+    struct quarantine *quarantine;
+    int quarantine_fd;
+
     struct load_average own_load;
     uint64_t sample_due_ms;   /* 0: nobody asked lately */
     uint64_t sample_until_ms; /* go on that long */
@@ -83,8 +115,10 @@ struct supervisor {
 enum watched {
     WATCH_OPENER,
     WATCH_ZYGOTE,
-    WATCH_SEAT_PID,
+    WATCH_SEAT_PID, /* of the holder of a seat; index: the seat */
     WATCH_SEAT_SOCKET,
+    WATCH_HEIR_PID,
+    WATCH_HEIR_SOCKET,
     WATCH_CLIENT_PID,
     WATCH_CLIENT_SOCKET
 };
@@ -94,6 +128,8 @@ _Noreturn void supervisor_run(const struct config *config, int opener_socket, pi
 
 /* supervisor.c */
 int supervisor_watch(struct supervisor *supervisor, int fd, enum watched kind, uint32_t index);
+/* The descriptor is watched already, as something else. */
+int supervisor_rewatch(struct supervisor *supervisor, int fd, enum watched kind, uint32_t index);
 uint64_t supervisor_now_ms(void);
 void supervisor_sample(struct supervisor *supervisor);
 
@@ -106,6 +142,9 @@ void keeper_due(struct supervisor *supervisor, uint64_t now_ms);
 uint64_t keeper_next_due(const struct supervisor *supervisor);
 bool keeper_all_gone(const struct supervisor *supervisor);
 void keeper_kill_all(struct supervisor *supervisor);
+/* Lets go of all posts whose workers are dead. */
+void keeper_reap_all(struct supervisor *supervisor);
+void keeper_dismiss_heirs(struct supervisor *supervisor);
 bool keeper_hopeless(const struct supervisor *supervisor);
 
 /* lanes.c */
@@ -126,7 +165,18 @@ void lanes_admit(struct supervisor *supervisor, struct parcel *parcel);
 /* The lane's live tenant, or NULL. */
 struct tenant *lanes_find(struct supervisor *supervisor, uint32_t index, uint32_t generation);
 
+/* The tenant that the row's run belongs to, also if its client is gone already. */
+struct tenant *lanes_find_run(struct supervisor *supervisor, const struct seat_row *row);
+
 /* sweep.c */
 void sweep_seat(struct supervisor *supervisor, uint32_t seat, int death);
+
+/* watch.c */
+/* A worker began a task with a limit. */
+void watch_begin(struct supervisor *supervisor);
+void watch_due(struct supervisor *supervisor, uint64_t now_ms);
+/* Kills the worker that runs this task of the tenant, if one does. */
+void watch_kill(struct supervisor *supervisor, const struct tenant *tenant, uint32_t slot,
+                uint32_t generation);
 
 #endif

@@ -37,6 +37,9 @@ struct mc_task {
     uint32_t args_size;
     enum mc_format args_format;
     bool is_inline;
+    uint32_t attempt;       /* from 0 */
+    uint32_t soft_limit_ms; /* 0: none */
+    uint64_t began_ticks;
 
     /* result */
     int status;

@@ -39,11 +39,19 @@ struct worker {
     uint32_t *estimate_ns; /* per handler: what it may take */
     mc_pool *pool;         /* for nested groups, made on first use */
     mc_task task;
-    struct view *current; /* of the running task, or the last one */
+    volatile bool soft_limit_due; /* its on_soft_limit was not called yet */
+    struct view *current;         /* of the running task, or the last one */
     struct ring *current_ring;
     uint32_t current_lane;
     uint64_t looked_since; /* ticks: when the last task ended */
     uint64_t look_ns;      /* how long to look for more, as its client wished */
+    struct retirement {
+        uint64_t tasks;         /* after so many, 0: never */
+        uint64_t age_ns;        /* likewise */
+        uint64_t began_ns;      /* clock_ns() */
+        uint64_t memory_due_ms; /* when memory is looked at next */
+        bool possible, asked;
+    } retirement;
 };
 
 /* Takes and runs some tasks, of one lane; false if there is nothing. */

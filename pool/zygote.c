@@ -19,7 +19,9 @@ static void spawn(const struct config *config, struct control *control, struct b
     FAULT_POINT("zygote_spawn");
     /* The kernel writes the pid into the row before the worker's first
      * instruction: the supervisor finds it there whoever dies next. */
-    pid_t pid = sys_fork(SIGCHLD, true, (pid_t *)(void *)&control->rows[seat].pid);
+    struct seat_row *row = &control->rows[seat];
+    _Atomic int32_t *place = parcel->message.value != 0 ? &row->heir_pid : &row->pid;
+    pid_t pid = sys_fork(SIGCHLD, true, (pid_t *)(void *)place);
     if (pid == 0)
         worker_run(config, control, bells, seat, parcel->descriptors[0], supervisor);
     FAULT_POINT("zygote_spawned");

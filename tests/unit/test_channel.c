@@ -98,7 +98,7 @@ START_TEST(descriptors_arrive_in_order_and_close_on_exec)
     int pipes[2][2];
     ck_assert_int_eq(pipe(pipes[0]), 0);
     ck_assert_int_eq(pipe(pipes[1]), 0);
-    struct parcel parcel = {.descriptors = {pipes[0][0], pipes[0][1], pipes[1][0], pipes[1][1]},
+    struct parcel parcel = {.descriptors = {pipes[0][0], pipes[0][1], pipes[1][0], pipes[1][1], 0},
                             .descriptor_count = MESSAGE_DESCRIPTORS};
     ck_assert_int_eq(channel_send(ends[0], &parcel, 0), 0);
     ck_assert_int_ne(fcntl(pipes[0][0], F_GETFD), -1); /* ours are still open */
