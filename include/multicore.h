@@ -138,8 +138,8 @@ struct mc_handler {
      * mc_task_overdue() says so, and on_soft_limit is called where it is given.
      * Past the other one its worker is killed and replaced, and the task ends
      * with -ETIMEDOUT. A group may set its own. Tasks that run in the caller are
-     * never interrupted. 0: no limit. Enforced to about 20 ms, late rather than
-     * early. */
+     * never interrupted: mark what may hang as MC_ISOLATED. 0: no limit. Enforced
+     * to about 20 ms, late rather than early. */
     unsigned soft_time_limit_ms;
     unsigned time_limit_ms;
     mc_soft_limit_fn *on_soft_limit;
