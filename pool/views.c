@@ -37,6 +37,7 @@ static int map(const struct views *views, struct view *view, struct parcel *parc
     result =
         blocks_init(&view->blocks, view->lane.memory, lane_arena_offset(geometry, views->seat + 1),
                     geometry->arena_size, &view->lane.header->newest_block[views->seat],
+                    &view->lane.header->touched_units[views->seat],
                     &views->control->rows[views->seat].block_unit);
     if (result < 0) {
         lane_unmap(&view->lane);
