@@ -362,13 +362,6 @@ void extents_assume_warm(struct extents *extents, uint32_t units)
     extents->spare = extents->least_spare = extents->warm_count;
 }
 
-uint32_t extents_unused(struct extents *extents)
-{
-    uint32_t unused = extents->least_spare;
-    extents->least_spare = extents->spare;
-    return unused * GRANULE_UNITS;
-}
-
 /* The end of the highest warm granule in the range; its begin if there is none. */
 static uint32_t skip_fresh(const struct extents *extents, struct granules range)
 {
@@ -418,9 +411,9 @@ uint32_t extents_trim(struct extents *extents, uint32_t keep, give_back_fn *give
              number = extents->table[number].newer)
             trim_extent(extents, number, extents->spare - wanted, give_back, context);
     }
-    if (extents->least_spare > extents->spare)
-        extents->least_spare = extents->spare;
-    return (before - extents->spare) * GRANULE_UNITS;
+    uint32_t given = before - extents->spare;
+    extents->least_spare -= given < extents->least_spare ? given : extents->least_spare;
+    return given * GRANULE_UNITS;
 }
 
 /* ---- the validator ---- */

@@ -42,7 +42,7 @@ struct extents {
     uint64_t *warm;       /* a bit for each granule */
     uint32_t warm_count;  /* granules that are warm, */
     uint32_t spare;       /* and of them those without a taken unit: to be given back */
-    uint32_t least_spare; /* since extents_unused() was called last */
+    uint32_t least_spare; /* since extents_watch() */
     uint32_t levels;      /* bit: some class of that level has an extent */
     uint8_t steps[EXTENT_LEVELS];
     uint32_t heads[EXTENT_LEVELS][EXTENT_STEPS];
@@ -75,8 +75,15 @@ static inline uint32_t extents_spare(const struct extents *extents)
 {
     return extents->spare * GRANULE_UNITS;
 }
-/* How much of what is spare was so all the time since the last call. */
-uint32_t extents_unused(struct extents *extents);
+/* How much of what is spare was so all the time since extents_watch(). */
+static inline uint32_t extents_unused(const struct extents *extents)
+{
+    return extents->least_spare * GRANULE_UNITS;
+}
+static inline void extents_watch(struct extents *extents)
+{
+    extents->least_spare = extents->spare;
+}
 
 /* Has warm free memory given back until at most `keep` units of it are left; all
  * that give_back() was called for counts as fresh afterwards. What would be used
