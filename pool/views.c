@@ -4,6 +4,7 @@
 #include "base/sys.h"
 #include "ipc/channel.h"
 #include "ipc/wake.h"
+#include "pool/tidy.h"
 
 #include <unistd.h>
 
@@ -64,8 +65,10 @@ struct view *views_renew(struct views *views, uint32_t index, uint32_t generatio
                  parcel.descriptor_count == 2 && map(views, view, &parcel) == 0;
         parcel_drop(&parcel);
     }
-    if (mapped)
+    if (mapped) {
+        tidy_note(views, index); /* a predecessor's memory */
         return view;
+    }
     wake_clear_lane(views->bells, index);
     return NULL;
 }

@@ -7,6 +7,7 @@
 #include "base/sys.h"
 #include "ipc/slot.h"
 #include "ipc/wake.h"
+#include "pool/tidy.h"
 
 enum {
     SLOW_NS = 20000,  /* of slower handlers a worker takes one task at a time */
@@ -219,6 +220,8 @@ static void sleep_until_woken(struct worker *worker)
     wake_sleep_announce(worker->bells, worker->seat); /* W3 */
     if (any_work(worker) || closing(worker) == 2)
         wake_sleep_cancel(worker->bells, worker->seat);
+    else if (tidy_needed(&worker->views))
+        tidy_sleep(worker);
     else
         wake_sleep(worker->bells, worker->seat);
 }
