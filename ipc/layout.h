@@ -130,6 +130,12 @@ struct lane_header {
 
     /* workers, each its own: unit of the newest block of its arena */
     alignas(CACHE_LINE) _Atomic uint32_t newest_block[MAX_SEATS];
+    /* likewise: the units of its arena, from the first, of which some may have been
+     * written, so that a successor knows what to give back */
+    _Atomic uint32_t touched_units[MAX_SEATS];
+    /* workers, each its own: 1 when it sleeps for good while large blocks of it are in
+     * use; the client that releases one clears it, and wakes the worker */
+    _Atomic uint32_t holding[MAX_SEATS];
 };
 
 /* Where the parts of a lane lie; the same for all lanes of a pool, and always

@@ -12,8 +12,10 @@
 #include "base/sys.h"
 #include "ipc/blocks.h"
 #include "ipc/channel.h"
+#include "ipc/segment.h"
 #include "ipc/slot.h"
 #include "pool/estimate.h"
+#include "pool/tidy.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -87,11 +89,25 @@ void client_fini(struct client *client)
 
 /* ---- submitting ---- */
 
+static void give_back(void *context, uint32_t start, uint32_t units)
+{
+    const struct lane *lane = context;
+    segment_give_back(lane->memory + lane_arena_offset(lane->geometry, 0) + (uint64_t)start * UNIT,
+                      (uint64_t)units * UNIT);
+}
+
+static void free_arguments(struct client *client, uint32_t extent)
+{
+    extents_free(&client->arguments, extent);
+    if (extents_spare(&client->arguments) > TIDY_BOUND)
+        (void)extents_trim(&client->arguments, TIDY_BOUND / 2, give_back, &client->lane);
+}
+
 static void free_slot(struct client *client, uint32_t index)
 {
     struct slot_book *book = &client->books[index];
     if (book->extent != 0)
-        extents_free(&client->arguments, book->extent);
+        free_arguments(client, book->extent);
     book->extent = 0;
     book->generation++;
     /* Second in line: its cache line is still the worker's, while that of the
@@ -469,11 +485,22 @@ void client_settle_all(mc_group *group)
     atomic_store_explicit(&group->first_open, group->count, memory_order_relaxed);
 }
 
+/* The block's memory is its worker's again, which may be asleep. */
+static void release_block(const mc_pool *pool, void *data, uint32_t size)
+{
+    const struct lane *lane = &pool->client.lane;
+    block_release((struct block *)data - 1);
+    if (size < TIDY_LARGE)
+        return;
+    uint64_t offset = (uint64_t)((uint8_t *)data - lane->memory) - lane->geometry->arenas_offset;
+    tidy_released(lane->header, pool->bells, (uint32_t)(offset / lane->geometry->arena_size) - 1);
+}
+
 void client_release(mc_group *group, size_t index)
 {
     struct record *record = group_record(group, index);
     if (record->place == DATA_BLOCK)
-        block_release((struct block *)record->data - 1);
+        release_block(group->pool, record->data, record->size);
     else if (record->place >= DATA_HEAP)
         free(record->data);
     if (index < group->document_count && group->documents[index] != NULL) {

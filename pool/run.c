@@ -14,6 +14,7 @@
 #include "pool/estimate.h"
 #include "pool/limits.h"
 #include "pool/pool.h"
+#include "pool/tidy.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -48,6 +49,7 @@ static int worker_resize(mc_task *task, size_t size, size_t keep, void **data)
                          "no room for a result of %zu bytes in this worker's arena of %llu: "
                          "release results, or raise arena_size",
                          size, (unsigned long long)worker->current->lane.geometry->arena_size);
+    tidy_note(&worker->views, worker->current_lane);
     task->unit = unit;
     *data = room;
     return 0;

@@ -4,6 +4,7 @@
 #include "base/sys.h"
 #include "ipc/channel.h"
 #include "ipc/wake.h"
+#include "pool/tidy.h"
 
 #include <unistd.h>
 
@@ -37,6 +38,7 @@ static int map(const struct views *views, struct view *view, struct parcel *parc
     result =
         blocks_init(&view->blocks, view->lane.memory, lane_arena_offset(geometry, views->seat + 1),
                     geometry->arena_size, &view->lane.header->newest_block[views->seat],
+                    &view->lane.header->touched_units[views->seat],
                     &views->control->rows[views->seat].block_unit);
     if (result < 0) {
         lane_unmap(&view->lane);
@@ -63,8 +65,10 @@ struct view *views_renew(struct views *views, uint32_t index, uint32_t generatio
                  parcel.descriptor_count == 2 && map(views, view, &parcel) == 0;
         parcel_drop(&parcel);
     }
-    if (mapped)
+    if (mapped) {
+        tidy_note(views, index); /* a predecessor's memory */
         return view;
+    }
     wake_clear_lane(views->bells, index);
     return NULL;
 }

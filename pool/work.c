@@ -8,6 +8,7 @@
 #include "ipc/channel.h"
 #include "ipc/slot.h"
 #include "ipc/wake.h"
+#include "pool/tidy.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -229,6 +230,8 @@ static void sleep_until_woken(struct worker *worker)
     wake_sleep_announce(worker->bells, worker->seat); /* W3 */
     if (any_work(worker) || closing(worker) == 2 || may_leave(worker))
         wake_sleep_cancel(worker->bells, worker->seat);
+    else if (tidy_needed(&worker->views))
+        tidy_sleep(worker);
     else
         wake_sleep(worker->bells, worker->seat);
 }

@@ -13,6 +13,7 @@
  *
  *   work.c    taking tickets, waking others, looking and sleeping
  *   run.c     claiming and running what was taken
+ *   tidy.c    giving memory back while it sleeps
  *   worker.c  a worker's birth and end
  */
 #ifndef POOL_WORK_H
@@ -45,6 +46,7 @@ struct worker {
     uint32_t current_lane;
     uint64_t looked_since; /* ticks: when the last task ended */
     uint64_t look_ns;      /* how long to look for more, as its client wished */
+    uint64_t tidied_ms;    /* when it last looked for memory that nobody uses */
     struct retirement {
         uint64_t tasks;         /* after so many, 0: never */
         uint64_t age_ns;        /* likewise */

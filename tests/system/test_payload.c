@@ -275,6 +275,8 @@ START_TEST(results_that_are_never_released_fill_the_arena_with_an_error)
         if (result.status == 0)
             continue;
         ck_assert_int_eq(result.status, -ENOSPC);
+        ck_assert_ptr_nonnull(strstr(result.error, "a result of 1048476 bytes"));
+        ck_assert_ptr_nonnull(strstr(result.error, "arena of 4194304"));
         ck_assert_ptr_nonnull(strstr(result.error, "release results, or raise arena_size"));
     }
     mc_group_close(group);
