@@ -20,6 +20,7 @@ enum message_type {
     MESSAGE_WELCOME, /* index, generation; descriptors: lane, notify[, control, bells,
                         quarantine] */
     MESSAGE_REFUSED, /* status, text */
+    MESSAGE_FAULTED, /* text: why the client's lane was given up; it is a client no more */
     /* supervisor to zygote */
     MESSAGE_SPAWN, /* index: seat, value: 1 for an heir; one descriptor: its socket */
     /* worker to supervisor */
@@ -30,6 +31,7 @@ enum message_type {
     MESSAGE_WATCH,       /* I run a task that has a limit */
     MESSAGE_RETIRE,      /* I should like to be replaced; text: why */
     MESSAGE_LEAVING,     /* now I go */
+    MESSAGE_LANE_FAULT,  /* index, generation, text: why the lane cannot be trusted */
     /* supervisor to worker */
     MESSAGE_GO,   /* value: CPU to stay on, -1: none; status: 1 for an heir */
     MESSAGE_TAKE, /* to an heir: the seat is yours */

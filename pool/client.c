@@ -2,6 +2,8 @@
  *
  * The producing side of a lane. All bookkeeping is in this process's memory; of
  * the lane it believes only the words of slots that it submitted itself.
+ *
+ * Pairs: C1 releases the reason for which the lane was given up, C2 acquires it.
  */
 #include "pool/pool.h"
 
@@ -18,6 +20,7 @@
 #include "pool/tidy.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -142,19 +145,30 @@ void client_collect_abandoned(struct client *client)
     client->abandoned_count = kept;
 }
 
-/* Offers the record's slot to the workers. On a full ring the oldest ticket is
- * dropped if it is dead, or else goes to the end of the queue. */
+/* Makes room in a full ring: its oldest ticket is dropped if it is dead, or else
+ * goes to the end of the queue. False if the ring is damaged. */
+static bool turn_ring(struct client *client, struct ring *ring)
+{
+    name_t old;
+    if (!ring_take_back(ring, &old))
+        return ring_sound(ring);
+    if (name_slot(old) >= client->lane.geometry->slot_count)
+        return false;
+    uint64_t word = slot_load(&client->lane.slots[name_slot(old)].word);
+    return slot_state(word) != SLOT_SUBMITTED || !name_current(old, word) || ring_push(ring, old);
+}
+
+/* Offers the record's slot to the workers. */
 static void push_ticket(struct client *client, mc_group *group, struct record *record)
 {
     struct ring *ring = &client->lane.rings[group->urgent ? LANE_URGENT : LANE_NORMAL];
     name_t name = name_make(record->handler, record->generation, record->slot);
-    while (!ring_push(ring, name)) {
-        name_t old;
-        if (!ring_take_back(ring, &old))
-            continue;
-        uint64_t word = slot_load(&client->lane.slots[name_slot(old)].word);
-        if (slot_state(word) == SLOT_SUBMITTED && name_current(old, word))
-            CHECK(ring_push(ring, old));
+    /* At least half of a full ring is dead: once round is enough. */
+    uint64_t turns = (uint64_t)ring->mask + 1;
+    while (!atomic_load_explicit(&client->faulted, memory_order_relaxed) &&
+           !ring_push(ring, name)) {
+        if (turns-- == 0 || !turn_ring(client, ring))
+            client_fault(client, "a ring is damaged");
     }
     record->offered = true;
     group->tickets_out++;
@@ -401,6 +415,23 @@ static void reap(mc_group *group, size_t index, struct record *record, uint64_t 
     finish(group, index, record);
 }
 
+/* An open record's slot is its own: neither free nor another task's, and not run
+ * by a seat that is not there. */
+static bool word_damaged(const struct client *client, const struct record *record, uint64_t word)
+{
+    return slot_generation(word) != record->generation || slot_state(word) == SLOT_FREE ||
+           slot_state(word) >= SLOT_STATES || slot_seat(word) > client->lane.geometry->seat_count;
+}
+
+/* Nobody knows whether somebody still works in the slot: it is not used again. */
+static void settle_damaged(mc_group *group, size_t index, struct record *record)
+{
+    client_fault(&group->pool->client, "the word of a slot is damaged");
+    record->outcome = SLOT_FAILED;
+    record->status = -EFAULT;
+    finish(group, index, record);
+}
+
 void client_collect(mc_group *group, bool all)
 {
     struct client *client = &group->pool->client;
@@ -411,7 +442,9 @@ void client_collect(mc_group *group, bool all)
             __builtin_prefetch(&client->lane.slots[group_record(group, index + AHEAD)->slot]);
         if (record_state(record) == RECORD_OPEN) {
             uint64_t word = slot_load(&client->lane.slots[record->slot].word); /* S4 */
-            if (slot_ended(word))
+            if (UNLIKELY(word_damaged(client, record, word)))
+                settle_damaged(group, index, record);
+            else if (slot_ended(word))
                 reap(group, index, record, word);
             else if (!all)
                 break;
@@ -514,16 +547,74 @@ void client_release(mc_group *group, size_t index)
 
 /* ---- the supervisor ---- */
 
+void client_complain(struct client *client)
+{
+    bool sound = true;
+    pthread_mutex_lock(&client->lock);
+    for (int ring = 0; ring < LANE_RINGS; ring++)
+        sound = sound && ring_sound(&client->lane.rings[ring]);
+    pthread_mutex_unlock(&client->lock);
+    if (sound)
+        client_poke(client);
+    else
+        client_fault(client, "a ring is damaged");
+}
+
 void client_publish(mc_group *group)
 {
     ring_publish(&group->pool->client.lane.rings[group->urgent ? LANE_URGENT : LANE_NORMAL]);
 }
 
+/* The first reason stays, and is whole once `faulted` says so. */
+static bool note_fault(struct client *client, const char *why)
+{
+    bool first = !atomic_exchange(&client->accused, true);
+    if (first) {
+        snprintf(client->fault, sizeof(client->fault),
+                 "this process's lane was damaged, and was given up: %.180s", why);
+        atomic_store_explicit(&client->faulted, true, memory_order_release); /* C1 */
+    }
+    atomic_store_explicit(&client->gone, true, memory_order_relaxed);
+    return first;
+}
+
+void client_fault(struct client *client, const char *why)
+{
+    struct parcel parcel = {.message = {.type = MESSAGE_LANE_FAULT}};
+    snprintf(parcel.message.text, sizeof(parcel.message.text), "%s", why);
+    if (note_fault(client, why))
+        (void)channel_send(client->socket, &parcel, MSG_DONTWAIT);
+}
+
+const char *client_why_gone(const struct client *client)
+{
+    /* C2 pairs with C1. */
+    return atomic_load_explicit(&client->faulted, memory_order_acquire)
+               ? client->fault
+               : "the pool's supervisor is gone";
+}
+
+/* After the welcome the supervisor says one thing only. */
+static void read_verdict(struct client *client)
+{
+    struct parcel parcel;
+    if (channel_receive(client->socket, &parcel, MSG_DONTWAIT) != 1)
+        return; /* another thread was quicker */
+    if (parcel.message.type == MESSAGE_FAULTED)
+        (void)note_fault(client, parcel.message.text);
+    parcel_drop(&parcel);
+}
+
 bool client_check_gone(struct client *client)
 {
     char byte;
-    if (recv(client->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+    ssize_t peeked = recv(client->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (peeked < 0 && errno == ECONNRESET) /* said once, when it left messages of ours unread */
+        peeked = recv(client->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (peeked == 0)
         atomic_store_explicit(&client->gone, true, memory_order_relaxed);
+    else if (peeked > 0)
+        read_verdict(client);
     return atomic_load_explicit(&client->gone, memory_order_relaxed);
 }
 

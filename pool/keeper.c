@@ -341,6 +341,9 @@ static void hear(struct supervisor *supervisor, uint32_t index, int which, struc
         lanes_send(supervisor, post_of(supervisor, index, which)->socket, message->index,
                    message->generation);
         break;
+    case MESSAGE_LANE_FAULT:
+        lanes_fault(supervisor, message->index, message->generation, message->text);
+        break;
     case MESSAGE_ATTACH:
         lanes_admit(supervisor, parcel);
         break;

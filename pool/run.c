@@ -73,23 +73,23 @@ static mc_pool *worker_pool(mc_task *task)
 
 const struct task_home worker_home = {worker_resize, worker_drop, worker_pool};
 
-/* Copies the request out of the slot, and believes none of it. */
-static bool read_request(struct worker *worker, const struct view *view, const struct slot *slot,
-                         name_t name, mc_task *task)
+/* Copies the request out of the slot, and believes none of it; NULL, or what is
+ * wrong with it. */
+static const char *read_request(struct worker *worker, const struct view *view,
+                                const struct slot *slot, name_t name, mc_task *task)
 {
-    uint32_t handler = slot->handler;
-    uint32_t size = slot->args_size;
-    uint32_t unit = slot->args_unit;
+    uint32_t handler = LOAD_ONCE(slot->handler);
     task->start = slot->start;
     task->end = slot->end;
-    task->args_format = (enum mc_format)slot->args_format;
-    task->args_size = size;
-    task->args = unit == 0 ? slot->args : view->lane.memory + (uint64_t)unit * UNIT;
-    if (handler >= worker->config->handler_count || handler != name_handler(name) ||
-        task->args_format > MC_MSGPACK)
-        return false;
+    task->args_format = (enum mc_format)LOAD_ONCE(slot->args_format);
+    if (handler >= worker->config->handler_count || handler != name_handler(name))
+        return "a request names a handler that is not there";
+    if (task->args_format > MC_MSGPACK)
+        return "a request has an unknown format";
     task->handler = &worker->config->handlers[handler];
-    return unit == 0 ? size <= SLOT_ARGS_SIZE : lane_inside(view->lane.geometry, 0, unit, 0, size);
+    if (!lane_arguments(&view->lane, slot, &task->args, &task->args_size))
+        return "a request has arguments outside of the client's memory";
+    return NULL;
 }
 
 static void write_result(struct slot *slot, const mc_task *task, uint64_t run_ns)
@@ -113,9 +113,10 @@ static enum slot_state execute(struct worker *worker, struct view *view, struct 
                                name_t name, uint64_t *now)
 {
     mc_task *task = &worker->task;
-    if (!LIKELY(read_request(worker, view, slot, name, task))) {
+    const char *wrong = read_request(worker, view, slot, name, task);
+    if (UNLIKELY(wrong != NULL)) {
         task->status = -EFAULT;
-        atomic_store_explicit(&view->lane.header->fault, 1, memory_order_relaxed);
+        views_fault(&worker->views, worker->current_lane, view->generation, wrong);
         return SLOT_FAILED;
     }
     bool watched = task->handler->watched || slot->limited != 0;
@@ -179,6 +180,9 @@ void run_noted(struct worker *worker, struct view *view, const name_t *names, ui
             sys_prefetch_write(&view->lane.slots[name_slot(names[i + RUN_AHEAD])]);
         if (LIKELY(name_slot(names[i]) < view->lane.geometry->slot_count))
             run_slot(worker, view, names[i], &now);
+        else
+            views_fault(&worker->views, worker->current_lane, view->generation,
+                        "a ticket names a slot that is not there");
     }
     atomic_store_explicit(&row->started_ticks, 0, memory_order_relaxed);
     atomic_store_explicit(&row->tasks_done,

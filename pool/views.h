@@ -14,6 +14,7 @@
 struct view {
     struct lane lane;
     uint32_t generation; /* 0: not mapped */
+    uint32_t faulted;    /* the generation that was reported as damaged */
     struct blocks blocks;
     int notify;
 };
@@ -46,6 +47,9 @@ static inline bool views_current(const struct views *views, uint32_t index)
     uint32_t generation = views_generation(views, index);
     return views->table[index].generation == generation && generation != 0;
 }
+/* Tells the supervisor, once for each generation, that the lane cannot be trusted;
+ * it will take it from us. */
+void views_fault(struct views *views, uint32_t index, uint32_t generation, const char *why);
 
 /* The view of a live lane. */
 static inline struct view *views_get(struct views *views, uint32_t index)

@@ -131,15 +131,17 @@ static void run_here(mc_group *group, size_t index)
     task.word = &slot->word;
     task.start = record->start;
     task.end = record->end;
-    task.args_format = (enum mc_format)slot->args_format;
-    task.args_size = slot->args_size;
-    task.args =
-        slot->args_unit == 0 ? slot->args : client->lane.memory + (uint64_t)slot->args_unit * UNIT;
+    task.args_format = (enum mc_format)LOAD_ONCE(slot->args_format);
     task.is_inline = true;
     task_init(&task);
     task.attempt = slot_attempt(slot_load(&slot->word));
     task.soft_limit_ms = group->soft_limit_ms != 0 ? group->soft_limit_ms : handler->soft_limit_ms;
-    int result = too_late(group, slot) ? -ETIME : pool_inline_enter(pool, handler, &task.state);
+    /* Workers can write there, by accident. */
+    int result = lane_arguments(&client->lane, slot, &task.args, &task.args_size) ? 0 : -EFAULT;
+    if (too_late(group, slot))
+        result = -ETIME;
+    else if (result == 0)
+        result = pool_inline_enter(pool, handler, &task.state);
     uint64_t began = clock_quick_ns();
     task.began_ticks = clock_ticks();
     if (result == 0) {
@@ -511,7 +513,7 @@ static int rest(struct waiting *waiting, uint64_t now)
         pthread_mutex_unlock(&client->lock);
     } else if (waiting->naps > 1 && wake_anyone_sleeping(group->pool->bells) &&
                any_is(waiting, SLOT_SUBMITTED)) {
-        client_poke(client);
+        client_complain(client);
     }
     return 0;
 }
