@@ -229,10 +229,12 @@ int client_submit(mc_group *group, const struct request *request)
     uint32_t index = client->free_slots[client->free_count - 1];
     struct slot *slot = &client->lane.slots[index];
     struct slot_book *book = &client->books[index];
+    FAULT_POINT("client_arguments");
     int result = place_arguments(client, slot, book, request);
     if (result < 0)
         return result;
     client->free_count--;
+    FAULT_POINT("client_request");
     slot->handler = (uint16_t)request->handler;
     slot->args_format = (uint8_t)request->format;
     slot->args_size = (uint32_t)request->size;
@@ -479,7 +481,8 @@ void client_publish(mc_group *group)
 bool client_check_gone(struct client *client)
 {
     char byte;
-    if (recv(client->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+    if (FAULT_CALL("client_check_gone", ENOBUFS,
+                   recv(client->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT)) == 0)
         atomic_store_explicit(&client->gone, true, memory_order_relaxed);
     return atomic_load_explicit(&client->gone, memory_order_relaxed);
 }

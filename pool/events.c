@@ -7,6 +7,7 @@
 #include "pool/pool.h"
 
 #include "base/error.h"
+#include "base/fault.h"
 #include "base/sys.h"
 #include "ipc/slot.h"
 #include "ipc/wake.h"
@@ -25,11 +26,12 @@ int mc_pool_fd(mc_pool *pool)
     struct client *client = &pool->client;
     pthread_mutex_lock(&client->lock);
     if (client->events < 0) {
-        int epoll = epoll_create1(EPOLL_CLOEXEC);
+        int epoll = FAULT_CALL("events_epoll", EMFILE, epoll_create1(EPOLL_CLOEXEC));
         struct epoll_event event = {.events = EPOLLIN};
-        client->self = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        client->self = FAULT_CALL("events_self", EMFILE, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
         if (epoll < 0 || client->self < 0 ||
-            epoll_ctl(epoll, EPOLL_CTL_ADD, client->notify, &event) < 0 ||
+            FAULT_CALL("events_watch", ENOMEM,
+                       epoll_ctl(epoll, EPOLL_CTL_ADD, client->notify, &event)) < 0 ||
             epoll_ctl(epoll, EPOLL_CTL_ADD, client->self, &event) < 0 ||
             epoll_ctl(epoll, EPOLL_CTL_ADD, client->socket, &event) < 0) {
             result = error_system(-errno, "no descriptor for the event loop");

@@ -24,6 +24,7 @@ static void repair(struct supervisor *supervisor, const struct tenant *tenant, u
     struct control *control = supervisor->control;
     uint64_t at = atomic_load_explicit(&control->repair_tail, memory_order_relaxed);
     struct repair *entry = &control->repairs[at % REPAIR_CAPACITY];
+    FAULT_POINT("sweep_repair");
     entry->lane = lane;
     entry->lane_generation = tenant->generation;
     entry->name = name;
@@ -56,6 +57,7 @@ static void settle(struct supervisor *supervisor, struct tenant *tenant, uint32_
     }
     if (slot_state(word) == SLOT_RUNNING && slot_seat(word) == seat + 1) {
         uint64_t started = atomic_load_explicit(&row->started_ticks, memory_order_relaxed);
+        FAULT_POINT("sweep_result");
         slot->death = death;
         slot->worker_pid = (uint32_t)supervisor->seats[seat].pid;
         slot->run_ns = started == 0 ? 0 : clock_ticks_ns(clock_ticks() - started);
