@@ -18,6 +18,17 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
+/* True if a group has ended that was not reported. Its tasks were cancelled, or
+ * collected by somebody who needed room, before there was a descriptor to tell. */
+static bool anything_done(const struct client *client)
+{
+    for (const mc_group *group = client->groups; group != NULL; group = group->next)
+        if (group->on_done != NULL && !group->reported && group->count != 0 &&
+            group->ended == group->count)
+            return true;
+    return false;
+}
+
 int mc_pool_fd(mc_pool *pool)
 {
     int result = pool_ready(pool);
@@ -39,6 +50,8 @@ int mc_pool_fd(mc_pool *pool)
             sys_close(&epoll);
         }
         client->events = epoll;
+        if (result == 0 && anything_done(client))
+            (void)eventfd_write(client->self, 1);
     }
     if (result == 0)
         result = client->events;
