@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "base/sys.h"
 
+#include "base/fault.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -22,13 +24,15 @@ int sys_futex_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout_n
 {
     struct timespec timeout = {.tv_sec = (time_t)(timeout_ns / 1000000000u),
                                .tv_nsec = (long)(timeout_ns % 1000000000u)};
-    long result = syscall(SYS_futex, word, FUTEX_WAIT, expected,
-                          timeout_ns == UINT64_MAX ? NULL : &timeout, NULL, 0);
+    long result = FAULT_CALL("futex_wait", EINTR,
+                             syscall(SYS_futex, word, FUTEX_WAIT, expected,
+                                     timeout_ns == UINT64_MAX ? NULL : &timeout, NULL, 0));
     return result < 0 ? -errno : 0;
 }
 
 int sys_futex_wake(_Atomic uint32_t *word, int count)
 {
+    FAULT_POINT("futex_wake");
     long result = syscall(SYS_futex, word, FUTEX_WAKE, count, NULL, NULL, 0);
     return result < 0 ? -errno : (int)result;
 }
@@ -54,8 +58,10 @@ pid_t sys_fork(int exit_signal, bool as_sibling, pid_t *shared_pid)
         flags |= CLONE_PARENT;
     if (shared_pid != NULL)
         flags |= CLONE_PARENT_SETTID;
-        /* The older call, because seccomp profiles that cannot look into clone3's
-         * struct refuse that one. */
+    /* The older call, because seccomp profiles that cannot look into clone3's
+     * struct refuse that one. */
+    if (FAULT_FAILS("fork", EAGAIN))
+        return (pid_t)-errno;
 #if defined(__aarch64__) || defined(__riscv) || defined(__arm__) || defined(__powerpc__)
     long pid = syscall(SYS_clone, flags, NULL, shared_pid, NULL, tid);
 #else
@@ -66,18 +72,20 @@ pid_t sys_fork(int exit_signal, bool as_sibling, pid_t *shared_pid)
 
 int sys_pidfd_open(pid_t pid)
 {
-    long fd = syscall(SYS_pidfd_open, pid, 0);
+    long fd = FAULT_CALL("pidfd_open", EMFILE, syscall(SYS_pidfd_open, pid, 0));
     return fd < 0 ? -errno : (int)fd;
 }
 
 int sys_pidfd_kill(int pidfd, int signal)
 {
+    FAULT_POINT("pidfd_kill");
     return syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0) < 0 ? -errno : 0;
 }
 
 int sys_pidfd_reap(int pidfd, int *status)
 {
     siginfo_t info;
+    FAULT_POINT("pidfd_reap");
     memset(&info, 0, sizeof(info));
     if (waitid((idtype_t)P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG | __WALL) < 0)
         return -errno;
@@ -105,13 +113,14 @@ int sys_pidfd_reap_group(int pidfd, pid_t pid, int *status)
 
 int sys_close_from(int first)
 {
+    FAULT_POINT("close_from");
     return close_range((unsigned)first, ~0u, 0) < 0 ? -errno : 0;
 }
 
 unsigned sys_thread_count(void)
 {
     char text[512];
-    int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+    int fd = FAULT_CALL("thread_count", EMFILE, open("/proc/self/stat", O_RDONLY | O_CLOEXEC));
     if (fd < 0)
         return 1;
     ssize_t length = read(fd, text, sizeof(text) - 1);

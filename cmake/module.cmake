@@ -42,6 +42,10 @@ function(multicore_module name)
       multicore_flags Threads::Threads ${arg_LIBRARIES})
   endforeach()
   target_compile_definitions(${name}_faults_objects PRIVATE MC_FAULTS)
+  if(NOT name STREQUAL base) # which holds the points themselves, and nothing that is shared
+    target_compile_options(${name}_faults_objects PRIVATE
+      -include ${PROJECT_SOURCE_DIR}/base/fault_stores.h)
+  endif()
   set_property(GLOBAL APPEND PROPERTY MULTICORE_MODULES ${name})
   set_property(GLOBAL APPEND PROPERTY MULTICORE_LIBRARIES ${arg_LIBRARIES})
 endfunction()

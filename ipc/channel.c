@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "ipc/channel.h"
 
+#include "base/fault.h"
 #include "base/sys.h"
 
 #include <errno.h>
@@ -16,7 +17,10 @@ union control_buffer {
 
 int channel_pair(int ends[2])
 {
-    return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0 ? -errno : 0;
+    return FAULT_CALL("channel_pair", EMFILE,
+                      socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends)) < 0
+               ? -errno
+               : 0;
 }
 
 int channel_send(int socket, const struct parcel *parcel, int flags)
@@ -38,7 +42,7 @@ int channel_send(int socket, const struct parcel *parcel, int flags)
     }
     ssize_t sent;
     do {
-        sent = sendmsg(socket, &header, flags | MSG_NOSIGNAL);
+        sent = FAULT_CALL("channel_send", ENOBUFS, sendmsg(socket, &header, flags | MSG_NOSIGNAL));
     } while (sent < 0 && errno == EINTR);
     return sent < 0 ? -errno : 0;
 }
@@ -77,7 +81,8 @@ int channel_receive(int socket, struct parcel *parcel, int flags)
                             .msg_controllen = sizeof(buffer.space)};
     ssize_t received;
     do {
-        received = recvmsg(socket, &header, flags | MSG_CMSG_CLOEXEC);
+        received = FAULT_CALL("channel_receive", ECONNRESET,
+                              recvmsg(socket, &header, flags | MSG_CMSG_CLOEXEC));
     } while (received < 0 && errno == EINTR);
     parcel->descriptor_count = 0;
     if (received < 0)
@@ -105,7 +110,8 @@ pid_t channel_peer(int socket)
 {
     struct ucred credentials;
     socklen_t size = sizeof(credentials);
-    if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0)
+    if (FAULT_CALL("channel_peer", EINVAL,
+                   getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size)) < 0)
         return 0;
     return credentials.pid;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "ipc/lane.h"
 
+#include "base/fault.h"
 #include "ipc/slot.h"
 
 #include <errno.h>
@@ -34,6 +35,7 @@ void lane_geometry_set(struct lane_geometry *geometry, uint32_t slot_count, uint
 void lane_format(const struct lane_geometry *geometry, void *memory, uint32_t index)
 {
     struct lane_header *header = memory;
+    FAULT_POINT("lane_format");
     header->magic = LAYOUT_MAGIC_LANE;
     header->version = LAYOUT_VERSION;
     header->index = index;
@@ -43,6 +45,8 @@ void lane_format(const struct lane_geometry *geometry, void *memory, uint32_t in
 
 int lane_map(struct lane *lane, const struct lane_geometry *geometry, int fd)
 {
+    if (FAULT_FAILS("lane_map", ENOMEM))
+        return -errno;
     uint8_t *memory =
         mmap(NULL, geometry->total_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
     if (memory == MAP_FAILED)

@@ -23,6 +23,7 @@ void notify_ended(struct lane_header *header, _Atomic uint64_t *word, uint32_t f
     if ((flags & SLOT_NOTIFY) && socket >= 0 &&
         atomic_exchange_explicit(&header->notified, 1, memory_order_seq_cst) == 0) {
         char byte = 0;
+        FAULT_POINT("notify_send");
         (void)send(socket, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
     }
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "ipc/segment.h"
 
+#include "base/fault.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -8,10 +10,12 @@
 
 int segment_create(const char *name, uint64_t size)
 {
-    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int fd =
+        FAULT_CALL("segment_create", EMFILE, memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
     if (fd < 0)
         return -errno;
-    if (ftruncate(fd, (off_t)size) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0) {
+    if (FAULT_CALL("segment_size", ENOMEM, ftruncate(fd, (off_t)size)) < 0 ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0) {
         int error = -errno;
         close(fd);
         return error;
@@ -21,11 +25,16 @@ int segment_create(const char *name, uint64_t size)
 
 int segment_seal_writes(int fd)
 {
-    return fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) < 0 ? -errno : 0;
+    return FAULT_CALL("segment_seal", EBUSY,
+                      fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL)) < 0
+               ? -errno
+               : 0;
 }
 
 void *segment_map(int fd, uint64_t size, bool writable)
 {
+    if (FAULT_FAILS("segment_map", ENOMEM))
+        return NULL;
     void *memory = mmap(NULL, size, PROT_READ | (writable ? PROT_WRITE : 0),
                         MAP_SHARED | MAP_NORESERVE, fd, 0);
     return memory == MAP_FAILED ? NULL : memory;
@@ -33,6 +42,7 @@ void *segment_map(int fd, uint64_t size, bool writable)
 
 void segment_punch(int fd, uint64_t size)
 {
+    FAULT_POINT("segment_punch");
     (void)fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)size);
 }
 

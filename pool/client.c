@@ -270,10 +270,12 @@ int client_submit(mc_group *group, const struct request *request)
     uint32_t index = client->free_slots[client->free_count - 1];
     struct slot *slot = &client->lane.slots[index];
     struct slot_book *book = &client->books[index];
+    FAULT_POINT("client_arguments");
     int result = place_arguments(client, slot, book, request);
     if (result < 0)
         return result;
     client->free_count--;
+    FAULT_POINT("client_request");
     slot->handler = (uint16_t)request->handler;
     slot->args_format = (uint8_t)request->format;
     slot->args_size = (uint32_t)request->size;
@@ -608,7 +610,8 @@ static void read_verdict(struct client *client)
 bool client_check_gone(struct client *client)
 {
     char byte;
-    ssize_t peeked = recv(client->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    ssize_t peeked = FAULT_CALL("client_check_gone", ENOBUFS,
+                                recv(client->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT));
     if (peeked < 0 && errno == ECONNRESET) /* said once, when it left messages of ours unread */
         peeked = recv(client->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     if (peeked == 0)

@@ -7,6 +7,7 @@
 #include "pool/pool.h"
 
 #include "base/error.h"
+#include "base/fault.h"
 #include "base/sys.h"
 #include "ipc/slot.h"
 #include "ipc/wake.h"
@@ -17,6 +18,17 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
+/* True if a group has ended that was not reported. Its tasks were cancelled, or
+ * collected by somebody who needed room, before there was a descriptor to tell. */
+static bool anything_done(const struct client *client)
+{
+    for (const mc_group *group = client->groups; group != NULL; group = group->next)
+        if (group->on_done != NULL && !group->reported && group->count != 0 &&
+            group->ended == group->count)
+            return true;
+    return false;
+}
+
 int mc_pool_fd(mc_pool *pool)
 {
     int result = pool_ready(pool);
@@ -25,11 +37,12 @@ int mc_pool_fd(mc_pool *pool)
     struct client *client = &pool->client;
     pthread_mutex_lock(&client->lock);
     if (client->events < 0) {
-        int epoll = epoll_create1(EPOLL_CLOEXEC);
+        int epoll = FAULT_CALL("events_epoll", EMFILE, epoll_create1(EPOLL_CLOEXEC));
         struct epoll_event event = {.events = EPOLLIN};
-        client->self = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        client->self = FAULT_CALL("events_self", EMFILE, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
         if (epoll < 0 || client->self < 0 ||
-            epoll_ctl(epoll, EPOLL_CTL_ADD, client->notify, &event) < 0 ||
+            FAULT_CALL("events_watch", ENOMEM,
+                       epoll_ctl(epoll, EPOLL_CTL_ADD, client->notify, &event)) < 0 ||
             epoll_ctl(epoll, EPOLL_CTL_ADD, client->self, &event) < 0 ||
             epoll_ctl(epoll, EPOLL_CTL_ADD, client->socket, &event) < 0) {
             result = error_system(-errno, "no descriptor for the event loop");
@@ -37,6 +50,8 @@ int mc_pool_fd(mc_pool *pool)
             sys_close(&epoll);
         }
         client->events = epoll;
+        if (result == 0 && anything_done(client))
+            (void)eventfd_write(client->self, 1);
     }
     if (result == 0)
         result = client->events;

@@ -13,6 +13,7 @@
 #include "ipc/wake.h"
 #include "pool/log.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -42,7 +43,8 @@ static int make_lane(struct supervisor *supervisor, struct tenant *tenant, uint3
     if (result < 0)
         return result;
     int ends[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
+    if (FAULT_CALL("lane_notify_pair", EMFILE,
+                   socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends)) < 0)
         return -errno;
     tenant->notify = ends[0];
     tenant->notify_client = ends[1];
@@ -316,6 +318,7 @@ static void handle(struct supervisor *supervisor, struct tenant *tenant, struct 
 static bool has_died(const struct tenant *tenant)
 {
     struct pollfd ended = {.fd = tenant->pidfd, .events = POLLIN};
+    FAULT_POINT("lane_client_event");
     return poll(&ended, 1, 0) == 1;
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "pool/log.h"
 
+#include "base/fault.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +13,7 @@ void log_write(struct control *control, int level, const char *format, ...)
     struct log_record *record = &control->log[at % LOG_RECORDS];
     atomic_store_explicit(&record->sequence, 0, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
+    FAULT_POINT("log_record");
     record->level = level;
     va_list arguments;
     va_start(arguments, format);

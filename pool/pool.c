@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/fault.h"
 #include "base/sys.h"
 #include "ipc/channel.h"
 #include "ipc/segment.h"
@@ -52,6 +53,8 @@ const char *mc_version(void)
 /* An atomic word that is 0 again in every forked child. */
 static _Atomic uint32_t *mark_create(void)
 {
+    if (FAULT_FAILS("pool_mark", ENOMEM))
+        return NULL;
     void *page =
         mmap(NULL, PAGE_SIZE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED)
@@ -147,7 +150,7 @@ static int await_welcome(mc_pool *pool, int socket, int timeout_ms)
     struct pollfd ready = {.fd = socket, .events = POLLIN};
     int polled;
     do {
-        polled = poll(&ready, 1, timeout_ms);
+        polled = FAULT_CALL("pool_await_welcome", EINTR, poll(&ready, 1, timeout_ms));
     } while (polled < 0 && errno == EINTR);
     struct parcel parcel = {.descriptor_count = 0};
     int result;
@@ -185,7 +188,7 @@ static int start_supervisor(const struct config *config, int ends[2])
     int status;
     pid_t waited;
     do {
-        waited = waitpid(middle, &status, __WALL);
+        waited = FAULT_CALL("pool_await_fork", EINTR, waitpid(middle, &status, __WALL));
     } while (waited < 0 && errno == EINTR);
     if (waited == middle && status != 0)
         return error_set(-EAGAIN, "the pool cannot fork its supervisor: too many processes");

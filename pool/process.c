@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "pool/process.h"
 
+#include "base/fault.h"
 #include "base/sys.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -25,7 +27,7 @@ static void reset_signals(void)
 
 static void replace_streams(int first, int last)
 {
-    int null = open("/dev/null", O_RDWR);
+    int null = FAULT_CALL("process_null", EMFILE, open("/dev/null", O_RDWR));
     if (null < 0)
         return;
     for (int fd = first; fd <= last; fd++)
@@ -36,11 +38,13 @@ static void replace_streams(int first, int last)
 
 void process_begin(const char *name, int *socket, bool streams)
 {
+    FAULT_ROLE(name);
+    FAULT_POINT("process_begin");
     reset_signals();
     (void)prctl(PR_SET_NAME, name);
     (void)setpgid(0, 0);
     if (*socket != SOCKET_PLACE) {
-        if (dup3(*socket, SOCKET_PLACE, O_CLOEXEC) < 0)
+        if (FAULT_CALL("process_socket", EMFILE, dup3(*socket, SOCKET_PLACE, O_CLOEXEC)) < 0)
             _exit(1);
         *socket = SOCKET_PLACE;
     }
@@ -50,6 +54,7 @@ void process_begin(const char *name, int *socket, bool streams)
 
 void process_follow(pid_t parent)
 {
+    FAULT_POINT("process_follow");
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(1);

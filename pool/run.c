@@ -94,6 +94,7 @@ static const char *read_request(struct worker *worker, const struct view *view,
 
 static void write_result(struct slot *slot, const mc_task *task, uint64_t run_ns)
 {
+    FAULT_POINT("worker_result");
     slot->status = task->status;
     slot->result_format = (uint8_t)task->format;
     slot->result_size = task->size;

@@ -33,7 +33,10 @@ uint64_t supervisor_now_ms(void)
 int supervisor_watch(struct supervisor *supervisor, int fd, enum watched kind, uint32_t index)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.u64 = (uint64_t)kind << 32 | index};
-    return epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+    return FAULT_CALL("supervisor_watch", ENOMEM,
+                      epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, fd, &event)) < 0
+               ? -errno
+               : 0;
 }
 
 int supervisor_rewatch(struct supervisor *supervisor, int fd, enum watched kind, uint32_t index)
@@ -108,6 +111,7 @@ static int make_segments(struct supervisor *supervisor)
     if (control == NULL || supervisor->bells == NULL || supervisor->quarantine == NULL)
         return -errno;
     supervisor->control = control;
+    FAULT_POINT("control_format");
     control->magic = LAYOUT_MAGIC_CONTROL;
     control->version = LAYOUT_VERSION;
     control->seat_count = config->workers;
@@ -126,7 +130,7 @@ static int make_segments(struct supervisor *supervisor)
 
 static int start(struct supervisor *supervisor, int opener_socket, pid_t opener)
 {
-    supervisor->epoll = epoll_create1(EPOLL_CLOEXEC);
+    supervisor->epoll = FAULT_CALL("supervisor_epoll", EMFILE, epoll_create1(EPOLL_CLOEXEC));
     if (supervisor->epoll < 0)
         return -errno;
     supervisor->opener_pidfd = sys_pidfd_open(opener);
@@ -157,6 +161,7 @@ static void fail_opening(int socket, int status, const char *text)
 _Noreturn static void end(struct supervisor *supervisor)
 {
     supervisor->phase = PHASE_ENDED;
+    FAULT_POINT("supervisor_end");
     keeper_kill_all(supervisor);
     uint64_t deadline = supervisor_now_ms() + KILL_WAIT_MS;
     while (!keeper_all_gone(supervisor) && supervisor_now_ms() < deadline) {
@@ -249,7 +254,9 @@ static void loop(struct supervisor *supervisor)
                          supervisor->init_text);
             end(supervisor);
         }
-        int count = epoll_wait(supervisor->epoll, events, 32, timeout_ms(supervisor, now, polling));
+        int count = FAULT_CALL(
+            "supervisor_wait", EINTR,
+            epoll_wait(supervisor->epoll, events, 32, timeout_ms(supervisor, now, polling)));
         FAULT_POINT("supervisor_event");
         for (int i = 0; i < count; i++)
             dispatch(supervisor, events[i].data.u64);

@@ -29,6 +29,7 @@ static void repair(struct supervisor *supervisor, const struct tenant *tenant, u
     struct control *control = supervisor->control;
     uint64_t at = atomic_load_explicit(&control->repair_tail, memory_order_relaxed);
     struct repair *entry = &control->repairs[at % REPAIR_CAPACITY];
+    FAULT_POINT("sweep_repair");
     entry->lane = lane;
     entry->lane_generation = tenant->generation;
     entry->name = name;
@@ -105,6 +106,7 @@ static void end_running(struct supervisor *supervisor, struct tenant *tenant, ui
     enum slot_event event = verdict(supervisor, seat, name, &attempt);
     if (slot_flags(slot_load(&slot->word)) & SLOT_CANCEL && event == EVENT_RETRY)
         event = EVENT_CRASH; /* nobody wants it any more */
+    FAULT_POINT("sweep_result");
     slot->death = death;
     slot->worker_pid = (uint32_t)supervisor->seats[seat].posts[HOLDER].pid;
     slot->run_ns = started == 0 ? 0 : clock_ticks_ns(clock_ticks() - started);

@@ -55,6 +55,7 @@ static void note_run(struct worker *worker, uint32_t lane, uint32_t generation, 
                      uint32_t count)
 {
     struct seat_row *row = worker->row;
+    FAULT_POINT("worker_noting");
     row->run_lane = lane;
     row->run_lane_generation = generation;
     for (uint32_t i = 0; i < count; i++)

@@ -8,6 +8,7 @@
 #include "pool/limits.h"
 #include "pool/process.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdio_ext.h>
@@ -41,7 +42,8 @@ static void pin(struct worker *worker, int cpu)
         return;
     CPU_ZERO_S(CPU_ALLOC_SIZE((size_t)cpu + 1), set);
     CPU_SET_S((size_t)cpu, CPU_ALLOC_SIZE((size_t)cpu + 1), set);
-    if (sched_setaffinity(0, CPU_ALLOC_SIZE((size_t)cpu + 1), set) == 0)
+    if (FAULT_CALL("worker_pin", EINVAL,
+                   sched_setaffinity(0, CPU_ALLOC_SIZE((size_t)cpu + 1), set)) == 0)
         atomic_store(&worker->row->cpu_plus_one, (uint32_t)cpu + 1);
     else
         worker->cpu = -1; /* the mask shrank meanwhile: better unpinned than none */
@@ -62,6 +64,7 @@ static void protect(struct worker *worker)
 {
     struct control *control = worker->control;
     size_t before = offsetof(struct control, shared);
+    FAULT_POINT("worker_protect");
     (void)mprotect(control, before, PROT_READ);
     for (uint32_t i = 0; i < worker->config->workers; i++)
         if (i != worker->seat)

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/fault/ledger.h"
+
+#include "base/check.h"
+#include "base/fault.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "multicore.h"
+
+struct ledger *ledger;
+
+struct ledger *ledger_create(void)
+{
+    struct ledger *made =
+        mmap(NULL, sizeof(*made), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(made != MAP_FAILED);
+    return made;
+}
+
+void ledger_wrong(enum verdict verdict, const char *format, ...)
+{
+    atomic_fetch_add(&ledger->wrong[verdict], 1);
+    uint32_t place = atomic_fetch_add(&ledger->text_count, 1);
+    if (place >= LEDGER_TEXTS)
+        return;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(ledger->texts[place], TEXT_SIZE, format, arguments);
+    va_end(arguments);
+}
+
+bool ledger_call(int result, const char *call)
+{
+    if (result >= 0)
+        return true;
+    uint32_t place = atomic_fetch_add(&ledger->error_count, 1);
+    if (place >= LEDGER_ERRORS)
+        return false;
+    struct call_error *error = &ledger->errors[place];
+    error->pid = getpid();
+    error->error = result;
+    snprintf(error->call, sizeof(error->call), "%s: %s", call, mc_error_message());
+    return false;
+}
+
+uint32_t ledger_reserve(uint32_t count)
+{
+    uint32_t first = atomic_fetch_add(&ledger->count, count);
+    CHECK(first + count <= LEDGER_TASKS);
+    return first;
+}
+
+/* ---- judging ---- */
+
+static bool died(const struct disturbance *disturbance, pid_t pid)
+{
+    if (disturbance->kills && pid == disturbance->victim)
+        return true;
+    for (unsigned i = 0; i < disturbance->dead_count; i++)
+        if (disturbance->dead[i] == pid)
+            return true;
+    return false;
+}
+
+/* The pool, or half of it, may be gone for a client that did nothing wrong. */
+static bool pool_may_be_gone(const struct disturbance *disturbance)
+{
+    if (ledger->poolless != 0)
+        return true;
+    return disturbance->victim != 0 && disturbance->kills &&
+           (disturbance->role == ROLE_SUPERVISOR || disturbance->role == ROLE_OPENER);
+}
+
+static bool may_see_error(const struct disturbance *disturbance, pid_t pid)
+{
+    if (pool_may_be_gone(disturbance))
+        return true;
+    if (!disturbance->fails || disturbance->victim == 0)
+        return false;
+    /* A process between the opener and the supervisor counts as the opener. */
+    return pid == disturbance->victim || disturbance->role == ROLE_SUPERVISOR ||
+           (disturbance->role == ROLE_OPENER && pid == ledger->opener);
+}
+
+static bool may_fail(const struct disturbance *disturbance, const struct entry *entry)
+{
+    bool struck = disturbance->victim != 0 && (disturbance->kills || disturbance->fails);
+    switch (entry->status) {
+    case -EOWNERDEAD:
+        return (entry->traits & (CRASHES | LOSABLE)) != 0 || pool_may_be_gone(disturbance) ||
+               (struck && entry->worker == disturbance->victim);
+    case -ECANCELED:
+        return (entry->traits & CANCELLABLE) != 0 && entry->runs == 0;
+    case -EPERM: /* what worker_init said, to the caller */
+        return (entry->traits & LOSABLE) != 0;
+    case -ENOSPC:
+        return (entry->traits & ROOMLESS) != 0;
+    case -EFAULT:
+        return (entry->traits & DAMAGED) != 0;
+    default:
+        if (entry->traits & NESTING)
+            return pool_may_be_gone(disturbance) || (disturbance->fails && struck);
+        /* A failing call may cost the task that made it, where it was made. */
+        return disturbance->fails && entry->worker == disturbance->victim;
+    }
+}
+
+static void judge_task(const struct disturbance *disturbance, uint32_t number)
+{
+    const struct entry *entry = &ledger->entries[number];
+    if (entry->runs > 1)
+        ledger_wrong(LOST, "task %u ran %u times", number, entry->runs);
+    if (entry->results > 1)
+        ledger_wrong(LOST, "task %u had %u results", number, entry->results);
+    if (entry->accepted == 0 || died(disturbance, entry->owner) || (entry->traits & FORGOTTEN))
+        return;
+    if (entry->results == 0)
+        ledger_wrong(LOST, "task %u was accepted and has no result", number);
+    else if (entry->status == 0 && entry->runs != 1)
+        ledger_wrong(LOST, "task %u has a result and ran %u times", number, entry->runs);
+    else if (entry->status != 0 && !may_fail(disturbance, entry))
+        ledger_wrong(LOST, "task %u in process %d ended with %d (%s)", number, (int)entry->worker,
+                     entry->status, strerror(entry->status < 0 ? -entry->status : 0));
+}
+
+void ledger_judge(const struct disturbance *disturbance)
+{
+    for (uint32_t i = 0; i < ledger->error_count && i < LEDGER_ERRORS; i++)
+        if (!may_see_error(disturbance, ledger->errors[i].pid))
+            ledger_wrong(LOST, "process %d: %s (%d)", (int)ledger->errors[i].pid,
+                         ledger->errors[i].call, ledger->errors[i].error);
+    for (uint32_t number = 0; number < ledger->count; number++)
+        judge_task(disturbance, number);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What a pool does while somebody is struck: each play opens one, uses it in its own
+ * ways, and sees it closed. Together they come to every place.
+ */
+#ifndef TESTS_FAULT_PLAYS_H
+#define TESTS_FAULT_PLAYS_H
+
+struct play {
+    const char *name;
+    void (*act)(void);
+};
+
+extern const struct play plays[];
+extern const unsigned play_count;
+
+/* A directory for the load average that one of them pretends; made before any play,
+ * removed by plays_end(). */
+void plays_begin(void);
+void plays_end(void);
+
+#endif
