@@ -383,6 +383,8 @@ void client_collect(mc_group *group, bool all)
             uint64_t word = slot_load(&client->lane.slots[record->slot].word); /* S4 */
             if (slot_ended(word))
                 reap(group, index, record, word);
+            else if (slot_generation(word) != record->generation)
+                client_settle_lost(group, index); /* our lane was taken away: no pool for us */
             else if (!all)
                 break;
         }
