@@ -46,6 +46,12 @@ int channel_send(int socket, const struct parcel *parcel, int flags)
     return sent < 0 ? -errno : 0;
 }
 
+void channel_tell(int socket, const struct parcel *parcel)
+{
+    if (channel_send(socket, parcel, MSG_DONTWAIT) < 0)
+        (void)shutdown(socket, SHUT_RDWR);
+}
+
 static void take_descriptors(struct parcel *parcel, struct msghdr *header)
 {
     for (struct cmsghdr *part = CMSG_FIRSTHDR(header); part != NULL;

@@ -18,9 +18,21 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* Ends a child that cannot be watched, here and now. Nobody but us waits for our
+ * children, so the pid is still its own, and the kernel confirms the death. */
+static int end_child(pid_t pid)
+{
+    int status = 0;
+    (void)kill(pid, SIGKILL);
+    while (waitpid(pid, &status, __WALL) < 0 && errno == EINTR) {
+    }
+    return status;
+}
+
 int keeper_start_zygote(struct supervisor *supervisor)
 {
     int ends[2];
+    supervisor->zygote_started_ms = supervisor_now_ms();
     int result = channel_pair(ends);
     if (result < 0)
         return result;
@@ -35,11 +47,15 @@ int keeper_start_zygote(struct supervisor *supervisor)
     }
     supervisor->zygote_pid = pid;
     supervisor->zygote_socket = ends[0];
-    supervisor->zygote_pidfd = sys_pidfd_open(pid);
-    supervisor->zygote_started_ms = supervisor_now_ms();
-    if (supervisor->zygote_pidfd < 0)
-        return supervisor->zygote_pidfd;
-    return supervisor_watch(supervisor, supervisor->zygote_pidfd, WATCH_ZYGOTE, 0);
+    supervisor->zygote_pidfd = result = sys_pidfd_open(pid);
+    if (result >= 0)
+        result = supervisor_watch(supervisor, supervisor->zygote_pidfd, WATCH_ZYGOTE, 0);
+    if (result < 0) {
+        (void)end_child(pid);
+        sys_close(&supervisor->zygote_pidfd);
+        sys_close(&supervisor->zygote_socket);
+    }
+    return result;
 }
 
 void keeper_zygote_died(struct supervisor *supervisor)
@@ -103,6 +119,15 @@ static bool adopt(struct supervisor *supervisor, uint32_t index)
            supervisor_watch(supervisor, seat->pidfd, WATCH_SEAT_PID, index) == 0;
 }
 
+static void happen(struct supervisor *supervisor, uint32_t index, enum seat_happening happening,
+                   int status);
+
+static void end_unwatched(struct supervisor *supervisor, uint32_t index)
+{
+    pid_t pid = supervisor->seats[index].pid;
+    happen(supervisor, index, HAPPENS_DEATH, pid > 0 ? end_child(pid) : 0);
+}
+
 static void go(struct supervisor *supervisor, uint32_t index)
 {
     const struct topology *topology = &supervisor->config->topology;
@@ -110,10 +135,10 @@ static void go(struct supervisor *supervisor, uint32_t index)
     struct parcel parcel = {
         .message = {.type = MESSAGE_GO,
                     .value = pinned ? topology->cpus[index % topology->cpu_count] : -1}};
-    if (adopt(supervisor, index))
-        (void)channel_send(supervisor->seats[index].socket, &parcel, MSG_DONTWAIT);
+    if (!adopt(supervisor, index))
+        end_unwatched(supervisor, index);
     else
-        sys_close(&supervisor->seats[index].socket); /* it sees that, and leaves */
+        channel_tell(supervisor->seats[index].socket, &parcel);
 }
 
 static void open_seat(struct supervisor *supervisor, uint32_t index)
@@ -211,7 +236,7 @@ static void socket_event(struct supervisor *supervisor, uint32_t index)
         if (seat->pidfd >= 0 || adopt(supervisor, index))
             (void)sys_pidfd_kill(seat->pidfd, SIGKILL);
         else
-            happen(supervisor, index, HAPPENS_DEATH, 0);
+            end_unwatched(supervisor, index);
         return;
     }
     struct message *message = &parcel.message;
@@ -264,6 +289,8 @@ void keeper_due(struct supervisor *supervisor, uint64_t now_ms)
 {
     if (supervisor->phase >= PHASE_LEAVING)
         return;
+    if (supervisor->zygote_socket < 0 && now_ms >= supervisor->zygote_started_ms + BACKOFF_FIRST_MS)
+        (void)keeper_start_zygote(supervisor); /* it was impossible a moment ago */
     for (uint32_t i = 0; i < supervisor->config->workers; i++)
         if (supervisor->seats[i].life == LIFE_RESTING && supervisor->seats[i].due_ms <= now_ms)
             happen(supervisor, i, HAPPENS_DUE, 0);
