@@ -47,6 +47,12 @@ int channel_send(int socket, const struct parcel *parcel, int flags)
     return sent < 0 ? -errno : 0;
 }
 
+void channel_tell(int socket, const struct parcel *parcel)
+{
+    if (channel_send(socket, parcel, MSG_DONTWAIT) < 0)
+        (void)shutdown(socket, SHUT_RDWR);
+}
+
 /* False if there are more than anybody sends: padding lets the kernel deliver one
  * beyond what was asked for. */
 static bool take_descriptors(struct parcel *parcel, struct msghdr *header)

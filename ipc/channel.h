@@ -59,6 +59,9 @@ struct parcel {
 int channel_pair(int ends[2]);
 /* Sends; flags as for send(2), e.g. MSG_DONTWAIT. Descriptors stay the caller's. */
 int channel_send(int socket, const struct parcel *parcel, int flags);
+/* Sends an answer that the other side waits for. If that is impossible the connection
+ * ends: both sides see it, and nobody waits for ever. Does not block. */
+void channel_tell(int socket, const struct parcel *parcel);
 /* Receives one message; its descriptors are then the caller's, close-on-exec.
  * 1, 0 at the end of the stream, -EPROTO for a malformed record, negative errno. */
 int channel_receive(int socket, struct parcel *parcel, int flags);

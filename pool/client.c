@@ -448,6 +448,8 @@ void client_collect(mc_group *group, bool all)
                 settle_damaged(group, index, record);
             else if (slot_ended(word))
                 reap(group, index, record, word);
+            else if (slot_generation(word) != record->generation)
+                client_settle_lost(group, index); /* our lane was taken away: no pool for us */
             else if (!all)
                 break;
         }

@@ -19,9 +19,21 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* Ends a child that cannot be watched, here and now. Nobody but us waits for our
+ * children, so the pid is still its own, and the kernel confirms the death. */
+static int end_child(pid_t pid)
+{
+    int status = 0;
+    (void)kill(pid, SIGKILL);
+    while (waitpid(pid, &status, __WALL) < 0 && errno == EINTR) {
+    }
+    return status;
+}
+
 int keeper_start_zygote(struct supervisor *supervisor)
 {
     int ends[2];
+    supervisor->zygote_started_ms = supervisor_now_ms();
     int result = channel_pair(ends);
     if (result < 0)
         return result;
@@ -36,11 +48,15 @@ int keeper_start_zygote(struct supervisor *supervisor)
     }
     supervisor->zygote_pid = pid;
     supervisor->zygote_socket = ends[0];
-    supervisor->zygote_pidfd = sys_pidfd_open(pid);
-    supervisor->zygote_started_ms = supervisor_now_ms();
-    if (supervisor->zygote_pidfd < 0)
-        return supervisor->zygote_pidfd;
-    return supervisor_watch(supervisor, supervisor->zygote_pidfd, WATCH_ZYGOTE, 0);
+    supervisor->zygote_pidfd = result = sys_pidfd_open(pid);
+    if (result >= 0)
+        result = supervisor_watch(supervisor, supervisor->zygote_pidfd, WATCH_ZYGOTE, 0);
+    if (result < 0) {
+        (void)end_child(pid);
+        sys_close(&supervisor->zygote_pidfd);
+        sys_close(&supervisor->zygote_socket);
+    }
+    return result;
 }
 
 void keeper_zygote_died(struct supervisor *supervisor)
@@ -121,7 +137,7 @@ static bool adopt(struct supervisor *supervisor, uint32_t index, int which)
 static void tell(const struct post *post, uint32_t type)
 {
     struct parcel parcel = {.message = {.type = type}};
-    (void)channel_send(post->socket, &parcel, MSG_DONTWAIT);
+    channel_tell(post->socket, &parcel);
 }
 
 /* An heir has the seat now; it may still be on its way. */
@@ -130,6 +146,15 @@ static void hand_over(struct supervisor *supervisor, uint32_t index)
     const struct post *post = post_of(supervisor, index, HOLDER);
     atomic_store(&supervisor->control->rows[index].pid, post->pid);
     tell(post, MESSAGE_TAKE);
+}
+
+static void happen(struct supervisor *supervisor, uint32_t index, int which,
+                   enum seat_happening happening, int status);
+
+static void end_unwatched(struct supervisor *supervisor, uint32_t index, int which)
+{
+    pid_t pid = post_of(supervisor, index, which)->pid;
+    happen(supervisor, index, which, HAPPENS_DEATH, pid > 0 ? end_child(pid) : 0);
 }
 
 static void go(struct supervisor *supervisor, uint32_t index, int which)
@@ -142,10 +167,10 @@ static void go(struct supervisor *supervisor, uint32_t index, int which)
                     .status = post->heir ? 1 : 0,
                     .value = pinned ? topology->cpus[index % topology->cpu_count] : -1}};
     if (!adopt(supervisor, index, which)) {
-        sys_close(&post->socket); /* it sees that, and leaves */
+        end_unwatched(supervisor, index, which);
         return;
     }
-    (void)channel_send(post->socket, &parcel, MSG_DONTWAIT);
+    channel_tell(post->socket, &parcel);
     if (post->heir && which == HOLDER)
         hand_over(supervisor, index);
 }
@@ -379,7 +404,7 @@ static void socket_event(struct supervisor *supervisor, uint32_t index, int whic
     if (post->pidfd >= 0 || adopt(supervisor, index, which))
         (void)sys_pidfd_kill(post->pidfd, SIGKILL);
     else
-        happen(supervisor, index, which, HAPPENS_DEATH, 0);
+        end_unwatched(supervisor, index, which);
 }
 
 void keeper_seat_event(struct supervisor *supervisor, uint32_t index, enum watched kind)
@@ -408,6 +433,8 @@ void keeper_due(struct supervisor *supervisor, uint64_t now_ms)
 {
     if (supervisor->phase >= PHASE_LEAVING)
         return;
+    if (supervisor->zygote_socket < 0 && now_ms >= supervisor->zygote_started_ms + BACKOFF_FIRST_MS)
+        (void)keeper_start_zygote(supervisor); /* it was impossible a moment ago */
     for (uint32_t i = 0; i < supervisor->config->workers; i++) {
         struct seat *seat = &supervisor->seats[i];
         const struct post *holder = &seat->posts[HOLDER];

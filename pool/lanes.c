@@ -138,7 +138,7 @@ void lanes_welcome(struct supervisor *supervisor, struct tenant *tenant)
                                             supervisor->control_fd, supervisor->bells_fd,
                                             supervisor->quarantine_fd},
                             .descriptor_count = tenant->opener ? 5 : 2};
-    (void)channel_send(tenant->socket, &parcel, MSG_DONTWAIT);
+    channel_tell(tenant->socket, &parcel);
     sys_close(&tenant->notify_client);
 }
 
@@ -172,7 +172,7 @@ void lanes_send(struct supervisor *supervisor, int socket, uint32_t index, uint3
         parcel.descriptors[1] = tenant->notify;
         parcel.descriptor_count = 2;
     }
-    (void)channel_send(socket, &parcel, MSG_DONTWAIT);
+    channel_tell(socket, &parcel);
 }
 
 static void cancel_queued(struct tenant *tenant)

@@ -105,12 +105,12 @@ static void pool_free(mc_pool *pool)
 {
     if (pool == NULL)
         return;
-    if (pool->bells != NULL && !pool->in_worker) {
+    if (pool->bells != NULL && !pool->in_worker)
         munmap(pool->bells, sizeof(struct bells));
-        if (pool->quarantine != NULL)
-            munmap((void *)(uintptr_t)pool->quarantine, sizeof(struct quarantine));
+    if (pool->quarantine != NULL)
+        munmap((void *)(uintptr_t)pool->quarantine, sizeof(struct quarantine));
+    if (pool->control != NULL && !pool->in_worker)
         munmap((void *)(uintptr_t)pool->control, control_size(pool->config->workers));
-    }
     pthread_key_delete(pool->thread_key);
     munmap((void *)pool->mark, PAGE_SIZE_BYTES);
     sys_close(&pool->supervisor_pidfd);
@@ -136,6 +136,10 @@ static int read_welcome(mc_pool *pool, int socket, struct parcel *parcel)
     if (pool->control == NULL || pool->bells == NULL) {
         close(socket);
         return error_system(-ENOMEM, "the pool's shared memory cannot be mapped");
+    }
+    if (pool->opener && pool->supervisor_pidfd < 0) {
+        close(socket);
+        return error_system(pool->supervisor_pidfd, "the pool's supervisor cannot be watched");
     }
     int notify = parcel->descriptors[1];
     parcel->descriptors[1] = -1;
