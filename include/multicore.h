@@ -30,8 +30,8 @@
  *     mc_pool_close(pool);
  *
  * This header is the reference. It is laid out in the order in which a user
- * meets things: errors, handlers, pools, groups, results, quarantine, event loops,
- * the handler's side, structured values, helpers.
+ * meets things: errors, handlers, pools, modules, attaching, groups, results,
+ * quarantine, event loops, the handler's side, structured values, helpers.
  *
  * Conventions
  *   Errors      Functions that can fail return 0 (or a count) on success and a
@@ -277,6 +277,99 @@ MC_API unsigned mc_pool_workers(const mc_pool *pool);
  * is being replaced. Fills up to count entries, returns the number of seats. */
 MC_API unsigned mc_pool_worker_pids(mc_pool *pool, pid_t *pids, unsigned count);
 
+/* ---- Modules --------------------------------------------------------------- */
+
+/* Handlers for `multicore serve` come in modules: shared objects that define
+ *
+ *     MC_MODULE = {
+ *         MC_MODULE_HEAD("thumbnails"),
+ *         .handlers = handlers,
+ *         .handler_count = 2,
+ *         .worker_init = open_fonts,
+ *     };
+ *
+ * The functions of a module are called in processes of the pool only, never in a
+ * client. All are optional. Those that return int return 0, or a negative errno,
+ * best by way of mc_fail(), which ends the start with its message. */
+#define MC_MODULE_ABI 1
+
+/* A module, as its own functions see it. */
+typedef struct mc_module_self mc_module_self;
+
+struct mc_module {
+    size_t size;  /* these two: MC_MODULE_HEAD */
+    unsigned abi;
+    const char *name; /* unique in the pool, 1 to 63 bytes */
+
+    /* As in struct mc_pool_options. Names are unique in the pool. */
+    const struct mc_handler *handlers;
+    size_t handler_count;
+    /* Names of modules that must be there, and come first; ends with NULL. */
+    const char *const *requires;
+
+    /* Before any worker is made: looks at its settings, ... */
+    int (*configure)(mc_module_self *self);
+    /* ... sets up what all workers share, which they then inherit copy-on-write,
+     * ... */
+    int (*load)(mc_module_self *self);
+    /* ... and, when every module has loaded, does the rest. */
+    int (*ready)(mc_module_self *self);
+
+    /* In each worker, as in struct mc_pool_options. */
+    int (*worker_init)(mc_module_self *self, void **state);
+    void (*worker_exit)(void *state);
+};
+
+#define MC_MODULE                                                                                  \
+    MC_API extern const struct mc_module mc_module;                                                \
+    MC_API const struct mc_module mc_module
+#define MC_MODULE_HEAD(module_name)                                                                \
+    .size = sizeof(struct mc_module), .abi = MC_MODULE_ABI, .name = (module_name)
+
+/* A setting from the module's section of the configuration; NULL if it is not
+ * there. The text lives as long as the process. */
+MC_API const char *mc_module_setting(const mc_module_self *self, const char *key);
+
+/* ---- Attaching ------------------------------------------------------------- */
+
+/* Some of these options mean what they do in struct mc_pool_options. */
+struct mc_attach_options {
+    size_t size; /* sizeof(struct mc_attach_options) */
+
+    /* Handlers that are linked into this program too, under the names that they
+     * have in the pool. They run here when the machine is busy, when that is
+     * quicker than waking a worker, and while the pool is not there. The other
+     * handlers of the pool can be used all the same; they never run here. */
+    const struct mc_handler *handlers;
+    size_t handler_count;
+    int (*worker_init)(void *hook_context, void **state);
+    void (*worker_exit)(void *state);
+    void *hook_context;
+
+    /* How long to wait for the supervisor's answer. 0: 1,000. */
+    unsigned timeout_ms;
+};
+
+/* Connects to the pool that `multicore serve` offers at the socket `path`. Any
+ * number of processes may, at once. options may be NULL.
+ *
+ * While the pool is absent, starting anew or full, that is no failure: groups run
+ * inline as far as their handlers are linked into this program, and submitting any
+ * other task fails with -ENOTCONN. mc_group_reason() says why. Each
+ * mc_group_open() tries again, a few times a second at most; a group stays where it
+ * was opened. Only what waiting does not mend is an error here:
+ *   -EACCES    the pool does not admit this user
+ *   -EPROTO    the pool is of another version; the message says both
+ *   -EINVAL, -ENAMETOOLONG, -ENOMEM
+ * *pool is to be closed with mc_pool_close(), which only detaches. A forked child
+ * connects by itself on first use. Blocks for timeout_ms at most. */
+MC_API int mc_pool_attach(const char *path, const struct mc_attach_options *options,
+                          mc_pool **pool);
+
+/* Whether an attached pool is there now; true for any other that is open. Does not
+ * block. */
+MC_API bool mc_pool_connected(mc_pool *pool);
+
 /* ---- Groups -------------------------------------------------------------- */
 
 enum mc_help {
@@ -362,6 +455,7 @@ MC_API void mc_group_close(mc_group *group);
  * mc_group_wait() does.
  * Errors:
  *   -ENOENT     no handler of that name; the message lists those there are
+ *   -ENOTCONN   the pool is not there, and the handler not linked into this program
  *   -EMSGSIZE   size is above max_payload
  *   -EAGAIN     no room, for a group with on_done, or as its on_full says
  *   -ESTALE     the group was opened before fork(), in the parent

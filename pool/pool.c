@@ -203,7 +203,7 @@ int mc_pool_open(const struct mc_pool_options *options, mc_pool **pool)
 {
     struct config *config;
     clock_calibrate_begin();
-    int result = config_create(options, &config);
+    int result = config_create(options, NULL, &config);
     if (result < 0)
         return result;
     unsigned threads = sys_thread_count();
@@ -318,7 +318,7 @@ int pool_ready(mc_pool *pool)
 }
 
 mc_pool *pool_of_worker(const struct config *config, struct control *control, struct bells *bells,
-                        int socket, void **state)
+                        int socket, const struct states *states)
 {
     mc_pool *pool = pool_create((struct config *)(uintptr_t)config);
     if (pool == NULL) {
@@ -328,7 +328,7 @@ mc_pool *pool_of_worker(const struct config *config, struct control *control, st
     pool->in_worker = true;
     pool->control = control;
     pool->bells = bells;
-    pool->worker_state = state;
+    pool->worker_states = states;
     if (attach(pool, socket) < 0) {
         pool_free(pool);
         return NULL;
@@ -417,23 +417,8 @@ struct thread_state {
     mc_pool *pool;
     struct thread_state *next, *previous;
     uint32_t epoch; /* of the pool: another one is of a thread of our parent */
-    void *state;
+    struct states states;
 };
-
-static int init_state(const mc_pool *pool, void **state)
-{
-    *state = NULL;
-    if (pool->config->worker_init == NULL)
-        return 0;
-    int result = pool->config->worker_init(pool->config->hook_context, state);
-    return result < 0 ? error_system(result, "worker_init failed for inline tasks") : 0;
-}
-
-static void exit_state(const mc_pool *pool, void *state)
-{
-    if (pool->config->worker_exit != NULL)
-        pool->config->worker_exit(state);
-}
 
 /* A thread ends, or the pool is closed. */
 static void end_thread_state(void *value)
@@ -446,12 +431,12 @@ static void end_thread_state(void *value)
             mine->next->previous = mine->previous;
         *(mine->previous != NULL ? &mine->previous->next : &pool->threads) = mine->next;
         pthread_mutex_unlock(&pool->inline_lock);
-        exit_state(pool, mine->state);
+        hooks_end(pool->config, &mine->states);
     }
     free(mine);
 }
 
-static int enter_thread(mc_pool *pool, void **state)
+static int enter_thread(mc_pool *pool, const struct states **states)
 {
     struct thread_state *mine = pthread_getspecific(pool->thread_key);
     if (mine == NULL || mine->epoch != pool->epoch) {
@@ -460,7 +445,7 @@ static int enter_thread(mc_pool *pool, void **state)
             return error_set(-ENOMEM, "no memory for a thread's state");
         mine->pool = pool;
         mine->epoch = pool->epoch;
-        int result = init_state(pool, &mine->state);
+        int result = hooks_begin(pool->config, &mine->states);
         if (result < 0) {
             free(mine);
             return result;
@@ -473,7 +458,7 @@ static int enter_thread(mc_pool *pool, void **state)
         pthread_mutex_unlock(&pool->inline_lock);
         pthread_setspecific(pool->thread_key, mine);
     }
-    *state = mine->state;
+    *states = &mine->states;
     return 0;
 }
 
@@ -481,31 +466,32 @@ static void end_inline_states(mc_pool *pool)
 {
     for (struct thread_state *mine = pool->threads, *next; mine != NULL; mine = next) {
         next = mine->next;
-        exit_state(pool, mine->state);
+        hooks_end(pool->config, &mine->states);
         free(mine);
     }
     if (pool->inline_ready)
-        exit_state(pool, pool->inline_state);
+        hooks_end(pool->config, &pool->inline_states);
 }
 
-int pool_inline_enter(mc_pool *pool, const struct handler *handler, void **state)
+int pool_inline_enter(mc_pool *pool, const struct handler *handler,
+                      const struct states **states)
 {
     if (pool->in_worker) {
-        *state = *pool->worker_state;
+        *states = pool->worker_states;
         return 0;
     }
     if (handler->flags & MC_THREAD_SAFE)
-        return enter_thread(pool, state);
+        return enter_thread(pool, states);
     pthread_mutex_lock(&pool->inline_lock);
     if (!pool->inline_ready) {
-        int result = init_state(pool, &pool->inline_state);
+        int result = hooks_begin(pool->config, &pool->inline_states);
         if (result < 0) {
             pthread_mutex_unlock(&pool->inline_lock);
             return result;
         }
         pool->inline_ready = true;
     }
-    *state = pool->inline_state;
+    *states = &pool->inline_states;
     return 0;
 }
 

@@ -248,17 +248,18 @@ struct mc_pool {
     pthread_mutex_t inline_lock;  /* recursive */
     struct thread_state *threads; /* under the same lock */
     bool inline_ready;
-    void *inline_state;
-    void **worker_state;      /* in a worker */
+    struct states inline_states;
+    const struct states *worker_states; /* in a worker */
     pthread_key_t thread_key; /* for handlers that are MC_THREAD_SAFE */
 };
 
 /* The worker's own pool object; NULL with a message when it cannot attach. */
 mc_pool *pool_of_worker(const struct config *config, struct control *control, struct bells *bells,
-                        int socket, void **state);
+                        int socket, const struct states *states);
 /* The state for inline tasks of this thread, made on first use; with the lock
  * that belongs to it held until pool_inline_leave(). */
-int pool_inline_enter(mc_pool *pool, const struct handler *handler, void **state);
+int pool_inline_enter(mc_pool *pool, const struct handler *handler,
+                      const struct states **states);
 void pool_inline_leave(mc_pool *pool, const struct handler *handler);
 /* Hands waiting log records to the callback. */
 void pool_deliver_log(mc_pool *pool);

@@ -67,7 +67,7 @@ static mc_pool *worker_pool(mc_task *task)
     struct worker *worker = task->owner;
     if (worker->pool == NULL)
         worker->pool = pool_of_worker(worker->config, worker->control, worker->bells,
-                                      worker->socket, &worker->state);
+                                      worker->socket, &worker->states);
     return worker->pool;
 }
 
@@ -147,7 +147,7 @@ static void run_slot(struct worker *worker, struct view *view, name_t name, uint
     FAULT_POINT("worker_claimed");
     task_init(task);
     task->word = &slot->word;
-    task->state = worker->state;
+    task->states = &worker->states;
     task->attempt = slot_attempt(word);
     task->began_ticks = *now;
     slot->worker_pid = (uint32_t)worker->pid;

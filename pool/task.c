@@ -168,7 +168,7 @@ int mc_task_fail(mc_task *task, int status, const char *format, ...)
 
 void *mc_task_state(const mc_task *task)
 {
-    return task->state;
+    return task->states->of[task->handler->module];
 }
 
 bool mc_task_cancelled(const mc_task *task)

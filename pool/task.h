@@ -9,6 +9,7 @@
 #include "ipc/layout.h"
 #include "multicore.h"
 #include "pool/config.h"
+#include "pool/hooks.h"
 #include "serialize/codec.h"
 
 #include <stdbool.h>
@@ -31,7 +32,7 @@ struct mc_task {
     const struct task_home *home;
     void *owner;                  /* the home's */
     const _Atomic uint64_t *word; /* of the slot */
-    void *state;
+    const struct states *states;
     uint64_t start, end;
     const void *args;
     uint32_t args_size;

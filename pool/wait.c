@@ -141,7 +141,7 @@ static void run_here(mc_group *group, size_t index)
     if (too_late(group, slot))
         result = -ETIME;
     else if (result == 0)
-        result = pool_inline_enter(pool, handler, &task.state);
+        result = pool_inline_enter(pool, handler, &task.states);
     uint64_t began = clock_quick_ns();
     task.began_ticks = clock_ticks();
     if (result == 0) {

@@ -20,6 +20,7 @@
 #define POOL_WORK_H
 
 #include "multicore.h"
+#include "pool/hooks.h"
 #include "pool/task.h"
 #include "pool/views.h"
 
@@ -34,7 +35,7 @@ struct worker {
     int socket;
     pid_t pid;
     int cpu; /* -1: not pinned */
-    void *state;
+    struct states states;
     uint32_t next_lane; /* where the next round begins */
     struct views views;
     uint32_t *estimate_ns; /* per handler: what it may take */

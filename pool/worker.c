@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/fault.h"
 #include "ipc/channel.h"
+#include "pool/hooks.h"
 #include "pool/limits.h"
 #include "pool/process.h"
 
@@ -73,15 +74,9 @@ static void protect(struct worker *worker)
 
 static void initialise(struct worker *worker)
 {
-    const struct config *config = worker->config;
-    int status = 0;
-    error_clear();
-    if (config->worker_init != NULL)
-        status = config->worker_init(config->hook_context, &worker->state);
+    int status = hooks_begin(worker->config, &worker->states);
     if (status < 0) {
-        char text[200];
-        snprintf(text, sizeof(text), "worker_init returned %d (%s)", status, strerror(-status));
-        tell(worker, MESSAGE_INIT_FAILED, status, error_code() == status ? error_message() : text);
+        tell(worker, MESSAGE_INIT_FAILED, status, error_message());
         _exit(1);
     }
 }
@@ -109,8 +104,7 @@ _Noreturn static void leave(struct worker *worker)
 {
     tell(worker, MESSAGE_LEAVING, 0, "");
     FAULT_POINT("worker_leaving");
-    if (worker->config->worker_exit != NULL)
-        worker->config->worker_exit(worker->state);
+    hooks_end(worker->config, &worker->states);
     fflush(NULL);
     _exit(0);
 }

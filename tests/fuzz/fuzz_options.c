@@ -81,7 +81,7 @@ static void options(struct input *input)
     if (set & 32)
         given.known.size = some_number(input) % (sizeof(given) + 1);
     struct config *config = NULL;
-    int result = config_create(set == 0xff ? NULL : &given.known, &config);
+    int result = config_create(set == 0xff ? NULL : &given.known, NULL, &config);
     EXPECT(result == 0 || (result == -EINVAL && mc_error_message()[0] != '\0'));
     if (result == 0) {
         check_config(config);
