@@ -51,7 +51,7 @@ static void forget(struct blocks *blocks, uint32_t number)
     if (blocks->hand == number)
         blocks->hand = use.newer;
     blocks->use_count--;
-    extents_free(&blocks->extents, number);
+    (void)extents_free(&blocks->extents, number);
 }
 
 static bool released(const struct blocks *blocks, uint32_t number)
@@ -154,7 +154,7 @@ static uint32_t take(struct blocks *blocks, uint64_t units)
         return 0;
     uint32_t at = blocks->first_unit + start;
     if (remember(blocks, number, at) < 0) {
-        extents_free(&blocks->extents, number);
+        (void)extents_free(&blocks->extents, number);
         return 0;
     }
     uint32_t end = start + (uint32_t)units;

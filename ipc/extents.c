@@ -288,7 +288,7 @@ static void absorb(struct extents *extents, uint32_t number, uint32_t next)
     entry_drop(extents, next);
 }
 
-void extents_free(struct extents *extents, uint32_t number)
+uint32_t extents_free(struct extents *extents, uint32_t number)
 {
     CHECK(number != 0 && number < extents->capacity && !extents->table[number].free);
     struct extent freed = extents->table[number];
@@ -309,6 +309,7 @@ void extents_free(struct extents *extents, uint32_t number)
     struct granules spare = granules_common(granules_touched(freed.start, freed.units),
                                             granules_inside(extents, whole.start, whole.units));
     extents->spare += spare.end - spare.first;
+    return freed.units;
 }
 
 static uint32_t find_containing(const struct extents *extents, uint32_t start)

@@ -55,7 +55,8 @@ void extents_fini(struct extents *extents);
 /* On success *start is the first unit, and the return value the number by which
  * extents_free() knows it. 0 when nothing fits, or the books cannot grow. */
 uint32_t extents_alloc(struct extents *extents, uint32_t units, uint32_t *start);
-void extents_free(struct extents *extents, uint32_t number);
+/* Returns how many units these were. */
+uint32_t extents_free(struct extents *extents, uint32_t number);
 
 /* Takes exactly [start, start + units) out of free space, for a successor that
  * rebuilds the books; 0 when any of it is taken or out of bounds. Linear. */

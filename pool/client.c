@@ -99,19 +99,32 @@ static void give_back(void *context, uint32_t start, uint32_t units)
                       (uint64_t)units * UNIT);
 }
 
-static void free_arguments(struct client *client, uint32_t extent)
+/* Gives memory back when more than TIDY_BOUND of it is free, and more than the
+ * largest task of late needs: the next of its kind is to find it warm. `freed` is
+ * what was freed just now. */
+static void tidy_arguments(struct client *client, uint32_t freed)
 {
-    extents_free(&client->arguments, extent);
-    if (extents_spare(&client->arguments) > TIDY_BOUND)
-        (void)extents_trim(&client->arguments, TIDY_BOUND / 2, give_back, &client->lane);
+    if (LIKELY(extents_spare(&client->arguments) <= TIDY_BOUND))
+        return;
+    uint64_t now = clock_coarse_ms();
+    if (freed >= client->large_units || now - client->large_ms > TIDY_IDLE_MS) {
+        client->large_units = freed;
+        client->large_ms = now;
+    }
+    uint32_t large = client->large_units + TIDY_SLACK;
+    if (extents_spare(&client->arguments) > (large > TIDY_BOUND ? large : TIDY_BOUND))
+        (void)extents_trim(&client->arguments, large > TIDY_BOUND / 2 ? large : TIDY_BOUND / 2,
+                           give_back, &client->lane);
 }
 
 static void free_slot(struct client *client, uint32_t index)
 {
     struct slot_book *book = &client->books[index];
+    uint32_t freed = 0;
     if (book->extent != 0)
-        free_arguments(client, book->extent);
+        freed = extents_free(&client->arguments, book->extent);
     book->extent = 0;
+    tidy_arguments(client, freed);
     book->generation++;
     /* Second in line: its cache line is still the worker's, while that of the
      * next one was fetched during the wait; see client_submit(). */

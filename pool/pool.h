@@ -154,6 +154,8 @@ struct client {
     uint32_t index;
     struct lane lane;
     struct extents arguments;
+    uint32_t large_units; /* the largest arguments that were freed within about a second */
+    uint64_t large_ms;    /* when that was */
     struct slot_book *books;
     uint32_t *free_slots; /* last freed, first used */
     uint32_t free_count;

@@ -6,7 +6,9 @@
  *
  *   A client gives its arguments' memory back as it frees them, whenever more than
  *   TIDY_BOUND of it is free, down to half of that: it may not come again for
- *   hours, and the library runs no timer in a guest's process.
+ *   hours, and the library runs no timer in a guest's process. But what the largest
+ *   task of about the last second took stays: a flow of such tasks would touch
+ *   fresh pages in each, which takes three times as long as the task's two copies.
  *
  *   A worker does it with its results' memory when it falls asleep, about once a
  *   second, with what was not used at all since the last time, if that is more than
@@ -22,9 +24,10 @@
 #include "pool/views.h"
 
 enum {
-    TIDY_BOUND = (64 << 20) / UNIT, /* so that tasks of some 10 MiB never meet fresh pages */
-    TIDY_KEEP = (1 << 20) / UNIT,   /* so that small results do not either, after a pause */
-    TIDY_LARGE = 64 << 10,          /* bytes; of smaller releases a sleeper is not told */
+    TIDY_SLACK = 2 * GRANULE_UNITS, /* the granules at both ends of a space count whole */
+    TIDY_BOUND = (64 << 20) / UNIT + TIDY_SLACK, /* so that several tasks of 16 MiB stay warm */
+    TIDY_KEEP = (1 << 20) / UNIT, /* so that small results do not either, after a pause */
+    TIDY_LARGE = 64 << 10,        /* bytes; of smaller releases a sleeper is not told */
     TIDY_IDLE_MS = 1000,
 };
 

@@ -29,7 +29,8 @@ static uint32_t take(uint32_t units, uint32_t *start)
 
 static void give(uint32_t number)
 {
-    extents_free(&books, number);
+    uint32_t units = books.table[number].units;
+    ck_assert_uint_eq(extents_free(&books, number), units);
     ck_assert(extents_check(&books));
 }
 
