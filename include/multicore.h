@@ -596,7 +596,8 @@ struct mc_quarantined {
 
 /* The index-th newest task in quarantine; the pool remembers 64 of all clients.
  * Returns 1 and the entry, or 0 when there are no more. Does not block.
- * Errors: -EINVAL without size, -ENOTSUP in a handler. */
+ * Errors: -EINVAL without size, -ENOTSUP for those whom it does not concern: handlers,
+ * and clients of another user than the pool's. */
 MC_API int mc_pool_quarantine(mc_pool *pool, size_t index, struct mc_quarantined *entry);
 
 /* ---- Event loops --------------------------------------------------------- */

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int segment_create(const char *name, uint64_t size)
@@ -29,6 +30,12 @@ int segment_seal_writes(int fd)
                       fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL)) < 0
                ? -errno
                : 0;
+}
+
+uint64_t segment_size(int fd)
+{
+    struct stat status;
+    return fstat(fd, &status) == 0 && status.st_size > 0 ? (uint64_t)status.st_size : 0;
 }
 
 void *segment_map(int fd, uint64_t size, bool writable)

@@ -55,8 +55,8 @@ int client_init(struct client *client, const struct config *config, int socket, 
     client->books = calloc(slots, sizeof(*client->books));
     client->free_slots = malloc(slots * sizeof(*client->free_slots));
     client->abandoned = malloc(slots * sizeof(*client->abandoned));
-    client->estimate_ns = calloc(config->handler_count, sizeof(*client->estimate_ns));
-    client->prompt = calloc(config->handler_count, sizeof(*client->prompt));
+    client->estimate_ns = calloc(config->handler_capacity, sizeof(*client->estimate_ns));
+    client->prompt = calloc(config->handler_capacity, sizeof(*client->prompt));
     if (result < 0 || client->books == NULL || client->free_slots == NULL ||
         client->abandoned == NULL || client->estimate_ns == NULL || client->prompt == NULL) {
         client_fini(client);

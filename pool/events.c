@@ -31,6 +31,16 @@ static bool anything_done(const struct client *client)
 
 int mc_pool_fd(mc_pool *pool)
 {
+    return pool->front != NULL ? front_fd(pool->front) : events_fd(pool);
+}
+
+int mc_pool_dispatch(mc_pool *pool)
+{
+    return pool->front != NULL ? front_dispatch(pool->front) : events_dispatch(pool);
+}
+
+int events_fd(mc_pool *pool)
+{
     int result = pool_ready(pool);
     if (result < 0)
         return result;
@@ -94,7 +104,7 @@ static void announce_deferred(mc_pool *pool)
         wake_for_submit(pool->bells, pool->control, client->index, WAKE_STRICT, -1, sched_getcpu());
 }
 
-int mc_pool_dispatch(mc_pool *pool)
+int events_dispatch(mc_pool *pool)
 {
     int result = pool_ready(pool);
     if (result < 0)

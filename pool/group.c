@@ -174,11 +174,17 @@ static void link_group(mc_group *group)
 
 int mc_group_open(mc_pool *pool, const struct mc_group_options *options, mc_group **group)
 {
+    return pool->front != NULL ? front_open_group(pool->front, options, group)
+                               : group_open(pool, options, group);
+}
+
+int group_open(mc_pool *pool, const struct mc_group_options *options, mc_group **group)
+{
     int result = pool_ready(pool);
     if (result < 0)
         return result;
     pool_deliver_log(pool);
-    if (client_gone(&pool->client))
+    if (pool->away == NULL && client_gone(&pool->client))
         return error_set(-ESHUTDOWN, "%s", client_why_gone(&pool->client));
     if (atomic_load_explicit(&pool->control->closing, memory_order_relaxed) != 0)
         return error_set(-ESHUTDOWN, "the pool is closing");
@@ -186,6 +192,8 @@ int mc_group_open(mc_pool *pool, const struct mc_group_options *options, mc_grou
     result = read_options(options, &known);
     if (result < 0)
         return result;
+    if (pool->away != NULL && known.on_done != NULL)
+        return error_set(-ENOTCONN, "%s, and groups with on_done need it", pool->away);
     struct admission admission = admit(pool);
     pthread_mutex_lock(&pool->client.lock);
     client_collect_abandoned(&pool->client);
@@ -194,7 +202,7 @@ int mc_group_open(mc_pool *pool, const struct mc_group_options *options, mc_grou
         made->pool = pool;
         set_options(made, &known);
         made->admission = admission;
-        made->busy = admission.busy && !pool->in_worker;
+        made->busy = (admission.busy && !pool->in_worker) || pool->away != NULL;
         made->narrowed = made->busy && known.on_done != NULL;
         made->parallel_limit = made->narrowed ? 1 : known.max_parallel;
         link_group(made);
@@ -269,6 +277,8 @@ void mc_group_close(mc_group *group)
         return;
     if (group_usable(group) < 0) { /* of a closed pool, or of our parent's */
         free_heap(group);
+        if (group->pool != NULL)
+            unlink_group(group); /* the list is about to be dropped */
         group_free(group);
         return;
     }
@@ -295,9 +305,19 @@ void mc_group_close(mc_group *group)
 
 static int find_handler(const mc_group *group, const char *name)
 {
+    const mc_pool *pool = group->pool;
     if (name == NULL)
         return error_set(-EINVAL, "no handler was named");
-    return config_handler(group->pool->config, name);
+    int number = config_handler(pool->config, name);
+    if (pool->away == NULL)
+        return number;
+    if (number < 0)
+        return error_set(-ENOTCONN, "%s, and handler '%.64s' is not linked into this program",
+                         pool->away, name);
+    if ((pool->config->handlers[number].flags & MC_ISOLATED) != 0)
+        return error_set(-ENOTCONN, "%s, and handler '%.64s' may not run in this program",
+                         pool->away, name);
+    return number;
 }
 
 static int no_room(const mc_group *group)
@@ -379,7 +399,8 @@ static int check_request(mc_group *group, const char *handler, struct request *r
         return error_set(-EINVAL, "unknown format %d: give MC_RAW, MC_JSON or MC_MSGPACK",
                          (int)request->format);
     if (atomic_load_explicit(&group->pool->control->closing, memory_order_relaxed) != 0 ||
-        atomic_load_explicit(&group->pool->client.gone, memory_order_relaxed))
+        (group->pool->away == NULL &&
+         atomic_load_explicit(&group->pool->client.gone, memory_order_relaxed)))
         return error_set(-ESHUTDOWN, "the pool is closing, or gone");
     return 0;
 }
@@ -598,6 +619,10 @@ const char *mc_group_reason(const mc_group *group)
     mc_group *own = (mc_group *)(uintptr_t)group;
     if (group->pool == NULL)
         return "the group's pool was closed, or is the parent's";
+    if (group->pool->away != NULL) {
+        snprintf(own->reason, sizeof(own->reason), "inline: %s", group->pool->away);
+        return own->reason;
+    }
     return admission_reason(group->admission, &group->pool->config->policy, mc_group_mode(group),
                             own->reason, sizeof(own->reason));
 }

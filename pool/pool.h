@@ -10,6 +10,7 @@
  *   wait.c    waiting: helping, waking, spinning, sleeping
  *   events.c  the descriptor for event loops
  *   quarantine.c  the tasks that killed workers
+ *   attach.c  pools at a socket, which come and go
  */
 #ifndef POOL_POOL_H
 #define POOL_POOL_H
@@ -232,8 +233,12 @@ void wait_announce(mc_group *group, bool single);
 enum fork_mark { MARK_FORKED = 0, MARK_ATTACHING = 1, MARK_READY = 2 };
 
 struct mc_pool {
+    struct front *front; /* not NULL: this is only a handle for the pools behind it */
+    uint32_t pins;       /* its front's: it is being looked at without the lock */
+    char *away;          /* not NULL: there is no pool, and why; tasks run here */
     struct config *config;
     const struct control *control;
+    uint64_t control_bytes; /* of that mapping */
     struct bells *bells;
     const struct quarantine *quarantine; /* NULL in a worker */
     _Atomic uint32_t *mark;              /* on a page that a fork wipes */
@@ -268,6 +273,33 @@ void pool_deliver_log(mc_pool *pool);
 
 /* Makes a forked child a client of its own; 0 at once otherwise. */
 int pool_ready(mc_pool *pool);
+
+/* A pool object that is no client yet; takes config over. */
+mc_pool *pool_create(struct config *config);
+void pool_free(mc_pool *pool);
+/* Receives the supervisor's answer, and makes the client of it. Takes socket over, on
+ * failure too. local: what an attaching program is linked with, else NULL. */
+int pool_await_welcome(mc_pool *pool, int socket, int timeout_ms, const struct config *local);
+/* What a forked child has of its parent's client is dropped. */
+void pool_drop_inherited(mc_pool *pool);
+/* Ends this process's part in the pool. */
+void pool_detach(mc_pool *pool);
+
+/* ---- pools that come and go (attach.c) ---- */
+
+int front_open_group(struct front *front, const struct mc_group_options *options,
+                     mc_group **group);
+int front_fd(struct front *front);
+int front_dispatch(struct front *front);
+void front_close(struct front *front);
+/* The pool that is there now, or one that is not there; as long as the lock is held. */
+mc_pool *front_enter(struct front *front);
+void front_leave(struct front *front);
+
+/* In one pool that is no front. */
+int group_open(mc_pool *pool, const struct mc_group_options *options, mc_group **group);
+int events_fd(mc_pool *pool);
+int events_dispatch(mc_pool *pool);
 
 static inline bool pool_current(const mc_pool *pool)
 {

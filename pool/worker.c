@@ -131,7 +131,7 @@ void worker_run(const struct config *config, struct control *control, struct bel
     FAULT_POINT("worker_hello");
     expect(&worker, MESSAGE_GO, &parcel);
     bool heir = parcel.message.status != 0;
-    worker.estimate_ns = calloc(config->handler_count, sizeof(*worker.estimate_ns));
+    worker.estimate_ns = calloc(config->handler_capacity, sizeof(*worker.estimate_ns));
     if (worker.estimate_ns == NULL)
         _exit(1);
     worker.task.config = config;
