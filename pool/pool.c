@@ -120,6 +120,19 @@ void pool_free(mc_pool *pool)
     free(pool);
 }
 
+static int check_welcome(const mc_pool *pool, const struct parcel *parcel)
+{
+    const struct message *message = &parcel->message;
+    int count = parcel->descriptor_count;
+    if (message->type == MESSAGE_REFUSED && message->status < 0)
+        return error_set(message->status, "%s", message->text);
+    if (message->type != MESSAGE_WELCOME || message->index >= MAX_LANES ||
+        (pool->control == NULL ? count < 4 : count != 2))
+        return error_set(-EPROTO, "the supervisor's answer makes no sense (type %u)",
+                         message->type);
+    return 0;
+}
+
 /* The segments that all clients share; a forked child has them already. */
 static int map_common(mc_pool *pool, const struct parcel *parcel)
 {
@@ -133,6 +146,10 @@ static int map_common(mc_pool *pool, const struct parcel *parcel)
         pool->quarantine = segment_map(parcel->descriptors[4], sizeof(struct quarantine), false);
     if (pool->control == NULL || pool->bells == NULL)
         return error_system(-ENOMEM, "the pool's shared memory cannot be mapped");
+    if (pool->control->magic != LAYOUT_MAGIC_CONTROL || pool->control->version != LAYOUT_VERSION ||
+        size < control_size(pool->control->seat_count) ||
+        (pool->config != NULL && pool->control->seat_count != pool->config->workers))
+        return error_set(-EPROTO, "the pool's shared memory is not what this library makes");
     pool->supervisor_pidfd = sys_pidfd_open(parcel->message.value);
     if (pool->opener && pool->supervisor_pidfd < 0)
         return error_system(pool->supervisor_pidfd, "the pool's supervisor cannot be watched");
@@ -142,19 +159,11 @@ static int map_common(mc_pool *pool, const struct parcel *parcel)
 static int read_welcome(mc_pool *pool, int socket, struct parcel *parcel,
                         const struct config *local)
 {
-    int result = 0;
-    if (parcel->message.type != MESSAGE_WELCOME || parcel->descriptor_count < 2)
-        result = error_set(parcel->message.status < 0 ? parcel->message.status : -EPROTO, "%s",
-                           parcel->message.text);
-    else if (parcel->descriptor_count >= 4)
-        result = map_common(pool, parcel);
+    int result = check_welcome(pool, parcel);
     if (result == 0 && pool->control == NULL)
-        result = error_set(-EPROTO, "the pool gave no shared memory");
+        result = map_common(pool, parcel);
     if (result == 0 && local != NULL)
         result = config_create_attached(pool->control, local, &pool->config);
-    if (result == 0 && pool->control_bytes != 0 &&
-        pool->control_bytes < control_size(pool->config->workers))
-        result = error_set(-EPROTO, "the pool's shared memory is smaller than it says");
     if (result < 0) {
         close(socket);
         return result;

@@ -271,6 +271,7 @@ void pool_inline_leave(mc_pool *pool, const struct handler *handler);
 /* Hands waiting log records to the callback. */
 void pool_deliver_log(mc_pool *pool);
 
+
 /* Makes a forked child a client of its own; 0 at once otherwise. */
 int pool_ready(mc_pool *pool);
 
