@@ -18,6 +18,7 @@ enum message_type {
     /* supervisor to client */
     MESSAGE_WELCOME, /* index, generation; descriptors: lane, notify[, control, bells] */
     MESSAGE_REFUSED, /* status, text */
+    MESSAGE_FAULTED, /* text: why the client's lane was given up; it is a client no more */
     /* supervisor to zygote */
     MESSAGE_SPAWN, /* index: seat; one descriptor: the worker's socket */
     /* worker to supervisor */
@@ -25,6 +26,7 @@ enum message_type {
     MESSAGE_READY,       /* worker_init is done */
     MESSAGE_INIT_FAILED, /* status, text */
     MESSAGE_WANT_LANE,   /* index, generation */
+    MESSAGE_LANE_FAULT,  /* index, generation, text: why the lane cannot be trusted */
     /* supervisor to worker */
     MESSAGE_GO,   /* value: CPU to stay on, -1: none */
     MESSAGE_LANE, /* index, generation; descriptors: lane, notify; status: 0 or -ENOENT */

@@ -120,7 +120,6 @@ struct lane_header {
     _Atomic uint32_t notified; /* set by workers when they send a byte, cleared by the client */
 
     alignas(CACHE_LINE) _Atomic int32_t client_cpu; /* client: where it last waited, -1 unknown */
-    _Atomic uint32_t fault; /* workers: why the lane cannot be trusted, 0: fine */
 
     /* workers, each its own: unit of the newest block of its arena */
     alignas(CACHE_LINE) _Atomic uint32_t newest_block[MAX_SEATS];

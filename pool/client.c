@@ -2,6 +2,8 @@
  *
  * The producing side of a lane. All bookkeeping is in this process's memory; of
  * the lane it believes only the words of slots that it submitted itself.
+ *
+ * Pairs: C1 releases the reason for which the lane was given up, C2 acquires it.
  */
 #include "pool/pool.h"
 
@@ -16,6 +18,7 @@
 #include "pool/estimate.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -476,11 +479,54 @@ void client_publish(mc_group *group)
     ring_publish(&group->pool->client.lane.rings[group->urgent ? LANE_URGENT : LANE_NORMAL]);
 }
 
+/* The first reason stays, and is whole once `faulted` says so. */
+static void note_fault(struct client *client, const char *why)
+{
+    if (!atomic_exchange(&client->accused, true)) {
+        snprintf(client->fault, sizeof(client->fault),
+                 "this process's lane was damaged, and was given up: %.180s", why);
+        atomic_store_explicit(&client->faulted, true, memory_order_release); /* C1 */
+    }
+    atomic_store_explicit(&client->gone, true, memory_order_relaxed);
+}
+
+void client_fault(struct client *client, const char *why)
+{
+    struct parcel parcel = {.message = {.type = MESSAGE_LANE_FAULT}};
+    snprintf(parcel.message.text, sizeof(parcel.message.text), "%s", why);
+    (void)channel_send(client->socket, &parcel, MSG_DONTWAIT);
+    note_fault(client, why);
+}
+
+const char *client_why_gone(const struct client *client)
+{
+    /* C2 pairs with C1. */
+    return atomic_load_explicit(&client->faulted, memory_order_acquire)
+               ? client->fault
+               : "the pool's supervisor is gone";
+}
+
+/* After the welcome the supervisor says one thing only. */
+static void read_verdict(struct client *client)
+{
+    struct parcel parcel;
+    if (channel_receive(client->socket, &parcel, MSG_DONTWAIT) != 1)
+        return; /* another thread was quicker */
+    if (parcel.message.type == MESSAGE_FAULTED)
+        note_fault(client, parcel.message.text);
+    parcel_drop(&parcel);
+}
+
 bool client_check_gone(struct client *client)
 {
     char byte;
-    if (recv(client->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+    ssize_t peeked = recv(client->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (peeked < 0 && errno == ECONNRESET) /* said once, when it left messages of ours unread */
+        peeked = recv(client->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (peeked == 0)
         atomic_store_explicit(&client->gone, true, memory_order_relaxed);
+    else if (peeked > 0)
+        read_verdict(client);
     return atomic_load_explicit(&client->gone, memory_order_relaxed);
 }
 

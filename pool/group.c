@@ -154,9 +154,10 @@ int mc_group_open(mc_pool *pool, const struct mc_group_options *options, mc_grou
     if (result < 0)
         return result;
     pool_deliver_log(pool);
-    if (atomic_load_explicit(&pool->control->closing, memory_order_relaxed) != 0 ||
-        client_gone(&pool->client))
-        return error_set(-ESHUTDOWN, "the pool is closing, or gone");
+    if (client_gone(&pool->client))
+        return error_set(-ESHUTDOWN, "%s", client_why_gone(&pool->client));
+    if (atomic_load_explicit(&pool->control->closing, memory_order_relaxed) != 0)
+        return error_set(-ESHUTDOWN, "the pool is closing");
     struct mc_group_options known = {0};
     result = read_options(options, &known);
     if (result < 0)

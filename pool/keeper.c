@@ -232,6 +232,9 @@ static void socket_event(struct supervisor *supervisor, uint32_t index)
     case MESSAGE_WANT_LANE:
         lanes_send(supervisor, seat->socket, message->index, message->generation);
         break;
+    case MESSAGE_LANE_FAULT:
+        lanes_fault(supervisor, message->index, message->generation, message->text);
+        break;
     case MESSAGE_ATTACH:
         lanes_admit(supervisor, &parcel);
         break;

@@ -11,6 +11,7 @@
 #include "ipc/segment.h"
 #include "ipc/slot.h"
 #include "ipc/wake.h"
+#include "pool/log.h"
 
 #include <poll.h>
 #include <stdio.h>
@@ -57,7 +58,8 @@ static void close_client(struct tenant *tenant)
 
 static void free_lane(struct tenant *tenant)
 {
-    if (tenant->lane_fd >= 0)
+    /* A client that lives still reads the results that it has. */
+    if (tenant->lane_fd >= 0 && !tenant->faulted)
         segment_punch(tenant->lane_fd,
                       tenant->lane.memory != NULL ? tenant->lane.geometry->total_size : 0);
     lane_unmap(&tenant->lane);
@@ -177,9 +179,25 @@ static void client_gone(struct supervisor *supervisor, struct tenant *tenant)
     tenant->generation++;
     publish(supervisor, index, tenant->generation, 0);
     FAULT_POINT("lane_drop");
-    cancel_queued(tenant);
+    if (!tenant->faulted) /* else it settles them itself */
+        cancel_queued(tenant);
     lanes_ring(supervisor); /* it may have died while it was waking somebody */
     (void)lanes_reclaim(supervisor);
+}
+
+void lanes_fault(struct supervisor *supervisor, uint32_t index, uint32_t generation,
+                 const char *why)
+{
+    struct tenant *tenant = lanes_find(supervisor, index, generation);
+    if (tenant == NULL || tenant->dropping)
+        return; /* another was quicker */
+    log_write(supervisor->control, MC_LOG_ERROR, "the lane of client %d was given up: %s",
+              (int)tenant->pid, why);
+    struct parcel parcel = {.message = {.type = MESSAGE_FAULTED}};
+    snprintf(parcel.message.text, sizeof(parcel.message.text), "%s", why);
+    (void)channel_send(tenant->socket, &parcel, MSG_DONTWAIT);
+    tenant->faulted = true;
+    client_gone(supervisor, tenant);
 }
 
 static bool lane_worked_on(const struct supervisor *supervisor, uint32_t index)
@@ -261,6 +279,10 @@ static void handle(struct supervisor *supervisor, struct tenant *tenant, struct 
     case MESSAGE_POKE:
         supervisor_sample(supervisor);
         lanes_ring(supervisor);
+        break;
+    case MESSAGE_LANE_FAULT: /* the client itself found damage */
+        lanes_fault(supervisor, (uint32_t)(tenant - supervisor->tenants), tenant->generation,
+                    parcel->message.text);
         break;
     case MESSAGE_CLOSE:
         if (tenant->opener && supervisor->phase < PHASE_DRAINING) {

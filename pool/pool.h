@@ -163,7 +163,9 @@ struct client {
     _Atomic uint64_t idle_since_ns; /* when the last wait ended, 0: not since the last submit */
     _Atomic uint32_t think_ns;      /* usual time from there to the next submission */
     _Atomic int cpu_told;
-    _Atomic bool gone;           /* the supervisor is */
+    _Atomic bool gone;             /* the supervisor is, or it gave our lane up */
+    _Atomic bool accused, faulted; /* somebody says why; `fault` does */
+    char fault[256];
     _Atomic uint64_t checked_ms; /* when that was last looked at */
 };
 
@@ -198,6 +200,10 @@ void client_settle_all(mc_group *group);
 /* True for a task that the machine's load keeps in this process. */
 bool client_runs_here_only(const mc_group *group, const struct record *record);
 bool client_check_gone(struct client *client);
+/* Why, as part of a sentence; only for a client that is gone. */
+const char *client_why_gone(const struct client *client);
+/* We found our lane damaged, and give it up. */
+void client_fault(struct client *client, const char *why);
 /* The same, but asks the kernel only now and then. */
 bool client_gone(struct client *client);
 void client_poke(struct client *client);

@@ -18,7 +18,10 @@ static char *death_text(const mc_group *group, const struct record *record)
     const char *name = group->pool->config->handlers[record->handler].name;
     char *text = NULL;
     int length;
-    if (record->death == -1)
+    const struct client *client = &group->pool->client;
+    if (record->death == -1 && atomic_load_explicit(&client->faulted, memory_order_relaxed))
+        length = asprintf(&text, "handler '%s' did not end: %s", name, client_why_gone(client));
+    else if (record->death == -1)
         length = asprintf(&text,
                           "handler '%s' did not end: the pool's supervisor is gone, or no "
                           "worker could be started",

@@ -69,9 +69,10 @@ static mc_pool *worker_pool(mc_task *task)
 
 const struct task_home worker_home = {worker_resize, worker_drop, worker_pool};
 
-/* Copies the request out of the slot, and believes none of it. */
-static bool read_request(struct worker *worker, const struct view *view, const struct slot *slot,
-                         mc_task *task)
+/* Copies the request out of the slot, and believes none of it; NULL, or what is
+ * wrong with it. */
+static const char *read_request(struct worker *worker, const struct view *view,
+                                const struct slot *slot, mc_task *task)
 {
     uint32_t handler = slot->handler;
     uint32_t size = slot->args_size;
@@ -81,10 +82,14 @@ static bool read_request(struct worker *worker, const struct view *view, const s
     task->args_format = (enum mc_format)slot->args_format;
     task->args_size = size;
     task->args = unit == 0 ? slot->args : view->lane.memory + (uint64_t)unit * UNIT;
-    if (handler >= worker->config->handler_count || task->args_format > MC_MSGPACK)
-        return false;
+    if (handler >= worker->config->handler_count)
+        return "a request names a handler that is not there";
+    if (task->args_format > MC_MSGPACK)
+        return "a request has an unknown format";
     task->handler = &worker->config->handlers[handler];
-    return unit == 0 ? size <= SLOT_ARGS_SIZE : lane_inside(view->lane.geometry, 0, unit, 0, size);
+    if (unit == 0 ? size > SLOT_ARGS_SIZE : !lane_inside(view->lane.geometry, 0, unit, 0, size))
+        return "a request has arguments outside of the client's memory";
+    return NULL;
 }
 
 static void write_result(struct slot *slot, const mc_task *task, uint64_t run_ns)
@@ -121,7 +126,8 @@ static void run_slot(struct worker *worker, struct view *view, name_t name, uint
     slot->worker_pid = (uint32_t)worker->pid;
     enum slot_state state = SLOT_FAILED;
     uint64_t began = *now;
-    if (LIKELY(read_request(worker, view, slot, task))) {
+    const char *wrong = read_request(worker, view, slot, task);
+    if (LIKELY(wrong == NULL)) {
         task_run(task);
         *now = clock_ticks();
         learn(worker, task->handler, clock_ticks_ns(*now - began));
@@ -129,7 +135,7 @@ static void run_slot(struct worker *worker, struct view *view, name_t name, uint
             state = SLOT_DONE;
     } else {
         task->status = -EFAULT;
-        atomic_store_explicit(&view->lane.header->fault, 1, memory_order_relaxed);
+        views_fault(&worker->views, worker->current_lane, view->generation, wrong);
     }
     write_result(slot, task, clock_ticks_ns(*now - began));
     uint32_t spin_us = slot->spin_us;
@@ -158,6 +164,9 @@ void run_noted(struct worker *worker, struct view *view, const name_t *names, ui
             sys_prefetch_write(&view->lane.slots[name_slot(names[i + RUN_AHEAD])]);
         if (LIKELY(name_slot(names[i]) < view->lane.geometry->slot_count))
             run_slot(worker, view, names[i], &now);
+        else
+            views_fault(&worker->views, worker->current_lane, view->generation,
+                        "a ticket names a slot that is not there");
     }
     atomic_store_explicit(&row->started_ticks, 0, memory_order_relaxed);
     atomic_store_explicit(&row->tasks_done,

@@ -213,10 +213,10 @@ static void dispatch(struct supervisor *supervisor, uint64_t data)
     case WATCH_CLIENT_PID:
     case WATCH_CLIENT_SOCKET:
         lanes_client_event(supervisor, index, kind);
-        if (!supervisor->tenants[0].used || supervisor->tenants[0].dropping)
-            end(supervisor); /* that was the opener */
         break;
     }
+    if (!supervisor->tenants[0].used || supervisor->tenants[0].dropping)
+        end(supervisor); /* that was the opener, or its lane was given up */
 }
 
 static void loop(struct supervisor *supervisor)

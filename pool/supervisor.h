@@ -33,6 +33,7 @@ struct seat {
 struct tenant {
     bool used;     /* the lane exists */
     bool dropping; /* the client is gone, tasks of its still run */
+    bool faulted;  /* it lives, but its lane cannot be trusted */
     bool opener;
     pid_t pid;
     int pidfd;
@@ -123,6 +124,9 @@ void lanes_ring(struct supervisor *supervisor);
 void lanes_alarm(struct supervisor *supervisor);
 /* A process asks to become a client; parcel brings the socket for it. */
 void lanes_admit(struct supervisor *supervisor, struct parcel *parcel);
+/* Gives the lane up, as if its client had died, and tells the client why. */
+void lanes_fault(struct supervisor *supervisor, uint32_t index, uint32_t generation,
+                 const char *why);
 /* The lane's live tenant, or NULL. */
 struct tenant *lanes_find(struct supervisor *supervisor, uint32_t index, uint32_t generation);
 

@@ -5,6 +5,8 @@
 #include "ipc/channel.h"
 #include "ipc/wake.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <unistd.h>
 
 void views_init(struct views *views, const struct config *config, struct control *control,
@@ -48,23 +50,49 @@ static int map(const struct views *views, struct view *view, struct parcel *parc
     return 0;
 }
 
-struct view *views_renew(struct views *views, uint32_t index, uint32_t generation)
+void views_fault(struct views *views, uint32_t index, uint32_t generation, const char *why)
 {
     struct view *view = &views->table[index];
     struct parcel parcel = {
+        .message = {.type = MESSAGE_LANE_FAULT, .index = index, .generation = generation}};
+    if (view->faulted == generation)
+        return;
+    view->faulted = generation;
+    snprintf(parcel.message.text, sizeof(parcel.message.text), "%s", why);
+    if (channel_send(views->socket, &parcel, 0) < 0)
+        _exit(1);
+}
+
+/* Asks for the lane and maps it; 0, or a negative errno where there is none, or it
+ * cannot be used. */
+static int fetch(struct views *views, uint32_t index, uint32_t generation)
+{
+    struct parcel parcel = {
         .message = {.type = MESSAGE_WANT_LANE, .index = index, .generation = generation}};
-    bool mapped = false;
+    if (channel_send(views->socket, &parcel, 0) < 0 ||
+        channel_receive(views->socket, &parcel, 0) <= 0)
+        _exit(1); /* no supervisor, no pool */
+    int result = -ENOENT;
+    if (parcel.message.type == MESSAGE_LANE && parcel.message.status == 0 &&
+        parcel.descriptor_count == 2)
+        result = map(views, &views->table[index], &parcel);
+    parcel_drop(&parcel);
+    return result;
+}
+
+struct view *views_renew(struct views *views, uint32_t index, uint32_t generation)
+{
+    struct view *view = &views->table[index];
     drop(view);
-    if ((generation & 1) != 0) {
-        if (channel_send(views->socket, &parcel, 0) < 0 ||
-            channel_receive(views->socket, &parcel, 0) <= 0)
-            _exit(1); /* no supervisor, no pool */
-        mapped = parcel.message.type == MESSAGE_LANE && parcel.message.status == 0 &&
-                 parcel.descriptor_count == 2 && map(views, view, &parcel) == 0;
-        parcel_drop(&parcel);
+    if ((generation & 1) != 0 && view->faulted != generation) {
+        int result = fetch(views, index, generation);
+        if (result == 0)
+            return view;
+        if (result == -EFAULT)
+            views_fault(views, index, generation, "a worker's chain of results is damaged");
+        else if (result == -EPROTO)
+            views_fault(views, index, generation, "the header of the shared memory is damaged");
     }
-    if (mapped)
-        return view;
     wake_clear_lane(views->bells, index);
     return NULL;
 }

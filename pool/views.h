@@ -14,6 +14,7 @@
 struct view {
     struct lane lane;
     uint32_t generation; /* 0: not mapped */
+    uint32_t faulted;    /* the generation that was reported as damaged */
     struct blocks blocks;
     int notify;
 };
@@ -33,6 +34,10 @@ void views_init(struct views *views, const struct config *config, struct control
 /* Drops what is mapped for the lane, and maps what is there now; NULL if there is
  * no such lane any more. Blocks until the supervisor answers. */
 struct view *views_renew(struct views *views, uint32_t index, uint32_t generation);
+
+/* Tells the supervisor, once for each generation, that the lane cannot be trusted;
+ * it will take it from us. */
+void views_fault(struct views *views, uint32_t index, uint32_t generation, const char *why);
 
 /* The view of a live lane. */
 static inline struct view *views_get(struct views *views, uint32_t index)
