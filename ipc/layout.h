@@ -46,6 +46,10 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
               "waiters sleep on the low half of a slot's word");
 static_assert(REPAIR_CAPACITY >= MAX_SEATS * RUN_MAX * 2, "repairs always fit");
 
+/* One load, whatever the compiler thinks of it: for plain fields that another
+ * process may change between a check and the use. */
+#define LOAD_ONCE(field) (*(const volatile __typeof__(field) *)&(field))
+
 #define LAYOUT_MAGIC_CONTROL UINT64_C(0x31304c5254434d43)
 #define LAYOUT_MAGIC_LANE    UINT64_C(0x3130454e414c434d)
 

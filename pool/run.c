@@ -74,20 +74,16 @@ const struct task_home worker_home = {worker_resize, worker_drop, worker_pool};
 static const char *read_request(struct worker *worker, const struct view *view,
                                 const struct slot *slot, mc_task *task)
 {
-    uint32_t handler = slot->handler;
-    uint32_t size = slot->args_size;
-    uint32_t unit = slot->args_unit;
+    uint32_t handler = LOAD_ONCE(slot->handler);
     task->start = slot->start;
     task->end = slot->end;
-    task->args_format = (enum mc_format)slot->args_format;
-    task->args_size = size;
-    task->args = unit == 0 ? slot->args : view->lane.memory + (uint64_t)unit * UNIT;
+    task->args_format = (enum mc_format)LOAD_ONCE(slot->args_format);
     if (handler >= worker->config->handler_count)
         return "a request names a handler that is not there";
     if (task->args_format > MC_MSGPACK)
         return "a request has an unknown format";
     task->handler = &worker->config->handlers[handler];
-    if (unit == 0 ? size > SLOT_ARGS_SIZE : !lane_inside(view->lane.geometry, 0, unit, 0, size))
+    if (!lane_arguments(&view->lane, slot, &task->args, &task->args_size))
         return "a request has arguments outside of the client's memory";
     return NULL;
 }

@@ -123,13 +123,13 @@ static void run_here(mc_group *group, size_t index)
     task.word = &slot->word;
     task.start = record->start;
     task.end = record->end;
-    task.args_format = (enum mc_format)slot->args_format;
-    task.args_size = slot->args_size;
-    task.args =
-        slot->args_unit == 0 ? slot->args : client->lane.memory + (uint64_t)slot->args_unit * UNIT;
+    task.args_format = (enum mc_format)LOAD_ONCE(slot->args_format);
     task.is_inline = true;
     task_init(&task);
-    int result = pool_inline_enter(pool, handler, &task.state);
+    /* Workers can write there, by accident. */
+    int result = lane_arguments(&client->lane, slot, &task.args, &task.args_size) ? 0 : -EFAULT;
+    if (result == 0)
+        result = pool_inline_enter(pool, handler, &task.state);
     uint64_t began = clock_quick_ns();
     if (result == 0) {
         task_run(&task);
