@@ -129,19 +129,30 @@ void client_collect_abandoned(struct client *client)
     client->abandoned_count = kept;
 }
 
-/* Offers the record's slot to the workers. On a full ring the oldest ticket is
- * dropped if it is dead, or else goes to the end of the queue. */
+/* Makes room in a full ring: its oldest ticket is dropped if it is dead, or else
+ * goes to the end of the queue. False if the ring is damaged. */
+static bool turn_ring(struct client *client, struct ring *ring)
+{
+    name_t old;
+    if (!ring_take_back(ring, &old))
+        return ring_sound(ring);
+    if (name_slot(old) >= client->lane.geometry->slot_count)
+        return false;
+    uint64_t word = slot_load(&client->lane.slots[name_slot(old)].word);
+    return slot_state(word) != SLOT_SUBMITTED || !name_current(old, word) || ring_push(ring, old);
+}
+
+/* Offers the record's slot to the workers. */
 static void push_ticket(struct client *client, mc_group *group, struct record *record)
 {
     struct ring *ring = &client->lane.rings[group->urgent ? LANE_URGENT : LANE_NORMAL];
     name_t name = name_make(record->handler, record->generation, record->slot);
-    while (!ring_push(ring, name)) {
-        name_t old;
-        if (!ring_take_back(ring, &old))
-            continue;
-        uint64_t word = slot_load(&client->lane.slots[name_slot(old)].word);
-        if (slot_state(word) == SLOT_SUBMITTED && name_current(old, word))
-            CHECK(ring_push(ring, old));
+    /* At least half of a full ring is dead: once round is enough. */
+    uint64_t turns = (uint64_t)ring->mask + 1;
+    while (!atomic_load_explicit(&client->faulted, memory_order_relaxed) &&
+           !ring_push(ring, name)) {
+        if (turns-- == 0 || !turn_ring(client, ring))
+            client_fault(client, "a ring is damaged");
     }
     record->offered = true;
     group->tickets_out++;
