@@ -383,6 +383,23 @@ static void reap(mc_group *group, size_t index, struct record *record, uint64_t 
     finish(group, index, record);
 }
 
+/* An open record's slot is its own: neither free nor another task's, and not run
+ * by a seat that is not there. */
+static bool word_damaged(const struct client *client, const struct record *record, uint64_t word)
+{
+    return slot_generation(word) != record->generation || slot_state(word) == SLOT_FREE ||
+           slot_state(word) >= SLOT_STATES || slot_seat(word) > client->lane.geometry->seat_count;
+}
+
+/* Nobody knows whether somebody still works in the slot: it is not used again. */
+static void settle_damaged(mc_group *group, size_t index, struct record *record)
+{
+    client_fault(&group->pool->client, "the word of a slot is damaged");
+    record->outcome = SLOT_FAILED;
+    record->status = -EFAULT;
+    finish(group, index, record);
+}
+
 void client_collect(mc_group *group, bool all)
 {
     struct client *client = &group->pool->client;
@@ -393,7 +410,9 @@ void client_collect(mc_group *group, bool all)
             __builtin_prefetch(&client->lane.slots[group_record(group, index + AHEAD)->slot]);
         if (record_state(record) == RECORD_OPEN) {
             uint64_t word = slot_load(&client->lane.slots[record->slot].word); /* S4 */
-            if (slot_ended(word))
+            if (UNLIKELY(word_damaged(client, record, word)))
+                settle_damaged(group, index, record);
+            else if (slot_ended(word))
                 reap(group, index, record, word);
             else if (!all)
                 break;
@@ -485,28 +504,43 @@ void client_release(mc_group *group, size_t index)
 
 /* ---- the supervisor ---- */
 
+void client_complain(struct client *client)
+{
+    bool sound = true;
+    pthread_mutex_lock(&client->lock);
+    for (int ring = 0; ring < LANE_RINGS; ring++)
+        sound = sound && ring_sound(&client->lane.rings[ring]);
+    pthread_mutex_unlock(&client->lock);
+    if (sound)
+        client_poke(client);
+    else
+        client_fault(client, "a ring is damaged");
+}
+
 void client_publish(mc_group *group)
 {
     ring_publish(&group->pool->client.lane.rings[group->urgent ? LANE_URGENT : LANE_NORMAL]);
 }
 
 /* The first reason stays, and is whole once `faulted` says so. */
-static void note_fault(struct client *client, const char *why)
+static bool note_fault(struct client *client, const char *why)
 {
-    if (!atomic_exchange(&client->accused, true)) {
+    bool first = !atomic_exchange(&client->accused, true);
+    if (first) {
         snprintf(client->fault, sizeof(client->fault),
                  "this process's lane was damaged, and was given up: %.180s", why);
         atomic_store_explicit(&client->faulted, true, memory_order_release); /* C1 */
     }
     atomic_store_explicit(&client->gone, true, memory_order_relaxed);
+    return first;
 }
 
 void client_fault(struct client *client, const char *why)
 {
     struct parcel parcel = {.message = {.type = MESSAGE_LANE_FAULT}};
     snprintf(parcel.message.text, sizeof(parcel.message.text), "%s", why);
-    (void)channel_send(client->socket, &parcel, MSG_DONTWAIT);
-    note_fault(client, why);
+    if (note_fault(client, why))
+        (void)channel_send(client->socket, &parcel, MSG_DONTWAIT);
 }
 
 const char *client_why_gone(const struct client *client)
@@ -524,7 +558,7 @@ static void read_verdict(struct client *client)
     if (channel_receive(client->socket, &parcel, MSG_DONTWAIT) != 1)
         return; /* another thread was quicker */
     if (parcel.message.type == MESSAGE_FAULTED)
-        note_fault(client, parcel.message.text);
+        (void)note_fault(client, parcel.message.text);
     parcel_drop(&parcel);
 }
 

@@ -207,6 +207,8 @@ void client_fault(struct client *client, const char *why);
 /* The same, but asks the kernel only now and then. */
 bool client_gone(struct client *client);
 void client_poke(struct client *client);
+/* A task is not begun: looks whether our rings are sound, and if so, pokes. */
+void client_complain(struct client *client);
 
 /* ---- waiting ---- */
 

@@ -495,7 +495,7 @@ static int rest(struct waiting *waiting, uint64_t now)
         pthread_mutex_unlock(&client->lock);
     } else if (waiting->naps > 1 && wake_anyone_sleeping(group->pool->bells) &&
                any_is(waiting, SLOT_SUBMITTED)) {
-        client_poke(client);
+        client_complain(client);
     }
     return 0;
 }
