@@ -119,7 +119,7 @@ void client_collect_abandoned(struct client *client)
             client->abandoned[kept++] = index;
             continue;
         }
-        uint32_t unit = slot->result_unit, seat = slot_seat(word);
+        uint32_t unit = LOAD_ONCE(slot->result_unit), seat = slot_seat(word);
         bool wrote = slot_state(word) == SLOT_DONE || slot_state(word) == SLOT_FAILED;
         if (wrote && unit != 0 && seat != 0 &&
             lane_inside(client->lane.geometry, seat, unit, UNIT, 0))
@@ -351,7 +351,7 @@ static void take_data(mc_group *group, struct record *record, const struct slot 
                       uint32_t seat)
 {
     const struct lane *lane = &group->pool->client.lane;
-    uint32_t unit = slot->result_unit, size = slot->result_size;
+    uint32_t unit = LOAD_ONCE(slot->result_unit), size = LOAD_ONCE(slot->result_size);
     if (size == 0 && unit == 0)
         return;
     if (unit == 0 && size <= SLOT_RESULT_SIZE) {
