@@ -77,7 +77,7 @@ static void initialise(struct worker *worker)
         status = config->worker_init(config->hook_context, &worker->state);
     if (status < 0) {
         char text[200];
-        snprintf(text, sizeof(text), "worker_init returned %d (%s)", status, strerror(-status));
+        snprintf(text, sizeof(text), "worker_init returned %d (%s)", status, error_text(status));
         tell(worker, MESSAGE_INIT_FAILED, status, error_code() == status ? error_message() : text);
         _exit(1);
     }
