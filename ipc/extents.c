@@ -206,6 +206,7 @@ void extents_free(struct extents *extents, uint32_t number)
 {
     CHECK(number != 0 && number < extents->capacity && !extents->table[number].free);
     extents->taken_units -= extents->table[number].units;
+    extents->claimed = 0;
     uint32_t after = extents->table[number].after;
     if (after != 0 && extents->table[after].free) {
         list_remove(extents, after);
@@ -222,7 +223,9 @@ void extents_free(struct extents *extents, uint32_t number)
 
 static uint32_t find_containing(const struct extents *extents, uint32_t start)
 {
-    for (uint32_t number = 1; number != 0; number = extents->table[number].after) {
+    bool behind = extents->claimed != 0 && extents->table[extents->claimed].start <= start;
+    for (uint32_t number = behind ? extents->claimed : 1; number != 0;
+         number = extents->table[number].after) {
         const struct extent *extent = &extents->table[number];
         if (start - extent->start < extent->units)
             return extent->free ? number : 0;
@@ -256,6 +259,7 @@ uint32_t extents_claim(struct extents *extents, uint32_t start, uint32_t units)
         return 0;
     }
     extents->taken_units += units;
+    extents->claimed = number;
     return number;
 }
 
