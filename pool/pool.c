@@ -125,9 +125,7 @@ static int read_welcome(mc_pool *pool, int socket, struct parcel *parcel)
                        parcel->message.index);
 }
 
-/* Receives the supervisor's answer, and makes the client of it. Takes socket
- * over, on failure too. */
-static int await_welcome(mc_pool *pool, int socket, int timeout_ms)
+int pool_await_welcome(mc_pool *pool, int socket, int timeout_ms)
 {
     struct pollfd ready = {.fd = socket, .events = POLLIN};
     int polled;
@@ -207,7 +205,7 @@ int mc_pool_open(const struct mc_pool_options *options, mc_pool **pool)
     result = start_supervisor(config, ends);
     sys_close(&ends[1]);
     if (result == 0)
-        result = await_welcome(made, ends[0], -1);
+        result = pool_await_welcome(made, ends[0], -1);
     else
         sys_close(&ends[0]);
     if (result < 0)
@@ -236,7 +234,7 @@ static int attach(mc_pool *pool, int over)
     result = channel_send(over, &parcel, 0);
     sys_close(&ends[1]);
     if (result == 0)
-        return await_welcome(pool, ends[0], ATTACH_TIMEOUT_MS);
+        return pool_await_welcome(pool, ends[0], ATTACH_TIMEOUT_MS);
     sys_close(&ends[0]);
     return error_set(-ESHUTDOWN, "the pool's supervisor is gone");
 }

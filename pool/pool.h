@@ -255,6 +255,10 @@ void pool_inline_leave(mc_pool *pool, const struct handler *handler);
 /* Hands waiting log records to the callback. */
 void pool_deliver_log(mc_pool *pool);
 
+/* Receives the supervisor's answer, and makes the client of it. Takes socket over,
+ * on failure too. */
+int pool_await_welcome(mc_pool *pool, int socket, int timeout_ms);
+
 /* Makes a forked child a client of its own; 0 at once otherwise. */
 int pool_ready(mc_pool *pool);
 
