@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "ipc/lane.h"
 
+#include "ipc/segment.h"
 #include "ipc/slot.h"
 
 #include <errno.h>
@@ -43,6 +44,9 @@ void lane_format(const struct lane_geometry *geometry, void *memory, uint32_t in
 
 int lane_map(struct lane *lane, const struct lane_geometry *geometry, int fd)
 {
+    int result = segment_check(fd, geometry->total_size);
+    if (result < 0)
+        return result;
     uint8_t *memory =
         mmap(NULL, geometry->total_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
     if (memory == MAP_FAILED)

@@ -102,22 +102,49 @@ static void pool_free(mc_pool *pool)
     free(pool);
 }
 
+/* Both segments, or neither. */
+static int map_segments(mc_pool *pool, int control_fd, int bells_fd)
+{
+    uint64_t size = control_size(pool->config->workers);
+    struct control *control = segment_map(control_fd, size, false);
+    struct bells *bells = segment_map(bells_fd, sizeof(*bells), true);
+    if (control != NULL && bells != NULL && control->magic == LAYOUT_MAGIC_CONTROL &&
+        control->version == LAYOUT_VERSION && control->seat_count == pool->config->workers) {
+        pool->control = control;
+        pool->bells = bells;
+        return 0;
+    }
+    if (control != NULL)
+        munmap(control, size);
+    if (bells != NULL)
+        munmap(bells, sizeof(*bells));
+    return error_system(-ENOMEM, "the pool's shared memory cannot be mapped");
+}
+
+static int check_welcome(const mc_pool *pool, const struct parcel *parcel)
+{
+    const struct message *message = &parcel->message;
+    int expected = pool->control == NULL ? 4 : 2;
+    if (message->type == MESSAGE_REFUSED && message->status < 0)
+        return error_set(message->status, "%s", message->text);
+    if (message->type != MESSAGE_WELCOME || message->index >= pool->config->max_clients ||
+        parcel->descriptor_count != expected)
+        return error_set(-EPROTO, "the supervisor's answer makes no sense (type %u)",
+                         message->type);
+    return 0;
+}
+
 static int read_welcome(mc_pool *pool, int socket, struct parcel *parcel)
 {
-    if (parcel->message.type != MESSAGE_WELCOME || parcel->descriptor_count < 2) {
-        close(socket);
-        return error_set(parcel->message.status < 0 ? parcel->message.status : -EPROTO, "%s",
-                         parcel->message.text);
+    int result = check_welcome(pool, parcel);
+    if (result == 0 && pool->control == NULL) {
+        result = map_segments(pool, parcel->descriptors[2], parcel->descriptors[3]);
+        if (result == 0)
+            pool->supervisor_pidfd = sys_pidfd_open(parcel->message.value);
     }
-    if (parcel->descriptor_count == 4) {
-        pool->control =
-            segment_map(parcel->descriptors[2], control_size(pool->config->workers), false);
-        pool->bells = segment_map(parcel->descriptors[3], sizeof(struct bells), true);
-        pool->supervisor_pidfd = sys_pidfd_open(parcel->message.value);
-    }
-    if (pool->control == NULL || pool->bells == NULL) {
+    if (result < 0) {
         close(socket);
-        return error_system(-ENOMEM, "the pool's shared memory cannot be mapped");
+        return result;
     }
     int notify = parcel->descriptors[1];
     parcel->descriptors[1] = -1;

@@ -153,6 +153,10 @@ START_TEST(a_segment_that_is_no_lane_of_ours_is_not_mapped)
     ck_assert_int_eq(lane_map(&other, &geometry, fd), -EPROTO);
     lane.header->total_size--;
     ck_assert_int_eq(lane_map(&other, &geometry, -1), -EBADF);
+    int shorter = segment_create("test-lane", geometry.total_size - 1);
+    ck_assert_int_ge(shorter, 0);
+    ck_assert_int_eq(lane_map(&other, &geometry, shorter), -EPROTO);
+    close(shorter);
     ck_assert_ptr_null(other.memory);
     ck_assert_int_eq(lane_map(&other, &geometry, fd), 0);
     lane_unmap(&other);
