@@ -334,9 +334,10 @@ static int check_request(mc_group *group, const char *handler, struct request *r
     if ((unsigned)request->format > MC_MSGPACK)
         return error_set(-EINVAL, "unknown format %d: give MC_RAW, MC_JSON or MC_MSGPACK",
                          (int)request->format);
-    if (atomic_load_explicit(&group->pool->control->closing, memory_order_relaxed) != 0 ||
-        atomic_load_explicit(&group->pool->client.gone, memory_order_relaxed))
-        return error_set(-ESHUTDOWN, "the pool is closing, or gone");
+    if (atomic_load_explicit(&group->pool->client.gone, memory_order_relaxed))
+        return error_set(-ESHUTDOWN, "%s", client_why_gone(&group->pool->client));
+    if (atomic_load_explicit(&group->pool->control->closing, memory_order_relaxed) != 0)
+        return error_set(-ESHUTDOWN, "the pool is closing");
     return 0;
 }
 
