@@ -279,7 +279,8 @@ enum mc_mode {
 
 /* Opens an empty group. options may be NULL. Does not block, except that the
  * first call in a forked child attaches that child to the pool (about 1 ms).
- * Errors: -EINVAL; -ENOMEM; -ESHUTDOWN when the pool is closing or gone;
+ * Errors: -EINVAL; -ENOMEM; -ESHUTDOWN when the pool is closing or gone, or this
+ * process's shared memory was found damaged: the message says which;
  * -EUSERS when max_clients are attached. */
 MC_API int mc_group_open(mc_pool *pool, const struct mc_group_options *options, mc_group **group);
 
@@ -349,8 +350,9 @@ MC_API int mc_group_run_encoded(mc_group *group, const char *handler, enum mc_fo
  *   -ETIMEDOUT  some have not; they go on, and can be waited for again
  *   -EINTR      see interruptible
  *   -ESTALE     the group was opened before fork(), in the parent
- * When the pool is gone, tasks that had started end with -EOWNERDEAD, others
- * run inline or, where they may not, end with -EOWNERDEAD too. */
+ * When the pool is gone, or this process's shared memory was found damaged and
+ * given up, tasks that had started end with -EOWNERDEAD, others run inline or,
+ * where they may not, end with -EOWNERDEAD too. */
 MC_API int mc_group_wait(mc_group *group, int timeout_ms);
 
 /* Cancels what has not started: those tasks end with -ECANCELED. Running ones
