@@ -31,7 +31,6 @@ enum {
     PLAYS_MOST = 16,
     TRIES = 4,      /* some places are come to only now and then */
     CALL_HITS = 12, /* a system call is made from many places */
-    HOT = 8,        /* as many passings are worth a later hit */
 };
 
 /* Places that no play comes to, and why that is right. */
@@ -153,20 +152,30 @@ static void plan_signal(unsigned play, uint32_t id, enum fault_role_number role,
         plan((struct visit){play, {id, role, signal, countdown}, 0});
 }
 
-/* At the first passing, and at a later one where there are many. A system call that
- * may fail is made from many places, so each of the first passings counts. */
+/* At the first passing, and where there are many also at later ones. */
+static void plan_signals(unsigned play, uint32_t id, enum fault_role_number role, int often)
+{
+    int passings[] = {1, 2, often / 4, often / 2, often * 3 / 4};
+    int last = 0;
+    for (size_t i = 0; i < sizeof(passings) / sizeof(passings[0]); i++) {
+        if (passings[i] <= last || (i > 0 && passings[i] > often))
+            continue;
+        last = passings[i];
+        plan_signal(play, id, role, SIGKILL, last);
+        plan_signal(play, id, role, SIGSTOP, last);
+    }
+}
+
+/* A system call that may fail is made from many places, so each of the first
+ * passings counts; of allocations all do. */
 static void plan_place(unsigned play, uint32_t id, enum fault_role_number role)
 {
     int often = (int)(hits[play][id][role] / RECORDINGS);
-    plan_signal(play, id, role, SIGKILL, 1);
-    plan_signal(play, id, role, SIGSTOP, 1);
-    if (often >= HOT) {
-        plan_signal(play, id, role, SIGKILL, often / 2);
-        plan_signal(play, id, role, SIGSTOP, often / 2);
-    }
+    plan_signals(play, id, role, often);
     if (fault_point(id)->kind != FAULT_FAILING)
         return;
-    for (int hit = 1; hit <= CALL_HITS && (hit == 1 || hit <= often); hit++)
+    int most = strcmp(fault_point(id)->name, "allocation") == 0 ? often : CALL_HITS;
+    for (int hit = 1; hit <= most && (hit == 1 || hit <= often); hit++)
         plan_signal(play, id, role, 0, hit);
 }
 

@@ -35,6 +35,7 @@ struct entry {
     pid_t owner;
     uint32_t traits;
     uint32_t reply_size;
+    bool counts; /* not so for the further items of a range */
     _Atomic uint32_t accepted, runs, results;
     _Atomic int32_t status;
     _Atomic pid_t worker;
@@ -84,6 +85,7 @@ uint32_t ledger_reserve(uint32_t count);
 /* How the run was disturbed, for ledger_judge(). */
 struct disturbance {
     bool kills, fails; /* by a signal, or by an errno; neither: stopped for a while */
+    bool cuts;         /* the supervisor's connection to somebody, whom it then sees off */
     int role;          /* enum fault_role_number */
     pid_t victim;      /* 0: nobody */
     const pid_t *dead; /* processes that ended by a signal */

@@ -67,6 +67,19 @@ static void map(void)
     batch_close(&batch);
 }
 
+static void values(void)
+{
+    struct batch batch;
+    if (!batch_open(&batch, 4, helped))
+        return;
+    (void)(batch_echo(&batch, MC_JSON) && batch_echo(&batch, MC_MSGPACK) &&
+           batch_echo(&batch, MC_JSON) && batch_echo(&batch, MC_MSGPACK));
+    batch_wait(&batch);
+    batch_results(&batch);
+    batch_values(&batch);
+    batch_close(&batch);
+}
+
 /* More than there are slots, so that the ring wraps and the caller waits for room. */
 static void quick_tasks(void)
 {
@@ -317,7 +330,9 @@ static void child_with_a_child(void)
         small_tasks();
         if (fork() == 0) {
             uint32_t gate = atomic_load(&ledger->gate) + 1;
-            for (int ms = 0; ms < WAIT_MS && atomic_load(&ledger->gate) < gate; ms++)
+            for (int ms = 0;
+                 ms < WAIT_MS && atomic_load(&ledger->gate) < gate && kill(ledger->opener, 0) == 0;
+                 ms++)
                 pause_us(1000);
         }
         _exit(0);
@@ -367,6 +382,7 @@ static void play_work(void)
     small_tasks();
     payloads();
     map();
+    values();
     quick_tasks();
     one_by_one();
     urgent_tasks();
@@ -461,6 +477,22 @@ static void play_hopeless(void)
     end_play(true);
 }
 
+/* The zygote dies, and then workers that are to be replaced. */
+static void play_zygote(void)
+{
+    struct mc_pool_options options = troupe_options();
+    if (!troupe_open(&options))
+        return;
+    for (int round = 0; round < 2; round++) {
+        pid_t zygote = look_zygote(the_pool->supervisor_pidfd);
+        if (zygote > 0)
+            kill(zygote, SIGKILL);
+        crash_with_result();
+        small_tasks();
+    }
+    end_play(true);
+}
+
 static void play_unopened(void)
 {
     struct mc_pool_options options = troupe_options();
@@ -494,33 +526,40 @@ static void play_busy(void)
     end_play(false);
 }
 
+/* Submits to an event loop what is waited for later. */
+static bool begin_events(struct batch *batch, bool *done)
+{
+    *done = false;
+    return batch_open(batch, 3, (struct mc_group_options){.on_done = when_done, .context = done}) &&
+           batch_repeat(batch, 3, "work", 0, (struct job){.reply = 4}, sizeof(struct job));
+}
+
 /* The supervisor dies, with tasks running and queued. */
 static void play_bereaved(void)
 {
     struct mc_pool_options options = troupe_options();
-    struct batch gates, batch, events;
-    bool done = false;
+    struct batch gates = {0}, batch = {0}, events = {0};
+    bool done;
     if (!troupe_open(&options))
         return;
     atomic_store(&ledger->poolless, 1);
-    if (batch_open(&gates, 2, unhelped)) {
+    if (batch_open(&gates, 2, unhelped))
         gate_shut(&gates);
-        bool waiting = batch_open(
-            &events, 3, (struct mc_group_options){.on_done = when_done, .context = &done});
-        waiting = waiting &&
-                  batch_repeat(&events, 3, "work", 0, (struct job){.reply = 4}, sizeof(struct job));
-        bool more = batch_open(&batch, 6, unhelped);
-        if (more) {
-            batch_repeat(&batch, 3, "isolated", 0, (struct job){.reply = 4}, sizeof(struct job));
-            batch_repeat(&batch, 3, "work", 0, (struct job){.reply = 4}, sizeof(struct job));
-        }
-        (void)sys_pidfd_kill(the_pool->supervisor_pidfd, SIGKILL);
-        if (more)
-            batch_finish(&batch);
-        if (waiting)
-            dispatch_until(&done, &events);
-        batch_finish(&gates);
+    bool waiting = begin_events(&events, &done);
+    if (batch_open(&batch, 6, unhelped)) {
+        batch_repeat(&batch, 3, "isolated", 0, (struct job){.reply = 4}, sizeof(struct job));
+        batch_repeat(&batch, 3, "work", 0, (struct job){.reply = 4}, sizeof(struct job));
     }
+    (void)sys_pidfd_kill(the_pool->supervisor_pidfd, SIGKILL);
+    if (batch.group != NULL)
+        batch_finish(&batch);
+    if (waiting)
+        dispatch_until(&done, &events);
+    if (!done)
+        forget(&events);
+    batch_close(&events);
+    if (gates.group != NULL)
+        batch_finish(&gates);
     troupe_close();
 }
 
@@ -561,10 +600,10 @@ static void play_stuck(void)
 }
 
 const struct play plays[] = {
-    {"work", play_work},   {"trouble", play_trouble},   {"full", play_full},
-    {"forks", play_forks}, {"hopeless", play_hopeless}, {"unopened", play_unopened},
-    {"busy", play_busy},   {"bereaved", play_bereaved}, {"closing", play_closing},
-    {"stuck", play_stuck},
+    {"work", play_work},         {"trouble", play_trouble},   {"full", play_full},
+    {"forks", play_forks},       {"hopeless", play_hopeless}, {"zygote", play_zygote},
+    {"unopened", play_unopened}, {"busy", play_busy},         {"bereaved", play_bereaved},
+    {"closing", play_closing},   {"stuck", play_stuck},
 };
 const unsigned play_count = sizeof(plays) / sizeof(plays[0]);
 

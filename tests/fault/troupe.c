@@ -17,6 +17,7 @@
 enum {
     ARGS_MOST = 8192,
     RESULT_MOST = 32768,
+    LANE_FDS = 4, /* memory, two sockets, a pidfd */
     GATE_MS = 3000,
     GATE_SHUT_MS = 150,
     MEET_MS = 300,
@@ -85,7 +86,7 @@ static int quick(mc_task *task)
     size_t size;
     const struct job *job = job_of(task, &size);
     note_run(job->number);
-    if (job->gate != 0)
+    if (job->gate != 0 && !mc_task_inline(task))
         kill(getpid(), SIGKILL);
     return 0;
 }
@@ -142,7 +143,24 @@ static int range(mc_task *task)
     return mc_task_reply(task, &sum, sizeof(sum));
 }
 
-/* Has others do six tasks, and one of its own in any case. */
+/* Gives back the number that it reads, whichever way that is encoded. */
+static int echo(mc_task *task)
+{
+    mc_value value;
+    mc_writer *writer;
+    uint64_t number;
+    int result = mc_task_value(task, &value);
+    if (result == 0)
+        result = mc_value_uint(value, &number);
+    if (result == 0)
+        result = mc_task_writer(task, &writer);
+    if (result < 0)
+        return result;
+    note_run((uint32_t)number);
+    return mc_write_uint(writer, number);
+}
+
+/* Has others do six tasks. */
 static int nest(mc_task *task)
 {
     size_t size;
@@ -175,6 +193,7 @@ static const struct mc_handler handlers[] = {
     {.name = "gated", .run = gated},
     {.name = "meet", .run = meet},
     {.name = "range", .run = range},
+    {.name = "echo", .run = echo},
     {.name = "nest", .run = nest, .flags = MC_ISOLATED},
     {.name = "isolated", .run = work, .flags = MC_ISOLATED},
     {.name = "threadsafe", .run = work, .flags = MC_THREAD_SAFE},
@@ -282,6 +301,31 @@ void troupe_expect_throughput(bool side_by_side)
     batch_finish(&batch);
 }
 
+/* Living workers that have a lane of their own, since a task of theirs nested. */
+static unsigned lanes_of_workers(void)
+{
+    unsigned count = 0;
+    for (uint32_t lane = 0; lane < MAX_LANES; lane++) {
+        const struct lane_entry *entry = &the_pool->control->lanes[lane];
+        if ((atomic_load(&entry->generation) & 1) == 0)
+            continue;
+        for (uint32_t seat = 0; seat < the_pool->config->workers; seat++)
+            count +=
+                atomic_load(&the_pool->control->rows[seat].pid) == atomic_load(&entry->client_pid);
+    }
+    return count;
+}
+
+static bool look_at_pool(struct holdings *found)
+{
+    if (!all_up() || !look_holdings(the_pool->supervisor_pidfd, found))
+        return false;
+    unsigned lanes = lanes_of_workers();
+    found->supervisor_fds -= lanes * LANE_FDS;
+    found->supervisor_maps -= lanes;
+    return true;
+}
+
 static bool holds_as_usual(const struct holdings *found)
 {
     const struct holdings *usual = &ledger->usual;
@@ -294,7 +338,7 @@ static void expect_usual_holdings(void)
     uint64_t began = clock_ns();
     for (;;) {
         struct holdings found;
-        bool complete = all_up() && look_holdings(the_pool->supervisor_pidfd, &found);
+        bool complete = look_at_pool(&found);
         if (complete && holds_as_usual(&found)) {
             ledger->holdings = found;
             return;
@@ -352,6 +396,7 @@ bool batch_run(struct batch *batch, const char *handler, uint32_t traits, struct
     entry->owner = getpid();
     entry->traits |= traits;
     entry->reply_size = job.reply;
+    entry->counts = true;
     memset(args, (uint8_t)job.number, size);
     memcpy(args, &job, sizeof(job));
     if (!ledger_call(mc_group_run(batch->group, handler, args, size), "mc_group_run"))
@@ -359,6 +404,36 @@ bool batch_run(struct batch *batch, const char *handler, uint32_t traits, struct
     atomic_store(&entry->accepted, 1);
     batch->submitted++;
     return true;
+}
+
+bool batch_echo(struct batch *batch, enum mc_format format)
+{
+    mc_writer *writer;
+    uint32_t number = batch->first + batch->submitted;
+    struct entry *entry = &ledger->entries[number];
+    entry->owner = getpid();
+    entry->counts = true;
+    if (!ledger_call(mc_group_writer(batch->group, format, &writer), "mc_group_writer"))
+        return false;
+    (void)mc_write_uint(writer, number);
+    if (!ledger_call(mc_group_run_value(batch->group, "echo", writer), "mc_group_run_value"))
+        return false;
+    atomic_store(&entry->accepted, 1);
+    batch->submitted++;
+    return true;
+}
+
+void batch_values(struct batch *batch)
+{
+    for (uint32_t i = 0; i < batch->submitted; i++) {
+        struct mc_result result = {.size = sizeof(result)};
+        mc_value value;
+        uint64_t number;
+        if (mc_group_result(batch->group, i, &result) == 0 && result.status == 0 &&
+            ledger_call(mc_group_value(batch->group, i, &value), "mc_group_value") &&
+            (mc_value_uint(value, &number) != 0 || number != batch->first + i))
+            ledger_wrong(LOST, "task %u has a wrong value", batch->first + i);
+    }
 }
 
 bool batch_repeat(struct batch *batch, uint32_t times, const char *handler, uint32_t traits,
@@ -409,6 +484,7 @@ static void check_data(uint32_t number, const struct mc_result *result)
 static void deliver_range(struct batch *batch, const struct mc_result *result)
 {
     uint64_t sum = 0;
+    ledger->entries[batch->first + result->start].counts = true;
     for (uint64_t i = result->start; i < result->end; i++) {
         enter(batch->first + (uint32_t)i, result);
         sum += i;
