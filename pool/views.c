@@ -60,7 +60,11 @@ struct view *views_renew(struct views *views, uint32_t index, uint32_t generatio
             channel_receive(views->socket, &parcel, 0) <= 0)
             _exit(1); /* no supervisor, no pool */
         mapped = parcel.message.type == MESSAGE_LANE && parcel.message.status == 0 &&
-                 parcel.descriptor_count == 2 && map(views, view, &parcel) == 0;
+                 parcel.descriptor_count == 2;
+        /* No memory: to go on would be to sleep while there is work, or to drop a
+         * repair. A successor may have more luck, and meanwhile all seats look. */
+        if (mapped && map(views, view, &parcel) < 0)
+            _exit(1);
         parcel_drop(&parcel);
     }
     if (mapped)
