@@ -27,6 +27,7 @@
 enum {
     JOBS_MOST = 16,
     RECORDINGS = 3,
+    RECORDINGS_MOST = 12,
     POINTS_MOST = 1024,
     PLAYS_MOST = 16,
     TRIES = 4,      /* some places are come to only now and then */
@@ -50,12 +51,34 @@ static struct {
 } options = {.signal = -1, .parts = 1};
 
 static uint32_t hits[PLAYS_MOST][POINTS_MOST][FAULT_ROLES];
+static unsigned rounds; /* of recording */
 static struct run runs[JOBS_MOST];
 
 static struct {
     unsigned kills, missed;
     unsigned wrong[VERDICTS];
 } total;
+
+/* ---- what is reached ---- */
+
+static bool reached(uint32_t id)
+{
+    for (unsigned play = 0; play < play_count; play++)
+        for (int role = 0; role < FAULT_ROLES; role++)
+            if (hits[play][id][role] != 0)
+                return true;
+    return false;
+}
+
+static const char *excuse(uint32_t id)
+{
+    const struct fault_point *point = fault_point(id);
+    const char *title = point->kind == FAULT_STORE ? point->function : point->name;
+    for (size_t i = 0; i < sizeof(unreached) / sizeof(unreached[0]); i++)
+        if (strcmp(unreached[i].title, title) == 0)
+            return unreached[i].why;
+    return NULL;
+}
 
 /* ---- recording ---- */
 
@@ -117,11 +140,18 @@ static bool chosen_play(unsigned play)
     return options.play == NULL || strcmp(options.play, plays[play].name) == 0;
 }
 
+/* Some places are come to only when the scheduler wills. */
 static void record_all(void)
 {
-    for (unsigned play = 0; play < play_count; play++)
-        for (int round = 0; chosen_play(play) && round < RECORDINGS; round++)
-            record(play);
+    bool missing = true;
+    for (rounds = 0; rounds < RECORDINGS || (missing && rounds < RECORDINGS_MOST); rounds++) {
+        for (unsigned play = 0; play < play_count; play++)
+            if (chosen_play(play))
+                record(play);
+        missing = false;
+        for (uint32_t id = 0; id < fault_count(); id++)
+            missing = missing || (options.play == NULL && !reached(id) && excuse(id) == NULL);
+    }
 }
 
 /* ---- what to do ---- */
@@ -170,7 +200,7 @@ static void plan_signals(unsigned play, uint32_t id, enum fault_role_number role
  * passings counts; of allocations all do. */
 static void plan_place(unsigned play, uint32_t id, enum fault_role_number role)
 {
-    int often = (int)(hits[play][id][role] / RECORDINGS);
+    int often = (int)(hits[play][id][role] / rounds);
     plan_signals(play, id, role, often);
     if (fault_point(id)->kind != FAULT_FAILING)
         return;
@@ -275,27 +305,6 @@ static void visit_all(void)
     }
 }
 
-/* ---- what was not reached ---- */
-
-static bool reached(uint32_t id)
-{
-    for (unsigned play = 0; play < play_count; play++)
-        for (int role = 0; role < FAULT_ROLES; role++)
-            if (hits[play][id][role] != 0)
-                return true;
-    return false;
-}
-
-static const char *excuse(uint32_t id)
-{
-    const struct fault_point *point = fault_point(id);
-    const char *title = point->kind == FAULT_STORE ? point->function : point->name;
-    for (size_t i = 0; i < sizeof(unreached) / sizeof(unreached[0]); i++)
-        if (strcmp(unreached[i].title, title) == 0)
-            return unreached[i].why;
-    return NULL;
-}
-
 /* Returns how many are missing without an excuse. */
 static unsigned check_reached(void)
 {
@@ -319,7 +328,7 @@ static void list(void)
             for (unsigned play = 0; play < play_count; play++)
                 if (hits[play][id][role] != 0)
                     printf(" %s/%s:%u", fault_role_names[role], plays[play].name,
-                           hits[play][id][role] / RECORDINGS);
+                           hits[play][id][role] / rounds);
         printf("\n");
     }
 }
