@@ -6,7 +6,10 @@
  * After each run the ledger must be in order and no process or descriptor be left.
  *
  *   fault [--list] [--point NAME] [--role ROLE] [--signal KILL|STOP|ERRNO]
- *         [--play NAME] [--part N/OF] [--jobs N] [--verbose]
+ *         [--play NAME] [--short] [--part N/OF] [--jobs N] [--verbose]
+ *
+ * --short only kills, at first passings, in one third of the cases: another one each
+ * day, which it prints, and --part repeats.
  */
 #include "base/fault.h"
 
@@ -47,7 +50,7 @@ static struct {
     int signal; /* -1: all of them */
     unsigned part, parts;
     unsigned jobs;
-    bool list, verbose;
+    bool list, verbose, brief;
 } options = {.signal = -1, .parts = 1};
 
 static uint32_t hits[PLAYS_MOST][POINTS_MOST][FAULT_ROLES];
@@ -55,7 +58,7 @@ static unsigned rounds; /* of recording */
 static struct run runs[JOBS_MOST];
 
 static struct {
-    unsigned kills, missed;
+    unsigned kills, killed, stopped, failed, missed;
     unsigned wrong[VERDICTS];
 } total;
 
@@ -188,7 +191,7 @@ static void plan_signals(unsigned play, uint32_t id, enum fault_role_number role
     int passings[] = {1, 2, often / 4, often / 2, often * 3 / 4};
     int last = 0;
     for (size_t i = 0; i < sizeof(passings) / sizeof(passings[0]); i++) {
-        if (passings[i] <= last || (i > 0 && passings[i] > often))
+        if (passings[i] <= last || (i > 0 && (passings[i] > often || options.brief)))
             continue;
         last = passings[i];
         plan_signal(play, id, role, SIGKILL, last);
@@ -266,6 +269,9 @@ static bool finish(const struct run *run, struct visit *visit)
         fprintf(stderr, "fault: %s%s\n", text, struck ? "" : ": nobody came");
     if (struck) {
         total.kills++;
+        total.killed += visit->fault.signal == SIGKILL;
+        total.stopped += visit->fault.signal == SIGSTOP;
+        total.failed += visit->fault.signal == 0;
         return false;
     }
     visit->tries++;
@@ -347,10 +353,11 @@ static int read_signal(const char *name)
 
 static void read_options(int argc, char **argv)
 {
-    static const struct option known[] = {
-        {"point", 1, NULL, 'p'}, {"role", 1, NULL, 'r'},    {"signal", 1, NULL, 's'},
-        {"play", 1, NULL, 'a'},  {"part", 1, NULL, 'n'},    {"jobs", 1, NULL, 'j'},
-        {"list", 0, NULL, 'l'},  {"verbose", 0, NULL, 'v'}, {NULL, 0, NULL, 0}};
+    static const struct option known[] = {{"point", 1, NULL, 'p'},   {"role", 1, NULL, 'r'},
+                                          {"signal", 1, NULL, 's'},  {"play", 1, NULL, 'a'},
+                                          {"part", 1, NULL, 'n'},    {"jobs", 1, NULL, 'j'},
+                                          {"short", 0, NULL, 'b'},   {"list", 0, NULL, 'l'},
+                                          {"verbose", 0, NULL, 'v'}, {NULL, 0, NULL, 0}};
     options.jobs = 2 * (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         switch (option) {
@@ -372,6 +379,12 @@ static void read_options(int argc, char **argv)
             break;
         case 'j':
             options.jobs = (unsigned)atoi(optarg);
+            break;
+        case 'b':
+            options.brief = true;
+            options.signal = SIGKILL;
+            options.parts = 3;
+            options.part = (unsigned)(time(NULL) / 86400 % 3);
             break;
         case 'l':
             options.list = true;
@@ -405,6 +418,10 @@ int main(int argc, char **argv)
         missing = options.play == NULL ? check_reached() : 0;
     }
     plays_end();
+    if (options.parts > 1)
+        printf("fault: --part %u/%u\n", options.part, options.parts);
+    printf("fault: %u killed, %u stopped, %u calls failed; %u times nobody came\n", total.killed,
+           total.stopped, total.failed, total.missed);
     printf("fault: %u points, %u kills, %u lost, %u wedged, %u leaked\n", fault_count(),
            total.kills, total.wrong[LOST], total.wrong[WEDGED], total.wrong[LEAKED]);
     return missing + total.wrong[LOST] + total.wrong[WEDGED] + total.wrong[LEAKED] == 0 ? 0 : 1;

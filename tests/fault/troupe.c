@@ -56,7 +56,7 @@ static int work(mc_task *task)
     if (!intact(job, size))
         return mc_task_fail(task, -EBADMSG, "damaged arguments");
     note_run(job->number);
-    memset(answer, (uint8_t)job->number, sizeof(answer));
+    memset(answer, (uint8_t)job->number, job->larger > job->reply ? job->larger : job->reply);
     int result = job->larger == 0 ? 0 : mc_task_reply(task, answer, job->larger);
     return result < 0 ? result : mc_task_reply(task, answer, job->reply);
 }
