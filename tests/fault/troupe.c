@@ -361,6 +361,23 @@ static void expect_usual_holdings(void)
     }
 }
 
+/* Every result was given back, so no block in the arenas of the lane is in use, nor
+ * left by a worker that died while it filled it. */
+static unsigned blocks_in_use(const struct lane *lane)
+{
+    unsigned count = 0;
+    for (uint32_t seat = 0; seat < lane->geometry->seat_count; seat++) {
+        uint32_t unit = atomic_load(&lane->header->newest_block[seat]);
+        while (unit != 0 && lane_inside(lane->geometry, seat + 1, unit, UNIT, 0)) {
+            const struct block *block =
+                (const struct block *)(const void *)(lane->memory + (uint64_t)unit * UNIT);
+            count += atomic_load(&block->released) == 0;
+            unit = atomic_load(&block->next);
+        }
+    }
+    return count;
+}
+
 void troupe_expect_sound(void)
 {
     if (!pool_alive())
@@ -373,6 +390,9 @@ void troupe_expect_sound(void)
         ledger_wrong(LEAKED, "%u of %u slots are free", the_pool->client.free_count,
                      the_pool->client.lane.geometry->slot_count);
     expect_usual_holdings();
+    if (blocks_in_use(&the_pool->client.lane) != 0)
+        ledger_wrong(LEAKED, "%u blocks of results are not given back",
+                     blocks_in_use(&the_pool->client.lane));
 }
 
 /* ---- batches ---- */
