@@ -91,7 +91,7 @@ static bool may_see_error(const struct disturbance *disturbance, pid_t pid)
 /* How a task may end by what it is itself. */
 static bool is_expected(const struct entry *entry)
 {
-    switch (entry->status) {
+    switch (atomic_load(&entry->status)) {
     case -EOWNERDEAD:
         return (entry->traits & (CRASHES | LOSABLE)) != 0;
     case -ECANCELED:
