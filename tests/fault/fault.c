@@ -8,8 +8,8 @@
  *   fault [--list] [--point NAME] [--role ROLE] [--signal KILL|STOP|ERRNO]
  *         [--play NAME] [--short] [--part N/OF] [--jobs N] [--verbose]
  *
- * --short only kills, at first passings, in one third of the cases: another one each
- * day, which it prints, and --part repeats.
+ * --short stops nobody, kills at first passings only, and does one third of all: another
+ * one each day, which it prints, and --part repeats.
  */
 #include "base/fault.h"
 
@@ -195,7 +195,8 @@ static void plan_signals(unsigned play, uint32_t id, enum fault_role_number role
             continue;
         last = passings[i];
         plan_signal(play, id, role, SIGKILL, last);
-        plan_signal(play, id, role, SIGSTOP, last);
+        if (!options.brief)
+            plan_signal(play, id, role, SIGSTOP, last);
     }
 }
 
@@ -382,7 +383,6 @@ static void read_options(int argc, char **argv)
             break;
         case 'b':
             options.brief = true;
-            options.signal = SIGKILL;
             options.parts = 3;
             options.part = (unsigned)(time(NULL) / 86400 % 3);
             break;
@@ -419,7 +419,8 @@ int main(int argc, char **argv)
     }
     plays_end();
     if (options.parts > 1)
-        printf("fault: --part %u/%u\n", options.part, options.parts);
+        printf("fault: %s--part %u/%u\n", options.brief ? "--short " : "", options.part,
+               options.parts);
     printf("fault: %u killed, %u stopped, %u calls failed; %u times nobody came\n", total.killed,
            total.stopped, total.failed, total.missed);
     printf("fault: %u points, %u kills, %u lost, %u wedged, %u leaked\n", fault_count(),

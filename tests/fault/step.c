@@ -28,8 +28,8 @@
 #include <unistd.h>
 
 enum {
-    SKIPPED = 77,  /* what ctest takes for that */
-    QUIET_MS = 20, /* a step that takes longer is a sleep */
+    SKIPPED = 77, /* what ctest takes for that */
+    IDLE_MS = 50, /* a worker that sleeps as long has nothing to do */
     RECLAIM_MS = 3000,
     PROBE_STEPS = 200000,
 };
@@ -57,14 +57,14 @@ static pid_t await_stop(pid_t pid, int *status, int bound_ms)
     }
 }
 
-/* Lets the process make up to count steps. Returns how many it made before it went to
- * sleep, came to its end, or stopped by itself. */
-static unsigned steps(pid_t pid, unsigned count)
+/* Lets the process make up to count steps. Returns how many it made before it slept
+ * longer than that, came to its end, or stopped by itself. */
+static unsigned steps(pid_t pid, unsigned count, int sleep_ms)
 {
     for (unsigned step = 0; step < count; step++) {
         int status = 0;
         if (ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) < 0 ||
-            await_stop(pid, &status, QUIET_MS) <= 0 || !WIFSTOPPED(status) ||
+            await_stop(pid, &status, sleep_ms) <= 0 || !WIFSTOPPED(status) ||
             WSTOPSIG(status) != SIGTRAP)
             return step;
     }
@@ -88,6 +88,7 @@ struct passage {
     /* Brings a process to where it begins, traced and stopped; 0: it cannot be traced. */
     pid_t (*begin)(struct batch *batch, struct job job, size_t args_size);
     enum fault_role_number role;
+    int sleep_ms; /* a sleep as long is the end */
     struct job job;
     size_t args_size;
 };
@@ -140,10 +141,10 @@ static pid_t begin_worker(struct batch *batch, struct job job, size_t args_size)
 }
 
 static const struct passage passages[] = {
-    {"client, small", 2, begin_client, ROLE_CHILD, {.reply = 20}, 30},
-    {"client, large", 2, begin_client, ROLE_CHILD, {.reply = 100}, 200},
-    {"worker, small", 1, begin_worker, ROLE_WORKER, {.reply = 20}, 30},
-    {"worker, large", 1, begin_worker, ROLE_WORKER, {.reply = 100, .larger = 200}, 200},
+    {"client, small", 2, begin_client, ROLE_CHILD, WAIT_MS, {.reply = 20}, 30},
+    {"client, large", 2, begin_client, ROLE_CHILD, WAIT_MS, {.reply = 100}, 200},
+    {"worker, small", 1, begin_worker, ROLE_WORKER, IDLE_MS, {.reply = 20}, 30},
+    {"worker, large", 1, begin_worker, ROLE_WORKER, IDLE_MS, {.reply = 100, .larger = 200}, 200},
 };
 
 /* ---- one kill ---- */
@@ -203,7 +204,7 @@ static unsigned kill_after(const struct passage *passage, unsigned count)
         batch_close(&batch);
         return 0;
     }
-    unsigned made = steps(victim, count);
+    unsigned made = steps(victim, count, passage->sleep_ms);
     end_traced(victim);
     batch_finish(&batch);
     others_still_work();
