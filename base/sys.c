@@ -98,6 +98,19 @@ int sys_pidfd_reap(int pidfd, int *status)
     return 0;
 }
 
+int sys_pidfd_reap_group(int pidfd, pid_t pid, int *status)
+{
+    siginfo_t info;
+    memset(&info, 0, sizeof(info));
+    if (waitid((idtype_t)P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) < 0)
+        return -errno;
+    if (info.si_pid == 0)
+        return -EAGAIN;
+    if (pid > 1)
+        (void)kill(-pid, SIGKILL);
+    return sys_pidfd_reap(pidfd, status);
+}
+
 int sys_close_from(int first)
 {
     FAULT_POINT("close_from");

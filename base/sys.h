@@ -31,6 +31,10 @@ int sys_pidfd_kill(int pidfd, int signal);
  * not, -ECHILD when it is not our child. */
 int sys_pidfd_reap(int pidfd, int *status);
 
+/* The same, for the leader of a process group, whose members are killed before its pid,
+ * which is also their group's, can become another's. */
+int sys_pidfd_reap_group(int pidfd, pid_t pid, int *status);
+
 int sys_close_from(int first);
 
 /* The number of threads of this process, from /proc; 1 if it cannot be read. */

@@ -17,6 +17,10 @@ if(MULTICORE_SANITIZE)
     -fsanitize=${MULTICORE_SANITIZE}
     $<$<STREQUAL:${MULTICORE_SANITIZE},address>:-fsanitize=undefined>)
 endif()
+if(MULTICORE_FUZZ) # what libFuzzer is to see of the paths that inputs take
+  target_compile_options(multicore_flags INTERFACE -fsanitize=fuzzer-no-link)
+  target_link_options(multicore_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
 
 # multicore_module(NAME [USES modules...] [LIBRARIES targets...])
 # Compiles NAME/*.c twice: as it ships, and with fault points for the tests.

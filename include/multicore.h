@@ -30,8 +30,8 @@
  *     mc_pool_close(pool);
  *
  * This header is the reference. It is laid out in the order in which a user
- * meets things: errors, handlers, pools, groups, results, event loops, the
- * handler's side, structured values, helpers.
+ * meets things: errors, handlers, pools, modules, attaching, groups, results,
+ * quarantine, event loops, the handler's side, structured values, helpers.
  *
  * Conventions
  *   Errors      Functions that can fail return 0 (or a count) on success and a
@@ -88,6 +88,11 @@ typedef struct mc_writer mc_writer; /* writes one structured value */
  * until the next failing call of the same thread. */
 MC_API const char *mc_error_message(void);
 
+/* Sets that message and returns status, so that worker_init can end with
+ *     return mc_fail(-ENOENT, "no font %s", name);
+ * Handlers use mc_task_fail(). */
+MC_API int mc_fail(int status, const char *format, ...) MC_PRINTF(2, 3);
+
 /* The version of the library that is linked, such as "0.1.0". */
 MC_API const char *mc_version(void);
 
@@ -109,12 +114,35 @@ enum mc_handler_flags {
      * tasks then need no lock, and each calling thread has its own state from
      * worker_init. */
     MC_THREAD_SAFE = 1 << 1,
+    /* Running a task twice does no harm. If its worker dies, it is run again by
+     * another, until it has killed max_attempts of them. Without this flag a
+     * task that was started is never started again. */
+    MC_IDEMPOTENT = 1 << 2,
 };
+
+/* Called once in a task that has run for longer than its soft time limit, in
+ * its worker, from a signal handler: only functions that are async-signal-safe
+ * may be called. Never called for tasks that run in the caller. */
+typedef void mc_soft_limit_fn(mc_task *task);
 
 struct mc_handler {
     const char *name; /* unique in the pool, 1 to 63 bytes */
     mc_handler_fn *run;
     uint32_t flags; /* enum mc_handler_flags */
+
+    /* For MC_IDEMPOTENT: how many workers a task may kill before it is given up.
+     * 0: 3. At most 100. */
+    unsigned max_attempts;
+
+    /* For how long a task may run, counted from its start. Past the soft limit
+     * mc_task_overdue() says so, and on_soft_limit is called where it is given.
+     * Past the other one its worker is killed and replaced, and the task ends
+     * with -ETIMEDOUT. A group may set its own. Tasks that run in the caller are
+     * never interrupted: mark what may hang as MC_ISOLATED. 0: no limit. Enforced
+     * to about 20 ms, late rather than early. */
+    unsigned soft_time_limit_ms;
+    unsigned time_limit_ms;
+    mc_soft_limit_fn *on_soft_limit;
 };
 
 /* ---- Pools --------------------------------------------------------------- */
@@ -178,8 +206,11 @@ struct mc_pool_options {
      * 0: 256 MiB. At most 1 GiB. */
     size_t max_payload;
     /* Address space that one client's arguments, and each worker's results for
-     * that client, may fill; memory is taken only as it is used. 0: four times
-     * max_payload. At least max_payload, at most 64 GiB. */
+     * that client, may fill. Memory is taken as it is used, and given back: by
+     * a client as it collects, what is free above 64 MiB or the largest
+     * arguments of late; by a worker when it has been idle for a second, all
+     * that is free but for 1 MiB or so. 0: four times max_payload. At least
+     * max_payload, at most 64 GiB. */
     size_t arena_size;
     /* Clients that may be attached at once: this process, each forked child
      * that uses the pool, each worker that submits tasks of its own.
@@ -189,6 +220,19 @@ struct mc_pool_options {
     /* How long mc_pool_close() lets accepted tasks go on before it kills the
      * workers. 0: 10,000. */
     unsigned close_timeout_ms;
+
+    /* When a worker is replaced although nothing is wrong with it: after so many
+     * tasks, so many seconds, or when so much private memory is resident. Its
+     * successor is set up first, so that the seat is hardly empty. The first two
+     * vary by up to a tenth from worker to worker, lest all leave at once; memory
+     * is looked at after a task, ten times a second at most. 0: never. */
+    uint64_t max_tasks_per_worker;
+    unsigned max_worker_age_s;
+    size_t max_worker_memory;
+
+    /* Tasks that run for longer are reported in the log once, with handler, age,
+     * and the place where the worker is. 0: none. */
+    unsigned slow_task_ms;
 
     mc_log_fn *log; /* NULL: no log */
     void *log_context;
@@ -224,12 +268,108 @@ MC_API int mc_pool_open(const struct mc_pool_options *options, mc_pool **pool);
  * allowed. */
 MC_API void mc_pool_close(mc_pool *pool);
 
+/* The same, but workers are killed at once, whatever they run. */
+MC_API void mc_pool_terminate(mc_pool *pool);
+
 /* The number of workers that the pool keeps. */
 MC_API unsigned mc_pool_workers(const mc_pool *pool);
 
 /* Process ids of the workers that are running now; 0 for a seat whose worker
  * is being replaced. Fills up to count entries, returns the number of seats. */
 MC_API unsigned mc_pool_worker_pids(mc_pool *pool, pid_t *pids, unsigned count);
+
+/* ---- Modules --------------------------------------------------------------- */
+
+/* Handlers for `multicore serve` come in modules: shared objects that define
+ *
+ *     MC_MODULE = {
+ *         MC_MODULE_HEAD("thumbnails"),
+ *         .handlers = handlers,
+ *         .handler_count = 2,
+ *         .worker_init = open_fonts,
+ *     };
+ *
+ * The functions of a module are called in processes of the pool only, never in a
+ * client. All are optional. Those that return int return 0, or a negative errno,
+ * best by way of mc_fail(), which ends the start with its message. */
+#define MC_MODULE_ABI 1
+
+/* A module, as its own functions see it. */
+typedef struct mc_module_self mc_module_self;
+
+struct mc_module {
+    size_t size;  /* these two: MC_MODULE_HEAD */
+    unsigned abi;
+    const char *name; /* unique in the pool, 1 to 63 bytes */
+
+    /* As in struct mc_pool_options. Names are unique in the pool. */
+    const struct mc_handler *handlers;
+    size_t handler_count;
+    /* Names of modules that must be there, and come first; ends with NULL. */
+    const char *const *requires;
+
+    /* Before any worker is made: looks at its settings, ... */
+    int (*configure)(mc_module_self *self);
+    /* ... sets up what all workers share, which they then inherit copy-on-write,
+     * ... */
+    int (*load)(mc_module_self *self);
+    /* ... and, when every module has loaded, does the rest. */
+    int (*ready)(mc_module_self *self);
+
+    /* In each worker, as in struct mc_pool_options. */
+    int (*worker_init)(mc_module_self *self, void **state);
+    void (*worker_exit)(void *state);
+};
+
+#define MC_MODULE                                                                                  \
+    MC_API extern const struct mc_module mc_module;                                                \
+    MC_API const struct mc_module mc_module
+#define MC_MODULE_HEAD(module_name)                                                                \
+    .size = sizeof(struct mc_module), .abi = MC_MODULE_ABI, .name = (module_name)
+
+/* A setting from the module's section of the configuration; NULL if it is not
+ * there. The text lives as long as the process. */
+MC_API const char *mc_module_setting(const mc_module_self *self, const char *key);
+
+/* ---- Attaching ------------------------------------------------------------- */
+
+/* Some of these options mean what they do in struct mc_pool_options. */
+struct mc_attach_options {
+    size_t size; /* sizeof(struct mc_attach_options) */
+
+    /* Handlers that are linked into this program too, under the names that they
+     * have in the pool. They run here when the machine is busy, when that is
+     * quicker than waking a worker, and while the pool is not there. The other
+     * handlers of the pool can be used all the same; they never run here. */
+    const struct mc_handler *handlers;
+    size_t handler_count;
+    int (*worker_init)(void *hook_context, void **state);
+    void (*worker_exit)(void *state);
+    void *hook_context;
+
+    /* How long to wait for the supervisor's answer. 0: 1,000. */
+    unsigned timeout_ms;
+};
+
+/* Connects to the pool that `multicore serve` offers at the socket `path`. Any
+ * number of processes may, at once. options may be NULL.
+ *
+ * While the pool is absent, starting anew or full, that is no failure: groups run
+ * inline as far as their handlers are linked into this program, and submitting any
+ * other task fails with -ENOTCONN. mc_group_reason() says why. Each
+ * mc_group_open() tries again, a few times a second at most; a group stays where it
+ * was opened. Only what waiting does not mend is an error here:
+ *   -EACCES    the pool does not admit this user
+ *   -EPROTO    the pool is of another version; the message says both
+ *   -EINVAL, -ENAMETOOLONG, -ENOMEM
+ * *pool is to be closed with mc_pool_close(), which only detaches. A forked child
+ * connects by itself on first use. Blocks for timeout_ms at most. */
+MC_API int mc_pool_attach(const char *path, const struct mc_attach_options *options,
+                          mc_pool **pool);
+
+/* Whether an attached pool is there now; true for any other that is open. Does not
+ * block. */
+MC_API bool mc_pool_connected(mc_pool *pool);
 
 /* ---- Groups -------------------------------------------------------------- */
 
@@ -249,6 +389,14 @@ enum mc_format {
 /* See "Event loops". */
 typedef void mc_done_fn(mc_group *group, void *context);
 
+/* When a lane is full; see on_full. */
+enum mc_full {
+    MC_FULL_WAIT = 0,   /* wait until a task has ended */
+    MC_FULL_FAIL = 1,   /* fail with -EAGAIN */
+    MC_FULL_INLINE = 2, /* run tasks in the caller meanwhile; wait if there are none
+                           that may */
+};
+
 struct mc_group_options {
     size_t size; /* sizeof(struct mc_group_options) */
     enum mc_help help;
@@ -265,6 +413,20 @@ struct mc_group_options {
      * for a group without tasks. */
     mc_done_fn *on_done;
     void *context;
+
+    /* Limits for each task of the group, in place of its handler's; see struct
+     * mc_handler. 0: the handler's. */
+    unsigned soft_time_limit_ms;
+    unsigned time_limit_ms;
+    /* A task that has not started within this time of its submission never
+     * does, and ends with -ETIME. 0: no limit. */
+    unsigned start_within_ms;
+
+    /* What a submission does when queue_depth tasks are in flight, or the
+     * arguments do not fit into what is left of the arena. */
+    enum mc_full on_full;
+    /* For MC_FULL_WAIT: then fail with -EAGAIN. 0: no limit. */
+    unsigned full_timeout_ms;
 };
 
 /* How a group's tasks are run. Whether the machine is busy is decided when the
@@ -294,8 +456,9 @@ MC_API void mc_group_close(mc_group *group);
  * mc_group_wait() does.
  * Errors:
  *   -ENOENT     no handler of that name; the message lists those there are
+ *   -ENOTCONN   the pool is not there, and the handler not linked into this program
  *   -EMSGSIZE   size is above max_payload
- *   -EAGAIN     a group with on_done found no room; dispatch and try again
+ *   -EAGAIN     no room, for a group with on_done, or as its on_full says
  *   -ESTALE     the group was opened before fork(), in the parent
  *   -ESHUTDOWN  the pool is closing or gone
  *   -ENOMEM */
@@ -358,6 +521,12 @@ MC_API int mc_group_wait(mc_group *group, int timeout_ms);
  * will never run, or -ESTALE. */
 MC_API int mc_group_cancel(mc_group *group);
 
+/* The same, and by force: workers that run tasks of this group are killed and
+ * replaced, and those tasks end with -ECANCELED. Only a task that was ending
+ * anyway still ends as it does. Does not block: wait for the group to see it
+ * done. Tasks that run in the caller go on. */
+MC_API int mc_group_kill(mc_group *group);
+
 /* The number of tasks that were submitted to the group. */
 MC_API size_t mc_group_size(const mc_group *group);
 
@@ -375,7 +544,9 @@ struct mc_result {
     size_t index;   /* place in the order of submission, from 0 */
     int status;     /* 0, or what the handler returned, or one of
                          -EOWNERDEAD  its worker died while it ran
-                         -ECANCELED   cancelled before it started
+                         -ECANCELED   cancelled before it started, or killed
+                         -ETIMEDOUT   over its time limit; its worker was killed
+                         -ETIME       not started within start_within_ms
                          -EMSGSIZE    its result was above max_payload
                          -EFAULT      the shared memory it lay in was damaged */
     uint64_t start; /* the range, 0 and 0 for mc_group_run() */
@@ -401,6 +572,32 @@ MC_API int mc_group_result(mc_group *group, size_t index, struct mc_result *resu
 
 /* Gives the bytes of one result back before the group is closed. */
 MC_API void mc_group_release(mc_group *group, size_t index);
+
+/* ---- Quarantine ---------------------------------------------------------- */
+
+/* A task that killed as many workers as it may: one, or max_attempts where its
+ * handler is MC_IDEMPOTENT. It is not run again. */
+struct mc_quarantined {
+    size_t size;      /* sizeof(struct mc_quarantined), set by the caller */
+    uint64_t number;  /* counts from 0 over the pool's life */
+    uint64_t time_ms; /* since 1970 */
+    char handler[64];
+    uint64_t start, end; /* its range */
+    pid_t client_pid;    /* who submitted it */
+    pid_t worker_pid;    /* whom it killed last */
+    int wait_status;     /* how that one died, as for waitpid() */
+    unsigned attempts;   /* how many it killed */
+    uint64_t run_ns;     /* how long the last of them ran it */
+    enum mc_format format;
+    size_t args_size; /* of its arguments, ... */
+    size_t args_kept; /* ... of which so many are in args */
+    unsigned char args[1024];
+};
+
+/* The index-th newest task in quarantine; the pool remembers 64 of all clients.
+ * Returns 1 and the entry, or 0 when there are no more. Does not block.
+ * Errors: -EINVAL without size, -ENOTSUP in a handler. */
+MC_API int mc_pool_quarantine(mc_pool *pool, size_t index, struct mc_quarantined *entry);
 
 /* ---- Event loops --------------------------------------------------------- */
 
@@ -446,6 +643,12 @@ MC_API void *mc_task_state(const mc_task *task);
 
 /* True once the group was cancelled or closed: a long handler may stop early. */
 MC_API bool mc_task_cancelled(const mc_task *task);
+
+/* True once the task has run for longer than its soft time limit. */
+MC_API bool mc_task_overdue(const mc_task *task);
+
+/* Which run of an idempotent task this is: 1, or more after workers died of it. */
+MC_API unsigned mc_task_attempt(const mc_task *task);
 
 /* True when the task runs in the process that submitted it. */
 MC_API bool mc_task_inline(const mc_task *task);

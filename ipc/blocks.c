@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/fault.h"
+#include "ipc/segment.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -50,7 +51,7 @@ static void forget(struct blocks *blocks, uint32_t number)
     if (blocks->hand == number)
         blocks->hand = use.newer;
     blocks->use_count--;
-    extents_free(&blocks->extents, number);
+    (void)extents_free(&blocks->extents, number);
 }
 
 static bool released(const struct blocks *blocks, uint32_t number)
@@ -74,6 +75,11 @@ static void collect(struct blocks *blocks, uint32_t looks)
         if (released(blocks, looked_at))
             forget(blocks, looked_at);
     }
+}
+
+void blocks_collect(struct blocks *blocks)
+{
+    collect(blocks, 2 * blocks->use_count);
 }
 
 /* Takes over the chain that a predecessor left, newest first: it is first read
@@ -112,16 +118,19 @@ static int read_chain(struct blocks *blocks)
 }
 
 int blocks_init(struct blocks *blocks, uint8_t *lane, uint64_t arena_offset, uint64_t arena_size,
-                _Atomic uint32_t *newest, _Atomic uint32_t *pending)
+                _Atomic uint32_t *newest, _Atomic uint32_t *touched, _Atomic uint32_t *pending)
 {
     memset(blocks, 0, sizeof(*blocks));
     blocks->memory = lane + arena_offset;
     blocks->first_unit = (uint32_t)(arena_offset / UNIT);
     blocks->newest = newest;
+    blocks->touched = touched;
     blocks->pending = pending;
     int result = extents_init(&blocks->extents, (uint32_t)(arena_size / UNIT));
-    if (result == 0)
-        result = read_chain(blocks);
+    if (result < 0)
+        return result;
+    extents_assume_warm(&blocks->extents, atomic_load_explicit(touched, memory_order_acquire));
+    result = read_chain(blocks);
     if (result < 0) {
         blocks_fini(blocks);
         return result;
@@ -145,9 +154,12 @@ static uint32_t take(struct blocks *blocks, uint64_t units)
         return 0;
     uint32_t at = blocks->first_unit + start;
     if (remember(blocks, number, at) < 0) {
-        extents_free(&blocks->extents, number);
+        (void)extents_free(&blocks->extents, number);
         return 0;
     }
+    uint32_t end = start + (uint32_t)units;
+    if (end > atomic_load_explicit(blocks->touched, memory_order_relaxed))
+        atomic_store_explicit(blocks->touched, end, memory_order_release);
     struct block *block = block_at(blocks, at);
     block->magic = BLOCK_MAGIC;
     block->units = (uint32_t)units;
@@ -173,7 +185,7 @@ int blocks_alloc(struct blocks *blocks, uint64_t size, uint32_t *unit, void **da
     collect(blocks, LOOKS_PER_ALLOC);
     uint32_t at = take(blocks, units);
     if (at == 0) {
-        collect(blocks, 2 * blocks->use_count);
+        blocks_collect(blocks);
         at = take(blocks, units);
         if (at == 0)
             return -ENOSPC;
@@ -208,4 +220,16 @@ void blocks_undo(struct blocks *blocks)
     CHECK(blocks->use_count != 0);
     forget(blocks, blocks->newest_use);
     atomic_store_explicit(blocks->pending, 0, memory_order_release);
+}
+
+static void give_back(void *context, uint32_t start, uint32_t units)
+{
+    const struct blocks *blocks = context;
+    FAULT_POINT("blocks_give_back");
+    segment_give_back(blocks->memory + (uint64_t)start * UNIT, (uint64_t)units * UNIT);
+}
+
+void blocks_trim(struct blocks *blocks, uint32_t keep)
+{
+    (void)extents_trim(&blocks->extents, keep, give_back, blocks);
 }

@@ -11,6 +11,9 @@
  *
  * Pairs
  *   B1 the client releases its last use of the bytes, B2 the worker acquires it
+ *   B3 the worker sets `holding`, then looks at `released`; the client stores
+ *      `released`, then looks at `holding`; a sequentially consistent fence between
+ *      the two on both sides, so at least one sees the other (see pool/tidy.h)
  */
 #ifndef IPC_BLOCKS_H
 #define IPC_BLOCKS_H
@@ -28,6 +31,7 @@ struct blocks {
     uint8_t *memory;           /* of the arena */
     uint32_t first_unit;       /* of the arena, in units of the lane */
     _Atomic uint32_t *newest;  /* in the lane */
+    _Atomic uint32_t *touched; /* in the lane */
     _Atomic uint32_t *pending; /* in the worker's row: the block in the making */
     struct block_use *uses;    /* indexed by number */
     uint32_t capacity;
@@ -39,7 +43,7 @@ struct blocks {
 /* Begins, or takes over what the chain says is in use. -ENOMEM, or -EFAULT when
  * the chain is damaged. */
 int blocks_init(struct blocks *blocks, uint8_t *lane, uint64_t arena_offset, uint64_t arena_size,
-                _Atomic uint32_t *newest, _Atomic uint32_t *pending);
+                _Atomic uint32_t *newest, _Atomic uint32_t *touched, _Atomic uint32_t *pending);
 void blocks_fini(struct blocks *blocks);
 
 /* A block for size bytes of payload; *unit is its header's place in the lane,
@@ -52,6 +56,11 @@ int blocks_alloc(struct blocks *blocks, uint64_t size, uint32_t *unit, void **da
 int blocks_regrow(struct blocks *blocks, uint64_t size, uint64_t keep, uint32_t *unit, void **data);
 /* Gives back the newest block, which nobody was told about. */
 void blocks_undo(struct blocks *blocks);
+
+/* Collects all that was released. Linear in the blocks in use. */
+void blocks_collect(struct blocks *blocks);
+/* Gives free memory back until at most `keep` units of it are left warm. */
+void blocks_trim(struct blocks *blocks, uint32_t keep);
 
 /* The client's side (and the supervisor's, for a dead worker). */
 static inline void block_release(struct block *block)

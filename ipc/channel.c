@@ -5,9 +5,12 @@
 #include "base/sys.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+enum { SO_PEERPIDFD_OPTION = 77 }; /* since Linux 6.5; older headers do not know it */
 
 union control_buffer {
     struct cmsghdr header;
@@ -52,17 +55,28 @@ void channel_tell(int socket, const struct parcel *parcel)
         (void)shutdown(socket, SHUT_RDWR);
 }
 
-static void take_descriptors(struct parcel *parcel, struct msghdr *header)
+/* False if there are more than anybody sends: padding lets the kernel deliver one
+ * beyond what was asked for. */
+static bool take_descriptors(struct parcel *parcel, struct msghdr *header)
 {
+    bool fits = true;
     for (struct cmsghdr *part = CMSG_FIRSTHDR(header); part != NULL;
          part = CMSG_NXTHDR(header, part)) {
         if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
             continue;
         int count = (int)((part->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-        for (int i = 0; i < count && parcel->descriptor_count < MESSAGE_DESCRIPTORS; i++)
-            memcpy(&parcel->descriptors[parcel->descriptor_count++],
-                   CMSG_DATA(part) + (size_t)i * sizeof(int), sizeof(int));
+        for (int i = 0; i < count; i++) {
+            int descriptor;
+            memcpy(&descriptor, CMSG_DATA(part) + (size_t)i * sizeof(int), sizeof(int));
+            if (parcel->descriptor_count < MESSAGE_DESCRIPTORS) {
+                parcel->descriptors[parcel->descriptor_count++] = descriptor;
+            } else {
+                close(descriptor);
+                fits = false;
+            }
+        }
     }
+    return fits;
 }
 
 int channel_receive(int socket, struct parcel *parcel, int flags)
@@ -81,10 +95,11 @@ int channel_receive(int socket, struct parcel *parcel, int flags)
     parcel->descriptor_count = 0;
     if (received < 0)
         return -errno;
-    take_descriptors(parcel, &header);
+    bool fits = take_descriptors(parcel, &header);
     if (received == 0 && parcel->descriptor_count == 0)
         return 0;
-    if (received != sizeof(parcel->message) || (header.msg_flags & (MSG_CTRUNC | MSG_TRUNC))) {
+    if (!fits || received != sizeof(parcel->message) ||
+        (header.msg_flags & (MSG_CTRUNC | MSG_TRUNC))) {
         parcel_drop(parcel);
         return -EPROTO;
     }
@@ -99,12 +114,26 @@ void parcel_drop(struct parcel *parcel)
     parcel->descriptor_count = 0;
 }
 
-pid_t channel_peer(int socket)
+int channel_peer(int socket, struct peer *peer)
 {
     struct ucred credentials;
     socklen_t size = sizeof(credentials);
     if (FAULT_CALL("channel_peer", EINVAL,
                    getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size)) < 0)
-        return 0;
-    return credentials.pid;
+        return -errno;
+    if (credentials.pid <= 0)
+        return -ESRCH;
+    *peer = (struct peer){credentials.pid, credentials.uid, credentials.gid};
+    return 0;
+}
+
+int channel_peer_pidfd(int socket)
+{
+    int pidfd;
+    socklen_t size = sizeof(pidfd);
+    struct peer peer;
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD_OPTION, &pidfd, &size) == 0)
+        return pidfd;
+    int result = channel_peer(socket, &peer);
+    return result < 0 ? result : sys_pidfd_open(peer.pid);
 }

@@ -66,6 +66,83 @@ static void list_remove(struct extents *extents, uint32_t number)
         extents->levels &= ~(1u << at.level);
 }
 
+/* ---- granules ---- */
+
+struct granules {
+    uint32_t first, end;
+};
+
+/* Those without a unit that lies outside of the free extent. Unit 0, and what is
+ * missing in the last granule, are nobody's. */
+static struct granules granules_inside(const struct extents *extents, uint32_t start,
+                                       uint32_t units)
+{
+    uint32_t end = start + units;
+    uint32_t first = start == 1 ? 0 : (start + GRANULE_UNITS - 1) / GRANULE_UNITS;
+    uint32_t last = (end == extents->units ? end + GRANULE_UNITS - 1 : end) / GRANULE_UNITS;
+    return (struct granules){first, last > first ? last : first};
+}
+
+static struct granules granules_touched(uint32_t start, uint32_t units)
+{
+    return (struct granules){start / GRANULE_UNITS,
+                             (start + units + GRANULE_UNITS - 1) / GRANULE_UNITS};
+}
+
+static struct granules granules_common(struct granules one, struct granules other)
+{
+    uint32_t first = one.first > other.first ? one.first : other.first;
+    uint32_t end = one.end < other.end ? one.end : other.end;
+    return (struct granules){first, end > first ? end : first};
+}
+
+/* The bits of the range that lie in the given word. */
+static uint64_t bits_in_word(struct granules range, uint32_t word)
+{
+    uint32_t from = word * 64;
+    uint64_t bits = ~UINT64_C(0);
+    if (range.first > from)
+        bits &= ~UINT64_C(0) << (range.first - from);
+    if (range.end - from < 64)
+        bits &= ~(~UINT64_C(0) << (range.end - from));
+    return bits;
+}
+
+static uint32_t granules_count(const struct extents *extents, struct granules range)
+{
+    uint32_t count = 0;
+    for (uint32_t word = range.first / 64; word * 64 < range.end; word++)
+        count += (uint32_t)__builtin_popcountll(extents->warm[word] & bits_in_word(range, word));
+    return count;
+}
+
+static void granules_warm(struct extents *extents, struct granules range)
+{
+    for (uint32_t word = range.first / 64; word * 64 < range.end; word++) {
+        uint64_t bits = bits_in_word(range, word);
+        extents->warm_count += (uint32_t)__builtin_popcountll(bits & ~extents->warm[word]);
+        extents->warm[word] |= bits;
+    }
+}
+
+static bool granule_is_warm(const struct extents *extents, uint32_t granule)
+{
+    return extents->warm[granule / 64] >> (granule % 64) & 1;
+}
+
+/* [start, start + units) leaves the free extent `from`, and will be written. */
+static void warm_up(struct extents *extents, struct extent from, uint32_t start, uint32_t units)
+{
+    struct granules touched = granules_touched(start, units);
+    struct granules were_free = granules_inside(extents, from.start, from.units);
+    extents->spare -= granules_count(extents, granules_common(touched, were_free));
+    if (extents->spare < extents->least_spare)
+        extents->least_spare = extents->spare;
+    granules_warm(extents, touched);
+}
+
+/* ---- the table ---- */
+
 static bool grow(struct extents *extents)
 {
     uint32_t capacity = extents->capacity * 2;
@@ -103,8 +180,11 @@ int extents_init(struct extents *extents, uint32_t units)
     extents->units = units;
     extents->capacity = 16;
     extents->table = calloc(extents->capacity, sizeof(struct extent));
-    if (extents->table == NULL)
+    extents->warm = calloc(units / (64 * GRANULE_UNITS) + 1, sizeof(*extents->warm));
+    if (extents->table == NULL || extents->warm == NULL) {
+        extents_fini(extents);
         return -ENOMEM;
+    }
     for (uint32_t number = extents->capacity - 1; number >= 1; number--) {
         extents->table[number].after = extents->unused;
         extents->unused = number;
@@ -118,8 +198,12 @@ int extents_init(struct extents *extents, uint32_t units)
 void extents_fini(struct extents *extents)
 {
     free(extents->table);
+    free(extents->warm);
     extents->table = NULL;
+    extents->warm = NULL;
 }
+
+/* ---- giving out and taking back ---- */
 
 /* Cuts the extent down to `units`; the rest becomes a free one after it. */
 static bool split(struct extents *extents, uint32_t number, uint32_t units)
@@ -181,13 +265,15 @@ uint32_t extents_alloc(struct extents *extents, uint32_t units, uint32_t *start)
         number = find_in_class(extents, units, UINT32_MAX);
     if (number == 0)
         return 0;
+    struct extent from = extents->table[number];
     list_remove(extents, number);
     if (!split(extents, number, units)) {
         list_add(extents, number);
         return 0;
     }
     extents->taken_units += units;
-    *start = extents->table[number].start;
+    warm_up(extents, from, from.start, units);
+    *start = from.start;
     return number;
 }
 
@@ -202,10 +288,11 @@ static void absorb(struct extents *extents, uint32_t number, uint32_t next)
     entry_drop(extents, next);
 }
 
-void extents_free(struct extents *extents, uint32_t number)
+uint32_t extents_free(struct extents *extents, uint32_t number)
 {
     CHECK(number != 0 && number < extents->capacity && !extents->table[number].free);
-    extents->taken_units -= extents->table[number].units;
+    struct extent freed = extents->table[number];
+    extents->taken_units -= freed.units;
     uint32_t after = extents->table[number].after;
     if (after != 0 && extents->table[after].free) {
         list_remove(extents, after);
@@ -218,6 +305,11 @@ void extents_free(struct extents *extents, uint32_t number)
         number = before;
     }
     list_add(extents, number);
+    struct extent whole = extents->table[number];
+    struct granules spare = granules_common(granules_touched(freed.start, freed.units),
+                                            granules_inside(extents, whole.start, whole.units));
+    extents->spare += spare.end - spare.first;
+    return freed.units;
 }
 
 static uint32_t find_containing(const struct extents *extents, uint32_t start)
@@ -237,8 +329,9 @@ uint32_t extents_claim(struct extents *extents, uint32_t start, uint32_t units)
     uint32_t number = find_containing(extents, start);
     if (number == 0)
         return 0;
-    uint32_t skipped = start - extents->table[number].start;
-    if (extents->table[number].units - skipped < units)
+    struct extent from = extents->table[number];
+    uint32_t skipped = start - from.start;
+    if (from.units - skipped < units)
         return 0;
     list_remove(extents, number);
     if (skipped != 0) {
@@ -256,8 +349,75 @@ uint32_t extents_claim(struct extents *extents, uint32_t start, uint32_t units)
         return 0;
     }
     extents->taken_units += units;
+    warm_up(extents, from, start, units);
     return number;
 }
+
+/* ---- giving back ---- */
+
+void extents_assume_warm(struct extents *extents, uint32_t units)
+{
+    CHECK(extents->taken_units == 0);
+    uint32_t most = extents->units;
+    granules_warm(extents, granules_touched(0, units < most ? units : most));
+    extents->spare = extents->least_spare = extents->warm_count;
+}
+
+/* The end of the highest warm granule in the range; its begin if there is none. */
+static uint32_t skip_fresh(const struct extents *extents, struct granules range)
+{
+    while (range.end > range.first && !granule_is_warm(extents, range.end - 1)) {
+        bool all_fresh = range.end % 64 == 0 && extents->warm[range.end / 64 - 1] == 0;
+        uint32_t fresh = all_fresh ? 64 : 1;
+        range.end = range.end - range.first > fresh ? range.end - fresh : range.first;
+    }
+    return range.end;
+}
+
+/* At most `most` warm granules of a free extent, its end first. */
+static void trim_extent(struct extents *extents, uint32_t number, uint32_t most,
+                        give_back_fn *give_back, void *context)
+{
+    struct extent extent = extents->table[number];
+    struct granules left = granules_inside(extents, extent.start, extent.units);
+    while (most != 0 && (left.end = skip_fresh(extents, left)) != left.first) {
+        uint32_t last = left.end;
+        for (; most != 0 && left.end != left.first && granule_is_warm(extents, left.end - 1);
+             most--) {
+            left.end--;
+            extents->warm[left.end / 64] &= ~(UINT64_C(1) << (left.end % 64));
+        }
+        extents->warm_count -= last - left.end;
+        extents->spare -= last - left.end;
+        uint32_t start = left.end * GRANULE_UNITS, end = last * GRANULE_UNITS;
+        give_back(context, start, (end < extents->units ? end : extents->units) - start);
+    }
+}
+
+static uint32_t oldest_of(const struct extents *extents, uint32_t number)
+{
+    while (number != 0 && extents->table[number].older != 0)
+        number = extents->table[number].older;
+    return number;
+}
+
+uint32_t extents_trim(struct extents *extents, uint32_t keep, give_back_fn *give_back,
+                      void *context)
+{
+    uint32_t before = extents->spare;
+    uint32_t wanted = keep / GRANULE_UNITS;
+    for (unsigned at = EXTENT_LEVELS * EXTENT_STEPS; at-- != 0 && extents->spare > wanted;) {
+        uint32_t newest = extents->heads[at / EXTENT_STEPS][at % EXTENT_STEPS];
+        for (uint32_t number = oldest_of(extents, newest); number != 0 && extents->spare > wanted;
+             number = extents->table[number].newer)
+            trim_extent(extents, number, extents->spare - wanted, give_back, context);
+    }
+    uint32_t given = before - extents->spare;
+    extents->least_spare -= given < extents->least_spare ? given : extents->least_spare;
+    return given * GRANULE_UNITS;
+}
+
+/* ---- the validator ---- */
 
 static bool listed(const struct extents *extents, uint32_t number)
 {
@@ -270,7 +430,7 @@ static bool listed(const struct extents *extents, uint32_t number)
 
 bool extents_check(const struct extents *extents)
 {
-    uint32_t expected = 1, before = 0, taken = 0;
+    uint32_t expected = 1, before = 0, taken = 0, spare = 0;
     bool last_free = false;
     /* Entry 1 describes the lowest extent for ever: merging keeps the lower. */
     for (uint32_t number = 1; number != 0; number = extents->table[number].after) {
@@ -279,11 +439,19 @@ bool extents_check(const struct extents *extents)
             return false;
         if (extent->free && (last_free || !listed(extents, number)))
             return false;
-        if (!extent->free)
+        struct granules touched = granules_touched(extent->start, extent->units);
+        if (extent->free)
+            spare +=
+                granules_count(extents, granules_inside(extents, extent->start, extent->units));
+        else if (granules_count(extents, touched) != touched.end - touched.first)
+            return false;
+        else
             taken += extent->units;
         last_free = extent->free;
         expected += extent->units;
         before = number;
     }
-    return expected == extents->units && taken == extents->taken_units;
+    return expected == extents->units && taken == extents->taken_units && spare == extents->spare &&
+           extents->least_spare <= spare &&
+           extents->warm_count == granules_count(extents, granules_touched(0, extents->units));
 }

@@ -49,6 +49,21 @@ static inline bool lane_inside(const struct lane_geometry *geometry, uint32_t ar
            offset - first + header + size <= geometry->arena_size;
 }
 
+/* Where a request's arguments lie. False if that is not in the slot, nor in the
+ * client's arena; then *args is not to be used. */
+static inline bool lane_arguments(const struct lane *lane, const struct slot *slot,
+                                  const void **args, uint32_t *size)
+{
+    uint32_t unit = LOAD_ONCE(slot->args_unit);
+    *size = LOAD_ONCE(slot->args_size);
+    if (unit == 0) {
+        *args = slot->args;
+        return *size <= SLOT_ARGS_SIZE;
+    }
+    *args = lane->memory + (uint64_t)unit * UNIT;
+    return lane_inside(lane->geometry, 0, unit, 0, *size);
+}
+
 /* Validator, for tests and tools: NULL, or what is wrong with the lane. Exact
  * only while nobody writes to it. */
 const char *lane_check(const struct lane *lane);

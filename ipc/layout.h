@@ -9,6 +9,7 @@
  *   bells     one per pool, writable by all: who sleeps, and where work may be.
  *             Everything in it is a hint; wrong values cost time, not truth.
  *   lane      one per client, written by that client and by the workers.
+ *   quarantine  one per pool: the tasks that killed workers.
  *
  * Every process allocates only in memory that it alone manages. What another
  * process wrote is loaded once into a local, checked, and then used.
@@ -36,8 +37,11 @@ enum {
     SLOT_RESULT_SIZE = 40,   /* results too */
     REPAIR_CAPACITY = 16384, /* a power of two >= MAX_SEATS * RUN_MAX * 2 */
     LOG_RECORDS = 64,
-    LOG_TEXT_SIZE = 232,
-    UNIT = 64, /* arenas are managed in units of this many bytes */
+    LOG_TEXT_SIZE = 488,
+    TRACE_MOST = 24,        /* return addresses of a slow task */
+    QUARANTINE_MOST = 64,   /* tasks in quarantine that are remembered */
+    QUARANTINE_ARGS = 1024, /* bytes of their arguments */
+    UNIT = 64,              /* arenas are managed in units of this many bytes */
 };
 
 static_assert(sizeof(_Atomic uint64_t) == 8 && sizeof(_Atomic uint32_t) == 4, "plain words");
@@ -45,6 +49,10 @@ static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "lock-free words");
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
               "waiters sleep on the low half of a slot's word");
 static_assert(REPAIR_CAPACITY >= MAX_SEATS * RUN_MAX * 2, "repairs always fit");
+
+/* One load, whatever the compiler thinks of it: for plain fields that another
+ * process may change between a check and the use. */
+#define LOAD_ONCE(field) (*(const volatile __typeof__(field) *)&(field))
 
 #define LAYOUT_MAGIC_CONTROL UINT64_C(0x31304c5254434d43)
 #define LAYOUT_MAGIC_LANE    UINT64_C(0x3130454e414c434d)
@@ -84,18 +92,20 @@ struct slot {
     int32_t status;
     uint64_t run_ns;
     uint32_t worker_pid;
-    uint32_t spin_us; /* request: how long to look for the client's next task before sleeping */
+    uint16_t spin_us; /* request: how long to look for the client's next task before sleeping */
+    uint16_t limited; /* request: 1 if the next three say something */
 
-    /* room for limits, not on the hot path */
-    uint64_t deadline_ns;
-    uint64_t reserved;
+    /* not on the hot path */
+    uint64_t start_by_ns;   /* request: by clock_ns(); 0: no limit */
+    uint32_t soft_limit_ms; /* request; 0: the handler's */
+    uint32_t time_limit_ms;
     int32_t death; /* supervisor: how the worker died, as for waitpid() */
-    uint32_t priority;
+    uint32_t reserved;
     uint8_t result[SLOT_RESULT_SIZE];
     uint8_t args[SLOT_ARGS_SIZE];
 };
 static_assert(sizeof(struct slot) == 256, "slots are four cache lines");
-static_assert(offsetof(struct slot, deadline_ns) == CACHE_LINE, "the first line is the hot one");
+static_assert(offsetof(struct slot, start_by_ns) == CACHE_LINE, "the first line is the hot one");
 static_assert(offsetof(struct slot, args) % CACHE_LINE == 0, "arguments are aligned");
 
 /* Before each result in a worker's arena. The worker chains its blocks, newest
@@ -120,10 +130,15 @@ struct lane_header {
     _Atomic uint32_t notified; /* set by workers when they send a byte, cleared by the client */
 
     alignas(CACHE_LINE) _Atomic int32_t client_cpu; /* client: where it last waited, -1 unknown */
-    _Atomic uint32_t fault; /* workers: why the lane cannot be trusted, 0: fine */
 
     /* workers, each its own: unit of the newest block of its arena */
     alignas(CACHE_LINE) _Atomic uint32_t newest_block[MAX_SEATS];
+    /* likewise: the units of its arena, from the first, of which some may have been
+     * written, so that a successor knows what to give back */
+    _Atomic uint32_t touched_units[MAX_SEATS];
+    /* workers, each its own: 1 when it sleeps for good while large blocks of it are in
+     * use; the client that releases one clears it, and wakes the worker */
+    _Atomic uint32_t holding[MAX_SEATS];
 };
 
 /* Where the parts of a lane lie; the same for all lanes of a pool, and always
@@ -163,6 +178,7 @@ struct lane_entry { /* supervisor */
     alignas(CACHE_LINE) _Atomic uint32_t
         generation; /* odd: in use; workers drop what they know of older ones */
     _Atomic int32_t client_pid;
+    _Atomic uint32_t client_uid;
 };
 
 struct repair {                /* supervisor: a slot that lost its ticket with a dead worker */
@@ -179,10 +195,11 @@ struct log_record {            /* supervisor */
     char text[LOG_TEXT_SIZE];
 };
 
-struct handler_entry { /* supervisor, before any other process maps it */
+struct handler_entry { /* supervisor, before it counts the entry in handler_count */
     char name[HANDLER_NAME_SIZE];
     uint32_t flags;
-    uint32_t reserved;
+    uint32_t max_attempts;
+    uint32_t soft_limit_ms, time_limit_ms;
 };
 
 /* What one worker does; written by it alone, believed by the supervisor. The
@@ -190,6 +207,7 @@ struct handler_entry { /* supervisor, before any other process maps it */
  * so that the death of the worker loses none. */
 struct seat_row {
     alignas(CACHE_LINE) _Atomic int32_t pid; /* the kernel, at fork; supervisor clears */
+    _Atomic int32_t heir_pid;                /* of who is to follow: the same two */
     _Atomic uint32_t cpu_plus_one;           /* where it is pinned; 0: nowhere */
 
     alignas(CACHE_LINE) _Atomic uint32_t run_count;
@@ -199,7 +217,19 @@ struct seat_row {
     _Atomic uint64_t started_ticks; /* when the current task began, 0: none */
     _Atomic uint64_t tasks_done;
     _Atomic uint64_t busy_ns;
-    name_t run_names[RUN_MAX];
+    _Atomic uint32_t leave; /* supervisor: make room for your successor */
+
+    /* Of a task that somebody may want to end, or to repeat: written before
+     * started_ticks, and true for the task of that name only. */
+    alignas(CACHE_LINE) _Atomic name_t watched;
+    _Atomic uint32_t soft_limit_ms; /* 0: none */
+    _Atomic uint32_t time_limit_ms;
+    _Atomic uint32_t attempt; /* from 0 */
+
+    /* Where it is, when it runs for long. */
+    alignas(CACHE_LINE) _Atomic uint32_t trace_count;
+    _Atomic uint64_t trace[TRACE_MOST];
+    alignas(CACHE_LINE) name_t run_names[RUN_MAX];
     alignas(PAGE_SIZE_BYTES) char end[];
 };
 static_assert(sizeof(struct seat_row) == PAGE_SIZE_BYTES, "rows are protected one by one");
@@ -215,7 +245,8 @@ struct control {
     uint32_t version;
     uint32_t seat_count;
     uint32_t lane_limit;
-    uint32_t handler_count;
+    _Atomic uint32_t handler_count; /* numbers stay what they are; there are only ever more */
+    _Atomic uint32_t limit_milli;   /* of the load per core; 0: none */
     uint64_t total_size;
     uint64_t max_payload;
     struct lane_geometry geometry;
@@ -223,6 +254,7 @@ struct control {
     alignas(CACHE_LINE) _Atomic uint32_t closing; /* 1: no new tasks, 2: workers leave */
     _Atomic uint32_t seats_up;
     _Atomic uint32_t hopeless;  /* no worker can be started at present */
+    _Atomic uint32_t watching;  /* the supervisor looks at the rows now and then */
     _Atomic uint64_t admission; /* admission_pack() */
     _Atomic uint64_t log_tail;
     _Atomic uint64_t repair_tail;
@@ -235,6 +267,29 @@ struct control {
     struct seat_row rows[];
 };
 static_assert(sizeof(struct control) % PAGE_SIZE_BYTES == 0, "rows begin on a page");
+
+/* ---- quarantine ------------------------------------------------------------ */
+
+/* Arguments are their client's own affair, so this is a segment by itself; it is
+ * given to those who may see them. */
+struct quarantine_entry {      /* supervisor */
+    _Atomic uint64_t sequence; /* number of the entry + 1 once it is complete */
+    uint64_t time_ms;
+    uint64_t start, end;
+    uint64_t run_ns;
+    uint64_t args_size;
+    int32_t client_pid, worker_pid;
+    int32_t wait_status;
+    uint32_t attempts;
+    uint32_t handler;
+    uint32_t format;
+    uint8_t args[QUARANTINE_ARGS];
+};
+
+struct quarantine {
+    _Atomic uint64_t tail; /* how many there have been */
+    struct quarantine_entry entries[QUARANTINE_MOST];
+};
 
 static inline uint64_t control_size(uint32_t seat_count)
 {

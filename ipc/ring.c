@@ -41,6 +41,18 @@ bool ring_take_back(struct ring *ring, name_t *name)
     return false;
 }
 
+bool ring_sound(const struct ring *ring)
+{
+    /* Only the producer knows the tail for certain; nobody but it overwrites what
+     * lies before that, so that a head which moves meanwhile does no harm. */
+    uint64_t head = atomic_load_explicit(&ring->shared->head, memory_order_acquire);
+    if (ring->tail - head > (uint64_t)ring->mask + 1)
+        return false;
+    ticket_t ticket =
+        atomic_load_explicit(&ring->shared->entries[head & ring->mask], memory_order_relaxed);
+    return ring_fresh(ring, ticket, head) == (head != ring->tail);
+}
+
 uint32_t ring_peek(const struct ring *ring, uint32_t max, name_t *names, uint64_t *head)
 {
     uint64_t at = atomic_load_explicit(&ring->shared->head, memory_order_relaxed);

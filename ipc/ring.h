@@ -59,6 +59,9 @@ static inline void ring_publish(struct ring *ring)
 /* Producer, when full: takes the oldest ticket back. False when it is empty. */
 bool ring_take_back(struct ring *ring, name_t *name);
 
+/* Producer: false when consumers cannot have left the ring like this. */
+bool ring_sound(const struct ring *ring);
+
 /* True if a consumer would find something now. */
 static inline bool ring_has_work(const struct ring *ring)
 {

@@ -45,3 +45,8 @@ void segment_punch(int fd, uint64_t size)
     FAULT_POINT("segment_punch");
     (void)fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)size);
 }
+
+void segment_give_back(void *memory, uint64_t size)
+{
+    (void)madvise(memory, size, MADV_REMOVE);
+}

@@ -18,5 +18,9 @@ int segment_seal_writes(int fd);
 void *segment_map(int fd, uint64_t size, bool writable);
 /* Gives all pages back to the system while the mappings stay. */
 void segment_punch(int fd, uint64_t size);
+/* The same for a part of a mapping, whole pages; they read as zeros afterwards, in
+ * every process. When it fails (the memory is locked), they stay as they are, which
+ * does no harm. */
+void segment_give_back(void *memory, uint64_t size);
 
 #endif

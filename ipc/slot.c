@@ -11,7 +11,8 @@ static const int8_t table[SLOT_STATES][EVENTS] = {
                       [EVENT_FAIL] = TO(SLOT_FAILED),
                       [EVENT_TIME_OUT] = TO(SLOT_TIMED_OUT),
                       [EVENT_CRASH] = TO(SLOT_CRASHED),
-                      [EVENT_RETRY] = TO(SLOT_SUBMITTED)},
+                      [EVENT_RETRY] = TO(SLOT_SUBMITTED),
+                      [EVENT_KILL] = TO(SLOT_CANCELLED)},
     [SLOT_DONE] = {[EVENT_SUBMIT] = TO(SLOT_SUBMITTED)},
     [SLOT_FAILED] = {[EVENT_SUBMIT] = TO(SLOT_SUBMITTED)},
     [SLOT_TIMED_OUT] = {[EVENT_SUBMIT] = TO(SLOT_SUBMITTED)},
@@ -58,6 +59,32 @@ bool slot_end(_Atomic uint64_t *slot, uint32_t seat, enum slot_state state, uint
         }
     }
     *word = old;
+    return false;
+}
+
+bool slot_retry(_Atomic uint64_t *slot, uint32_t seat, uint32_t attempt, uint64_t *word)
+{
+    uint64_t old = atomic_load_explicit(slot, memory_order_relaxed);
+    while (slot_state(old) == SLOT_RUNNING && slot_seat(old) == seat) {
+        uint64_t again =
+            slot_word(SLOT_SUBMITTED, slot_flags(old), 0, attempt, slot_generation(old));
+        if (atomic_compare_exchange_weak_explicit(slot, &old, again, memory_order_acq_rel,
+                                                  memory_order_relaxed)) {
+            *word = again;
+            return true;
+        }
+    }
+    *word = old;
+    return false;
+}
+
+bool slot_doom(_Atomic uint64_t *slot, name_t name, uint32_t seat)
+{
+    uint64_t old = atomic_load_explicit(slot, memory_order_relaxed);
+    while (slot_state(old) == SLOT_RUNNING && slot_seat(old) == seat && name_current(name, old))
+        if (atomic_compare_exchange_weak_explicit(slot, &old, old | (uint64_t)SLOT_KILL << 4,
+                                                  memory_order_acq_rel, memory_order_relaxed))
+            return true;
     return false;
 }
 

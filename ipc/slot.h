@@ -11,7 +11,7 @@
  *       32-63 generation, one more each time the slot is used again
  *
  *   FREE -> SUBMITTED -> RUNNING(seat) -> DONE | FAILED | TIMED_OUT
- *               |             \-> CRASHED | SUBMITTED(attempt + 1)
+ *               |             \-> CRASHED | SUBMITTED(attempt + 1) | CANCELLED
  *               \-> CANCELLED                      (only the supervisor)
  *
  * FREE is memory that was never used. A slot that has ended is the client's: when
@@ -43,6 +43,7 @@ enum slot_flags {
     SLOT_WAITED_ANY = 1 << 1, /* the client sleeps on the lane's `any` word */
     SLOT_NOTIFY = 1 << 2,     /* its end is to be told through the lane's socket */
     SLOT_CANCEL = 1 << 3,     /* nobody wants the result any more */
+    SLOT_KILL = 1 << 4,       /* its worker is being killed, because of this task */
 };
 
 /* Who changes a slot, and why. */
@@ -54,6 +55,7 @@ enum slot_event {
     EVENT_TIME_OUT, /* supervisor, after the death of the seat */
     EVENT_CRASH,    /* supervisor, after the death of the seat */
     EVENT_RETRY,    /* supervisor, after the death of the seat */
+    EVENT_KILL,     /* supervisor, after the death of the seat: cancelled by force */
     EVENT_CANCEL,   /* client, or supervisor for a dead client */
     EVENTS,
 };
@@ -119,6 +121,11 @@ static inline bool name_current(name_t name, uint64_t word)
 bool slot_claim(_Atomic uint64_t *slot, name_t name, uint32_t seat, uint64_t *word);
 /* RUNNING(seat) -> state. S3: releases the result to the client's S4. */
 bool slot_end(_Atomic uint64_t *slot, uint32_t seat, enum slot_state state, uint64_t *word);
+/* Supervisor: RUNNING(seat) -> SUBMITTED, as the next attempt; flags stay. */
+bool slot_retry(_Atomic uint64_t *slot, uint32_t seat, uint32_t attempt, uint64_t *word);
+/* Supervisor: marks the task with SLOT_KILL, if it runs in this seat. From then on its
+ * worker begins no other, so the kill that follows strikes no innocent. */
+bool slot_doom(_Atomic uint64_t *slot, name_t name, uint32_t seat);
 /* SUBMITTED -> CANCELLED. */
 bool slot_cancel(_Atomic uint64_t *slot, uint64_t *word);
 /* Sets flags unless the slot has ended. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "ipc/wake.h"
 
+#include "base/clock.h"
 #include "base/fault.h"
 #include "base/sys.h"
 
@@ -129,9 +130,22 @@ void wake_sleep_cancel(struct bells *bells, uint32_t seat)
 
 void wake_sleep(struct bells *bells, uint32_t seat)
 {
-    _Atomic uint32_t *state = &bells->seats[seat].state;
     FAULT_POINT("worker_asleep");
-    while (atomic_load_explicit(state, memory_order_acquire) == SEAT_SLEEPING)
-        sys_futex_wait(state, SEAT_SLEEPING, UINT64_MAX);
+    while (!wake_was_woken(bells, seat))
+        sys_futex_wait(&bells->seats[seat].state, SEAT_SLEEPING, UINT64_MAX);
     wake_sleep_cancel(bells, seat);
+}
+
+bool wake_sleep_within(struct bells *bells, uint32_t seat, uint64_t timeout_ns)
+{
+    FAULT_POINT("worker_asleep");
+    uint64_t deadline = clock_ns() + timeout_ns;
+    while (!wake_was_woken(bells, seat)) {
+        uint64_t now = clock_ns();
+        if (now >= deadline)
+            return false;
+        sys_futex_wait(&bells->seats[seat].state, SEAT_SLEEPING, deadline - now);
+    }
+    wake_sleep_cancel(bells, seat);
+    return true;
 }

@@ -67,6 +67,14 @@ static inline bool wake_anyone_sleeping(struct bells *bells)
 void wake_sleep_announce(struct bells *bells, uint32_t seat);
 void wake_sleep_cancel(struct bells *bells, uint32_t seat);
 void wake_sleep(struct bells *bells, uint32_t seat);
+/* The same for at most timeout_ns; false when that is over. Then the seat still
+ * counts as sleeping, and one of wake_sleep() and wake_sleep_cancel() must follow. */
+bool wake_sleep_within(struct bells *bells, uint32_t seat, uint64_t timeout_ns);
+/* Somebody has woken the seat since it announced that it sleeps. */
+static inline bool wake_was_woken(const struct bells *bells, uint32_t seat)
+{
+    return atomic_load_explicit(&bells->seats[seat].state, memory_order_acquire) != SEAT_SLEEPING;
+}
 
 /* The activity bits of lanes. */
 static inline bool lane_bit_set(struct bells *bells, uint32_t lane)

@@ -2,6 +2,8 @@
  *
  * The producing side of a lane. All bookkeeping is in this process's memory; of
  * the lane it believes only the words of slots that it submitted itself.
+ *
+ * Pairs: C1 releases the reason for which the lane was given up, C2 acquires it.
  */
 #include "pool/pool.h"
 
@@ -12,10 +14,13 @@
 #include "base/sys.h"
 #include "ipc/blocks.h"
 #include "ipc/channel.h"
+#include "ipc/segment.h"
 #include "ipc/slot.h"
 #include "pool/estimate.h"
+#include "pool/tidy.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -87,12 +92,39 @@ void client_fini(struct client *client)
 
 /* ---- submitting ---- */
 
+static void give_back(void *context, uint32_t start, uint32_t units)
+{
+    const struct lane *lane = context;
+    segment_give_back(lane->memory + lane_arena_offset(lane->geometry, 0) + (uint64_t)start * UNIT,
+                      (uint64_t)units * UNIT);
+}
+
+/* Gives memory back when more than TIDY_BOUND of it is free, and more than the
+ * largest task of late needs: the next of its kind is to find it warm. `freed` is
+ * what was freed just now. */
+static void tidy_arguments(struct client *client, uint32_t freed)
+{
+    if (LIKELY(extents_spare(&client->arguments) <= TIDY_BOUND))
+        return;
+    uint64_t now = clock_coarse_ms();
+    if (freed >= client->large_units || now - client->large_ms > TIDY_IDLE_MS) {
+        client->large_units = freed;
+        client->large_ms = now;
+    }
+    uint32_t large = client->large_units + TIDY_SLACK;
+    if (extents_spare(&client->arguments) > (large > TIDY_BOUND ? large : TIDY_BOUND))
+        (void)extents_trim(&client->arguments, large > TIDY_BOUND / 2 ? large : TIDY_BOUND / 2,
+                           give_back, &client->lane);
+}
+
 static void free_slot(struct client *client, uint32_t index)
 {
     struct slot_book *book = &client->books[index];
+    uint32_t freed = 0;
     if (book->extent != 0)
-        extents_free(&client->arguments, book->extent);
+        freed = extents_free(&client->arguments, book->extent);
     book->extent = 0;
+    tidy_arguments(client, freed);
     book->generation++;
     /* Second in line: its cache line is still the worker's, while that of the
      * next one was fetched during the wait; see client_submit(). */
@@ -126,19 +158,30 @@ void client_collect_abandoned(struct client *client)
     client->abandoned_count = kept;
 }
 
-/* Offers the record's slot to the workers. On a full ring the oldest ticket is
- * dropped if it is dead, or else goes to the end of the queue. */
+/* Makes room in a full ring: its oldest ticket is dropped if it is dead, or else
+ * goes to the end of the queue. False if the ring is damaged. */
+static bool turn_ring(struct client *client, struct ring *ring)
+{
+    name_t old;
+    if (!ring_take_back(ring, &old))
+        return ring_sound(ring);
+    if (name_slot(old) >= client->lane.geometry->slot_count)
+        return false;
+    uint64_t word = slot_load(&client->lane.slots[name_slot(old)].word);
+    return slot_state(word) != SLOT_SUBMITTED || !name_current(old, word) || ring_push(ring, old);
+}
+
+/* Offers the record's slot to the workers. */
 static void push_ticket(struct client *client, mc_group *group, struct record *record)
 {
     struct ring *ring = &client->lane.rings[group->urgent ? LANE_URGENT : LANE_NORMAL];
     name_t name = name_make(record->handler, record->generation, record->slot);
-    while (!ring_push(ring, name)) {
-        name_t old;
-        if (!ring_take_back(ring, &old))
-            continue;
-        uint64_t word = slot_load(&client->lane.slots[name_slot(old)].word);
-        if (slot_state(word) == SLOT_SUBMITTED && name_current(old, word))
-            CHECK(ring_push(ring, old));
+    /* At least half of a full ring is dead: once round is enough. */
+    uint64_t turns = (uint64_t)ring->mask + 1;
+    while (!atomic_load_explicit(&client->faulted, memory_order_relaxed) &&
+           !ring_push(ring, name)) {
+        if (turns-- == 0 || !turn_ring(client, ring))
+            client_fault(client, "a ring is damaged");
     }
     record->offered = true;
     group->tickets_out++;
@@ -212,10 +255,21 @@ static int place_arguments(struct client *client, struct slot *slot, struct slot
     return 0;
 }
 
-static uint32_t wished_spin_us(const struct client *client)
+static void write_limits(const mc_group *group, struct slot *slot)
+{
+    slot->limited = group->limited;
+    if (!group->limited)
+        return;
+    slot->soft_limit_ms = group->soft_limit_ms;
+    slot->time_limit_ms = group->time_limit_ms;
+    slot->start_by_ns =
+        group->start_within_ms == 0 ? 0 : clock_ns() + group->start_within_ms * UINT64_C(1000000);
+}
+
+static uint16_t wished_spin_us(const struct client *client)
 {
     uint32_t think = atomic_load_explicit(&client->think_ns, memory_order_relaxed);
-    return think > SPIN_MOST_NS ? 0 : (2 * think + SPIN_SLACK_NS) / 1000;
+    return think > SPIN_MOST_NS ? 0 : (uint16_t)((2 * think + SPIN_SLACK_NS) / 1000);
 }
 
 int client_submit(mc_group *group, const struct request *request)
@@ -241,6 +295,7 @@ int client_submit(mc_group *group, const struct request *request)
     slot->start = request->start;
     slot->end = request->end;
     slot->spin_us = wished_spin_us(client);
+    write_limits(group, slot);
     *record = (struct record){.slot = index,
                               .generation = book->generation,
                               .handler = (uint16_t)request->handler,
@@ -287,11 +342,11 @@ static void finish(mc_group *group, size_t index, struct record *record)
     atomic_store_explicit(&group->completed_count, count + 1, memory_order_release);
 }
 
-static void set_status(struct record *record, const struct slot *slot, enum slot_state state)
+static void set_status(struct record *record, const struct slot *slot, uint64_t word)
 {
-    record->outcome = (uint8_t)state;
+    record->outcome = (uint8_t)slot_state(word);
     record->pid = slot->worker_pid;
-    switch (state) {
+    switch (slot_state(word)) {
     case SLOT_DONE:
     case SLOT_FAILED:
         record->status = slot->status;
@@ -303,12 +358,16 @@ static void set_status(struct record *record, const struct slot *slot, enum slot
         record->death = slot->death;
         record->run_ns = slot->run_ns;
         break;
-    case SLOT_TIMED_OUT:
-        record->status = -ETIMEDOUT;
+    case SLOT_TIMED_OUT: /* while it ran, or before */
+        record->status = slot->status == -ETIME ? -ETIME : -ETIMEDOUT;
+        record->run_ns = slot->run_ns;
         break;
     default:
         record->status = -ECANCELED;
-        record->pid = 0;
+        if (slot_seat(word) == 0) /* not even begun */
+            record->pid = 0;
+        else
+            record->run_ns = slot->run_ns;
         break;
     }
 }
@@ -361,13 +420,30 @@ static void reap(mc_group *group, size_t index, struct record *record, uint64_t 
 {
     struct client *client = &group->pool->client;
     const struct slot *slot = &client->lane.slots[record->slot];
-    set_status(record, slot, slot_state(word));
+    set_status(record, slot, word);
     if (slot_state(word) == SLOT_DONE || slot_state(word) == SLOT_FAILED)
         take_data(group, record, slot, slot_seat(word));
     if (slot_state(word) == SLOT_DONE)
         learn(client, record->handler, record->run_ns);
     FAULT_POINT("client_before_free");
     free_slot(client, record->slot);
+    finish(group, index, record);
+}
+
+/* An open record's slot is its own: neither free nor another task's, and not run
+ * by a seat that is not there. */
+static bool word_damaged(const struct client *client, const struct record *record, uint64_t word)
+{
+    return slot_generation(word) != record->generation || slot_state(word) == SLOT_FREE ||
+           slot_state(word) >= SLOT_STATES || slot_seat(word) > client->lane.geometry->seat_count;
+}
+
+/* Nobody knows whether somebody still works in the slot: it is not used again. */
+static void settle_damaged(mc_group *group, size_t index, struct record *record)
+{
+    client_fault(&group->pool->client, "the word of a slot is damaged");
+    record->outcome = SLOT_FAILED;
+    record->status = -EFAULT;
     finish(group, index, record);
 }
 
@@ -381,7 +457,9 @@ void client_collect(mc_group *group, bool all)
             __builtin_prefetch(&client->lane.slots[group_record(group, index + AHEAD)->slot]);
         if (record_state(record) == RECORD_OPEN) {
             uint64_t word = slot_load(&client->lane.slots[record->slot].word); /* S4 */
-            if (slot_ended(word))
+            if (UNLIKELY(word_damaged(client, record, word)))
+                settle_damaged(group, index, record);
+            else if (slot_ended(word))
                 reap(group, index, record, word);
             else if (slot_generation(word) != record->generation)
                 client_settle_lost(group, index); /* our lane was taken away: no pool for us */
@@ -457,11 +535,22 @@ void client_settle_all(mc_group *group)
     atomic_store_explicit(&group->first_open, group->count, memory_order_relaxed);
 }
 
+/* The block's memory is its worker's again, which may be asleep. */
+static void release_block(const mc_pool *pool, void *data, uint32_t size)
+{
+    const struct lane *lane = &pool->client.lane;
+    block_release((struct block *)data - 1);
+    if (size < TIDY_LARGE)
+        return;
+    uint64_t offset = (uint64_t)((uint8_t *)data - lane->memory) - lane->geometry->arenas_offset;
+    tidy_released(lane->header, pool->bells, (uint32_t)(offset / lane->geometry->arena_size) - 1);
+}
+
 void client_release(mc_group *group, size_t index)
 {
     struct record *record = group_record(group, index);
     if (record->place == DATA_BLOCK)
-        block_release((struct block *)record->data - 1);
+        release_block(group->pool, record->data, record->size);
     else if (record->place >= DATA_HEAP)
         free(record->data);
     if (index < group->document_count && group->documents[index] != NULL) {
@@ -475,17 +564,75 @@ void client_release(mc_group *group, size_t index)
 
 /* ---- the supervisor ---- */
 
+void client_complain(struct client *client)
+{
+    bool sound = true;
+    pthread_mutex_lock(&client->lock);
+    for (int ring = 0; ring < LANE_RINGS; ring++)
+        sound = sound && ring_sound(&client->lane.rings[ring]);
+    pthread_mutex_unlock(&client->lock);
+    if (sound)
+        client_poke(client);
+    else
+        client_fault(client, "a ring is damaged");
+}
+
 void client_publish(mc_group *group)
 {
     ring_publish(&group->pool->client.lane.rings[group->urgent ? LANE_URGENT : LANE_NORMAL]);
 }
 
+/* The first reason stays, and is whole once `faulted` says so. */
+static bool note_fault(struct client *client, const char *why)
+{
+    bool first = !atomic_exchange(&client->accused, true);
+    if (first) {
+        snprintf(client->fault, sizeof(client->fault),
+                 "this process's lane was damaged, and was given up: %.180s", why);
+        atomic_store_explicit(&client->faulted, true, memory_order_release); /* C1 */
+    }
+    atomic_store_explicit(&client->gone, true, memory_order_relaxed);
+    return first;
+}
+
+void client_fault(struct client *client, const char *why)
+{
+    struct parcel parcel = {.message = {.type = MESSAGE_LANE_FAULT}};
+    snprintf(parcel.message.text, sizeof(parcel.message.text), "%s", why);
+    if (note_fault(client, why))
+        (void)channel_send(client->socket, &parcel, MSG_DONTWAIT);
+}
+
+const char *client_why_gone(const struct client *client)
+{
+    /* C2 pairs with C1. */
+    return atomic_load_explicit(&client->faulted, memory_order_acquire)
+               ? client->fault
+               : "the pool's supervisor is gone";
+}
+
+/* After the welcome the supervisor says one thing only. */
+static void read_verdict(struct client *client)
+{
+    struct parcel parcel;
+    if (channel_receive(client->socket, &parcel, MSG_DONTWAIT) != 1)
+        return; /* another thread was quicker */
+    if (parcel.message.type == MESSAGE_FAULTED)
+        (void)note_fault(client, parcel.message.text);
+    parcel_drop(&parcel);
+}
+
 bool client_check_gone(struct client *client)
 {
     char byte;
-    if (FAULT_CALL("client_check_gone", ENOBUFS,
-                   recv(client->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT)) == 0)
+    ssize_t peeked = FAULT_CALL("client_check_gone", ENOBUFS,
+                                recv(client->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT));
+    if (peeked < 0 && errno == ECONNRESET) /* said once, when it left messages of ours unread */
+        peeked = recv(client->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (peeked == 0)
         atomic_store_explicit(&client->gone, true, memory_order_relaxed);
+    else if (peeked > 0)
+        read_verdict(client);
     return atomic_load_explicit(&client->gone, memory_order_relaxed);
 }
 
@@ -502,4 +649,11 @@ void client_poke(struct client *client)
 {
     struct parcel parcel = {.message = {.type = MESSAGE_POKE}};
     (void)channel_send(client->socket, &parcel, MSG_DONTWAIT);
+}
+
+void client_kill(struct client *client, const struct record *record)
+{
+    struct parcel parcel = {
+        .message = {.type = MESSAGE_KILL, .index = record->slot, .generation = record->generation}};
+    (void)channel_send(client->socket, &parcel, 0);
 }

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "pool/serve.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,8 @@ enum {
     DEFAULT_QUEUE_DEPTH = 4096,
     LEAST_QUEUE_DEPTH = 16,
     DEFAULT_CLOSE_TIMEOUT_MS = 10000,
+    DEFAULT_ATTEMPTS = 3,
+    MOST_ATTEMPTS = 100,
 };
 #define DEFAULT_MAX_PAYLOAD (UINT64_C(256) << 20)
 #define MOST_MAX_PAYLOAD    (UINT64_C(1) << 30)
@@ -19,33 +22,128 @@ enum {
 /* Places in a lane are 32-bit numbers of units. */
 #define MOST_LANE_SIZE ((UINT64_C(1) << 32) * UNIT - (UINT64_C(1) << 30))
 
-static int copy_handlers(struct config *config, const struct mc_pool_options *options)
+static int check_limits(const struct mc_handler *given)
+{
+    bool idempotent = (given->flags & MC_IDEMPOTENT) != 0;
+    if (given->max_attempts > (idempotent ? MOST_ATTEMPTS : 0))
+        return error_set(-EINVAL, "max_attempts of handler '%s' is %u: %s", given->name,
+                         given->max_attempts,
+                         idempotent ? "at most 100" : "it is for handlers that are MC_IDEMPOTENT");
+    if (given->time_limit_ms != 0 && given->soft_time_limit_ms > given->time_limit_ms)
+        return error_set(-EINVAL,
+                         "soft_time_limit_ms of handler '%s' is %u: its time_limit_ms of %u "
+                         "would come first",
+                         given->name, given->soft_time_limit_ms, given->time_limit_ms);
+    return 0;
+}
+
+static int check_handler(const struct mc_handler *given, size_t place)
+{
+    size_t length = given->name == NULL ? 0 : strnlen(given->name, HANDLER_NAME_SIZE);
+    if (length == 0 || length == HANDLER_NAME_SIZE)
+        return error_set(-EINVAL, "the name of handler %zu has %s; give 1 to %d bytes", place,
+                         length == 0 ? "0 bytes" : "too many bytes", HANDLER_NAME_SIZE - 1);
+    if (given->run == NULL)
+        return error_set(-EINVAL, "handler '%s' has no function", given->name);
+    if ((given->flags & ~(uint32_t)(MC_ISOLATED | MC_THREAD_SAFE | MC_IDEMPOTENT)) != 0)
+        return error_set(-EINVAL, "handler '%s' has unknown flags 0x%x", given->name, given->flags);
+    return check_limits(given);
+}
+
+static uint32_t attempts_of(const struct mc_handler *given)
+{
+    if ((given->flags & MC_IDEMPOTENT) == 0)
+        return 1;
+    return given->max_attempts != 0 ? given->max_attempts : DEFAULT_ATTEMPTS;
+}
+
+static uint32_t find(const struct config *config, const char *name)
+{
+    uint32_t i = 0;
+    while (i < config->handler_count && strcmp(config->handlers[i].name, name) != 0)
+        i++;
+    return i;
+}
+
+/* A handler that is known already, and has no function, is an older set-up's, or the
+ * pool's that we attached to. */
+static int add_handler(struct config *config, uint32_t module, const struct mc_handler *given)
+{
+    uint32_t number = find(config, given->name);
+    if (number < config->handler_count && config->handlers[number].run != NULL)
+        return error_set(-EINVAL, "handler '%s' is there twice", given->name);
+    if (number == config->handler_capacity)
+        return error_set(-EINVAL, "handler '%s' is one too many: there can be %u in all",
+                         given->name, config->handler_capacity);
+    struct handler *handler = &config->handlers[number];
+    snprintf(handler->name, sizeof(handler->name), "%s", given->name);
+    handler->run = given->run;
+    handler->flags = given->flags;
+    handler->max_attempts = attempts_of(given);
+    handler->soft_limit_ms = given->soft_time_limit_ms;
+    handler->time_limit_ms = given->time_limit_ms;
+    handler->on_soft_limit = given->on_soft_limit;
+    handler->module = module;
+    handler->watched = config->slow_task_ms != 0 || handler->max_attempts > 1 ||
+                       given->soft_time_limit_ms != 0 || given->time_limit_ms != 0;
+    if (number == config->handler_count)
+        config->handler_count++;
+    return 0;
+}
+
+int config_add_handlers(struct config *config, uint32_t module, const struct mc_handler *handlers,
+                        size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        int result = check_handler(&handlers[i], i);
+        if (result == 0)
+            result = add_handler(config, module, &handlers[i]);
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
+static int make_tables(struct config *config, size_t handlers, size_t modules)
+{
+    config->handlers = calloc(handlers, sizeof(*config->handlers));
+    config->modules = calloc(modules != 0 ? modules : 1, sizeof(*config->modules));
+    config->handler_capacity = (uint32_t)handlers;
+    if (config->handlers == NULL || config->modules == NULL)
+        return error_set(-ENOMEM, "no memory for %zu handlers", handlers);
+    return 0;
+}
+
+static int set_handlers(struct config *config, const struct mc_pool_options *options)
 {
     if (options->handler_count == 0 || options->handler_count > MAX_HANDLERS ||
         options->handlers == NULL)
         return error_set(-EINVAL, "handler_count is %zu: give 1 to %d handlers",
                          options->handler_count, MAX_HANDLERS);
-    config->handlers = calloc(options->handler_count, sizeof(*config->handlers));
-    if (config->handlers == NULL)
-        return error_set(-ENOMEM, "no memory for %zu handlers", options->handler_count);
-    for (uint32_t i = 0; i < options->handler_count; i++) {
-        const struct mc_handler *given = &options->handlers[i];
-        size_t length = given->name == NULL ? 0 : strnlen(given->name, HANDLER_NAME_SIZE);
-        if (length == 0 || length == HANDLER_NAME_SIZE)
-            return error_set(-EINVAL, "the name of handler %u has %s; give 1 to %d bytes", i,
-                             length == 0 ? "0 bytes" : "too many bytes", HANDLER_NAME_SIZE - 1);
-        if (given->run == NULL)
-            return error_set(-EINVAL, "handler '%s' has no function", given->name);
-        if ((given->flags & ~(uint32_t)(MC_ISOLATED | MC_THREAD_SAFE)) != 0)
-            return error_set(-EINVAL, "handler '%s' has unknown flags 0x%x", given->name,
-                             given->flags);
-        for (uint32_t before = 0; before < i; before++)
-            if (strcmp(config->handlers[before].name, given->name) == 0)
-                return error_set(-EINVAL, "handler '%s' is there twice", given->name);
-        memcpy(config->handlers[i].name, given->name, length + 1);
-        config->handlers[i].run = given->run;
-        config->handlers[i].flags = given->flags;
-        config->handler_count = i + 1;
+    int result = make_tables(config, options->handler_count, 1);
+    if (result < 0)
+        return result;
+    config->module_count = 1;
+    config->modules[0].worker_init = options->worker_init;
+    config->modules[0].worker_exit = options->worker_exit;
+    config->modules[0].hook_context = options->hook_context;
+    return config_add_handlers(config, 0, options->handlers, options->handler_count);
+}
+
+static int set_modules(struct config *config, const struct serve_options *serve)
+{
+    if (serve->module_count > MODULES_MOST)
+        return error_set(-EINVAL, "there are %u modules: at most %d", serve->module_count,
+                         MODULES_MOST);
+    int result = make_tables(config, MAX_HANDLERS, serve->module_count);
+    if (result < 0)
+        return result;
+    config->serve = serve;
+    config->module_count = serve->module_count;
+    for (uint32_t i = 0; i < serve->module_count; i++) {
+        config->modules[i].path = serve->modules[i].path;
+        config->modules[i].settings = serve->modules[i].settings;
+        config->modules[i].setting_count = serve->modules[i].setting_count;
     }
     return 0;
 }
@@ -108,9 +206,9 @@ static int set_rest(struct config *config, const struct mc_pool_options *options
     config->max_clients = options->max_clients != 0 ? options->max_clients : MAX_LANES;
     config->close_timeout_ms =
         options->close_timeout_ms != 0 ? options->close_timeout_ms : DEFAULT_CLOSE_TIMEOUT_MS;
-    config->worker_init = options->worker_init;
-    config->worker_exit = options->worker_exit;
-    config->hook_context = options->hook_context;
+    config->max_tasks_per_worker = options->max_tasks_per_worker;
+    config->max_worker_age_s = options->max_worker_age_s;
+    config->max_worker_memory = options->max_worker_memory;
     config->log = options->log;
     config->log_context = options->log_context;
     config->flags = options->flags;
@@ -122,24 +220,34 @@ static int set_rest(struct config *config, const struct mc_pool_options *options
     return admission_parse(options->max_load_average, &config->policy, &config->policy_warning);
 }
 
-int config_create(const struct mc_pool_options *options, struct config **config)
+/* A program built against another version has a longer or a shorter struct. */
+static int read_options(const void *options, size_t size, void *known, size_t known_size)
 {
-    if (options == NULL || options->size < sizeof(size_t))
-        return error_set(-EINVAL, "options.size is 0: set it to sizeof(struct mc_pool_options)");
-    /* A program built against another version has a longer or a shorter struct. */
-    struct mc_pool_options known = {0};
-    size_t common = options->size < sizeof(known) ? options->size : sizeof(known);
-    memcpy(&known, options, common);
-    for (size_t i = sizeof(known); i < options->size; i++)
+    if (options == NULL || size < sizeof(size_t))
+        return error_set(-EINVAL, "options.size is 0: set it to the size of the struct");
+    memcpy(known, options, size < known_size ? size : known_size);
+    for (size_t i = known_size; i < size; i++)
         if (((const unsigned char *)options)[i] != 0)
             return error_set(-EINVAL,
                              "options.size is %zu: this library knows the first %zu "
                              "bytes, and the rest is not zero",
-                             options->size, sizeof(known));
+                             size, known_size);
+    return 0;
+}
+
+int config_create(const struct mc_pool_options *options, const struct serve_options *serve,
+                  struct config **config)
+{
+    struct mc_pool_options known = {0};
+    int result =
+        read_options(options, options == NULL ? 0 : options->size, &known, sizeof(known));
+    if (result < 0)
+        return result;
     struct config *made = calloc(1, sizeof(*made));
     if (made == NULL)
         return error_set(-ENOMEM, "no memory for the options");
-    int result = copy_handlers(made, &known);
+    made->slow_task_ms = known.slow_task_ms;
+    result = serve != NULL ? set_modules(made, serve) : set_handlers(made, &known);
     if (result == 0)
         result = set_workers(made, &known);
     if (result == 0)
@@ -154,11 +262,35 @@ int config_create(const struct mc_pool_options *options, struct config **config)
     return 0;
 }
 
+int config_create_attached(const struct mc_attach_options *options, struct config **config)
+{
+    struct config *made = calloc(1, sizeof(*made));
+    if (made == NULL)
+        return error_set(-ENOMEM, "no memory for the options");
+    int result = make_tables(made, MAX_HANDLERS, 1);
+    if (result == 0)
+        result = topology_read(&made->topology);
+    if (result == 0) {
+        made->module_count = 1;
+        made->modules[0].worker_init = options->worker_init;
+        made->modules[0].worker_exit = options->worker_exit;
+        made->modules[0].hook_context = options->hook_context;
+        result = config_add_handlers(made, 0, options->handlers, options->handler_count);
+    }
+    if (result < 0) {
+        config_free(made);
+        return result;
+    }
+    *config = made;
+    return 0;
+}
+
 void config_free(struct config *config)
 {
     if (config == NULL)
         return;
     free(config->handlers);
+    free(config->modules);
     free(config->proc_path);
     free(config);
 }
@@ -180,9 +312,9 @@ struct admission config_admit(const struct config *config, struct load_sample *s
 
 int config_handler(const struct config *config, const char *name)
 {
-    for (uint32_t i = 0; i < config->handler_count; i++)
-        if (strcmp(config->handlers[i].name, name) == 0)
-            return (int)i;
+    uint32_t number = find(config, name);
+    if (number < config->handler_count)
+        return (int)number;
     char names[256] = "";
     size_t used = 0;
     for (uint32_t i = 0; i < config->handler_count; i++) {

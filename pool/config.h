@@ -16,14 +16,38 @@ struct handler {
     char name[HANDLER_NAME_SIZE];
     mc_handler_fn *run;
     uint32_t flags;
+    uint32_t max_attempts;
+    uint32_t soft_limit_ms, time_limit_ms; /* 0: none */
+    mc_soft_limit_fn *on_soft_limit;
+    uint32_t module;
+    bool watched; /* it has limits, or may be repeated */
 };
+
+struct setting {
+    char *key, *value;
+};
+
+/* The program's own handlers and hooks are a module too: the first, without a file. */
+struct mc_module_self {
+    char name[HANDLER_NAME_SIZE]; /* "" until it is loaded */
+    const char *path;
+    const struct setting *settings;
+    uint32_t setting_count;
+    const struct mc_module *descriptor; /* NULL: the program's own */
+    int (*worker_init)(void *hook_context, void **state);
+    void (*worker_exit)(void *state);
+    void *hook_context;
+};
+
+enum { MODULES_MOST = 64 };
 
 struct config {
     struct handler *handlers;
     uint32_t handler_count;
-    int (*worker_init)(void *hook_context, void **state);
-    void (*worker_exit)(void *state);
-    void *hook_context;
+    uint32_t handler_capacity;
+    struct mc_module_self *modules; /* in the order in which they are set up */
+    uint32_t module_count;
+    const struct serve_options *serve; /* of `multicore serve`, else NULL */
     uint32_t workers;
     enum mc_pinning pinning;
     struct admission_policy policy;
@@ -31,6 +55,10 @@ struct config {
     uint64_t max_payload;
     uint32_t max_clients;
     uint32_t close_timeout_ms;
+    uint64_t max_tasks_per_worker; /* these four: 0 for never */
+    uint32_t max_worker_age_s;
+    uint64_t max_worker_memory;
+    uint32_t slow_task_ms;
     mc_log_fn *log;
     void *log_context;
     uint32_t flags;
@@ -39,8 +67,16 @@ struct config {
     struct topology topology;
 };
 
-/* -EINVAL with a message that names the option, or -ENOMEM. */
-int config_create(const struct mc_pool_options *options, struct config **config);
+/* -EINVAL with a message that names the option, or -ENOMEM. With serve the handlers
+ * come later, from its modules. */
+int config_create(const struct mc_pool_options *options, const struct serve_options *serve,
+                  struct config **config);
+/* What an attached client knows: the handlers of its own program, to begin with. */
+int config_create_attached(const struct mc_attach_options *options, struct config **config);
+/* Adds the handlers of a module, under the numbers that they had before if they are
+ * known. -EINVAL with a message. */
+int config_add_handlers(struct config *config, uint32_t module, const struct mc_handler *handlers,
+                        size_t count);
 void config_free(struct config *config);
 
 /* Samples the load and decides, from what the caller filled in about the pool's

@@ -120,6 +120,6 @@ int mc_pool_dispatch(mc_pool *pool)
     }
     announce_deferred(pool);
     if (gone)
-        return error_set(-ESHUTDOWN, "the pool is gone");
+        return error_set(-ESHUTDOWN, "%s", client_why_gone(client));
     return reported;
 }

@@ -135,7 +135,31 @@ static int read_options(const struct mc_group_options *options, struct mc_group_
     if ((unsigned)known->help > MC_HELP_NEVER)
         return error_set(-EINVAL, "help is %d: give MC_HELP_AUTO or MC_HELP_NEVER",
                          (int)known->help);
+    if ((unsigned)known->on_full > MC_FULL_INLINE)
+        return error_set(-EINVAL,
+                         "on_full is %d: give MC_FULL_WAIT, MC_FULL_FAIL or MC_FULL_INLINE",
+                         (int)known->on_full);
+    if (known->time_limit_ms != 0 && known->soft_time_limit_ms > known->time_limit_ms)
+        return error_set(-EINVAL,
+                         "soft_time_limit_ms is %u: the time_limit_ms of %u would come first",
+                         known->soft_time_limit_ms, known->time_limit_ms);
     return 0;
+}
+
+static void set_options(mc_group *group, const struct mc_group_options *known)
+{
+    group->help = known->help;
+    group->urgent = known->urgent;
+    group->interruptible = known->interruptible;
+    group->on_done = known->on_done;
+    group->context = known->context;
+    group->soft_limit_ms = known->soft_time_limit_ms;
+    group->time_limit_ms = known->time_limit_ms;
+    group->start_within_ms = known->start_within_ms;
+    group->limited =
+        known->soft_time_limit_ms != 0 || known->time_limit_ms != 0 || known->start_within_ms != 0;
+    group->on_full = known->on_full;
+    group->full_timeout_ms = known->full_timeout_ms;
 }
 
 /* With the lock held; from here on other threads may reap its tasks. */
@@ -154,9 +178,10 @@ int mc_group_open(mc_pool *pool, const struct mc_group_options *options, mc_grou
     if (result < 0)
         return result;
     pool_deliver_log(pool);
-    if (atomic_load_explicit(&pool->control->closing, memory_order_relaxed) != 0 ||
-        client_gone(&pool->client))
-        return error_set(-ESHUTDOWN, "the pool is closing, or gone");
+    if (client_gone(&pool->client))
+        return error_set(-ESHUTDOWN, "%s", client_why_gone(&pool->client));
+    if (atomic_load_explicit(&pool->control->closing, memory_order_relaxed) != 0)
+        return error_set(-ESHUTDOWN, "the pool is closing");
     struct mc_group_options known = {0};
     result = read_options(options, &known);
     if (result < 0)
@@ -167,11 +192,7 @@ int mc_group_open(mc_pool *pool, const struct mc_group_options *options, mc_grou
     mc_group *made = new_group(&pool->client);
     if (made != NULL) {
         made->pool = pool;
-        made->help = known.help;
-        made->urgent = known.urgent;
-        made->interruptible = known.interruptible;
-        made->on_done = known.on_done;
-        made->context = known.context;
+        set_options(made, &known);
         made->admission = admission;
         made->busy = admission.busy && !pool->in_worker;
         made->narrowed = made->busy && known.on_done != NULL;
@@ -185,9 +206,9 @@ int mc_group_open(mc_pool *pool, const struct mc_group_options *options, mc_grou
     return 0;
 }
 
-/* Cancels what is queued, and asks what runs to stop; returns how many of the
- * former. With the lock held. */
-static int cancel_all(mc_group *group)
+/* Cancels what is queued, and asks what runs to stop, or has its worker killed;
+ * returns how many of the former. With the lock held. */
+static int cancel_all(mc_group *group, bool by_force)
 {
     struct client *client = &group->pool->client;
     int cancelled = 0;
@@ -199,8 +220,8 @@ static int cancel_all(mc_group *group)
         _Atomic uint64_t *slot = &client->lane.slots[record->slot].word;
         if (slot_cancel(slot, &word))
             cancelled++;
-        else
-            (void)slot_flag(slot, SLOT_CANCEL, &word);
+        else if (slot_flag(slot, SLOT_CANCEL, &word) && by_force && slot_seat(word) != 0)
+            client_kill(client, record);
     }
     return cancelled;
 }
@@ -254,7 +275,7 @@ void mc_group_close(mc_group *group)
     struct client *client = &group->pool->client;
     pthread_mutex_lock(&client->lock);
     if (group->first_open < group->count) {
-        (void)cancel_all(group);
+        (void)cancel_all(group, false);
         client_collect(group, true);
     }
     for (size_t index = 0; index < group->count; index++) {
@@ -279,12 +300,38 @@ static int find_handler(const mc_group *group, const char *name)
     return config_handler(group->pool->config, name);
 }
 
+static int no_room(const mc_group *group)
+{
+    return error_set(-EAGAIN,
+                     "queue_depth (%u) tasks are in flight, or their arguments fill the arena "
+                     "(arena_size is %llu): %s, or raise the limit",
+                     group->pool->config->geometry.slot_count,
+                     (unsigned long long)group->pool->config->geometry.arena_size,
+                     group->on_done != NULL ? "dispatch, then try again"
+                                            : "wait for tasks, and release their results");
+}
+
+/* How long to wait for room, from the first time that there was none: -1 without
+ * limit, 0 not at all. */
+static int full_timeout_ms(const mc_group *group, uint64_t *deadline_ns)
+{
+    if (group->on_done != NULL || group->on_full == MC_FULL_FAIL)
+        return 0;
+    if (group->on_full == MC_FULL_INLINE || group->full_timeout_ms == 0)
+        return -1;
+    uint64_t now = clock_quick_ns();
+    if (*deadline_ns == 0)
+        *deadline_ns = now + group->full_timeout_ms * UINT64_C(1000000);
+    return now >= *deadline_ns ? 0 : (int)((*deadline_ns - now) / 1000000) + 1;
+}
+
 /* Submits one, waiting for room if there is none. Called and returns with the
  * lock held. */
 static int submit(mc_group *group, const struct request *request)
 {
     mc_pool *pool = group->pool;
     struct client *client = &pool->client;
+    uint64_t deadline_ns = 0;
     for (;;) {
         int result = client_submit(group, request);
         if (result != -EAGAIN)
@@ -296,20 +343,18 @@ static int submit(mc_group *group, const struct request *request)
         result = client_submit(group, request);
         if (result != -EAGAIN)
             return result;
-        if (group->on_done != NULL)
-            return error_set(-EAGAIN,
-                             "queue_depth (%u) tasks are in flight, or their arguments "
-                             "fill the arena: dispatch, then try again",
-                             pool->config->geometry.slot_count);
+        int timeout_ms = full_timeout_ms(group, &deadline_ns);
+        if (timeout_ms == 0)
+            return no_room(group);
         bool offered = group->tickets_out != 0;
         pthread_mutex_unlock(&client->lock);
         if (offered)
             wait_announce(group, false);
-        result = wait_for(group, GOAL_ROOM, -1);
+        result = wait_for(group, GOAL_ROOM, timeout_ms);
         if (result == 0 && client_check_gone(client)) /* slots of lost tasks do not come back */
             result = error_set(-ESHUTDOWN, "the pool is gone");
         pthread_mutex_lock(&client->lock);
-        if (result < 0)
+        if (result < 0 && result != -ETIMEDOUT)
             return result;
     }
 }
@@ -514,18 +559,28 @@ int mc_group_wait(mc_group *group, int timeout_ms)
     return wait_for(group, GOAL_ALL, timeout_ms);
 }
 
-int mc_group_cancel(mc_group *group)
+static int cancel(mc_group *group, bool by_force)
 {
     int result = group_usable(group);
     if (result < 0)
         return result;
     pthread_mutex_lock(&group->pool->client.lock);
-    result = cancel_all(group);
+    result = cancel_all(group, by_force);
     client_collect(group, true);
     if (group->on_done != NULL && group->pool->client.self >= 0)
         (void)eventfd_write(group->pool->client.self, 1);
     pthread_mutex_unlock(&group->pool->client.lock);
     return result;
+}
+
+int mc_group_cancel(mc_group *group)
+{
+    return cancel(group, false);
+}
+
+int mc_group_kill(mc_group *group)
+{
+    return cancel(group, true);
 }
 
 size_t mc_group_size(const mc_group *group)

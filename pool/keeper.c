@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * The zygote and the seats: asking for workers, letting them start, noticing
- * their death.
+ * The seats: asking for workers, letting them start, noticing their death.
  */
 #include "pool/supervisor.h"
 
 #include "base/fault.h"
 #include "base/sys.h"
+#include "ipc/wake.h"
 #include "pool/log.h"
-#include "pool/zygote.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -18,9 +17,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+enum { HEIRS_MOST = 3 }; /* that may die before they are ready, until a new set-up is given up */
+
 /* Ends a child that cannot be watched, here and now. Nobody but us waits for our
  * children, so the pid is still its own, and the kernel confirms the death. */
-static int end_child(pid_t pid)
+int keeper_end_child(pid_t pid)
 {
     int status = 0;
     (void)kill(pid, SIGKILL);
@@ -29,116 +30,105 @@ static int end_child(pid_t pid)
     return status;
 }
 
-int keeper_start_zygote(struct supervisor *supervisor)
+/* ---- birth ---- */
+
+static struct post *post_of(struct supervisor *supervisor, uint32_t index, int which)
 {
-    int ends[2];
-    supervisor->zygote_started_ms = supervisor_now_ms();
-    int result = channel_pair(ends);
-    if (result < 0)
-        return result;
-    pid_t pid = sys_fork(SIGCHLD, false, NULL);
-    if (pid == 0)
-        zygote_run(supervisor->config, supervisor->control, supervisor->bells, ends[1],
-                   supervisor->pid);
-    close(ends[1]);
-    if (pid < 0) {
-        close(ends[0]);
-        return (int)pid;
-    }
-    supervisor->zygote_pid = pid;
-    supervisor->zygote_socket = ends[0];
-    supervisor->zygote_pidfd = result = sys_pidfd_open(pid);
-    if (result >= 0)
-        result = supervisor_watch(supervisor, supervisor->zygote_pidfd, WATCH_ZYGOTE, 0);
-    if (result < 0) {
-        (void)end_child(pid);
-        sys_close(&supervisor->zygote_pidfd);
-        sys_close(&supervisor->zygote_socket);
-    }
-    return result;
+    return &supervisor->seats[index].posts[which];
 }
 
-void keeper_zygote_died(struct supervisor *supervisor)
+static _Atomic int32_t *pid_place(struct supervisor *supervisor, uint32_t index, bool heir)
 {
-    int status;
-    if (sys_pidfd_reap(supervisor->zygote_pidfd, &status) == -EAGAIN)
-        return;
-    sys_close(&supervisor->zygote_pidfd);
-    sys_close(&supervisor->zygote_socket);
-    if (supervisor->phase >= PHASE_LEAVING)
-        return;
-    log_write(supervisor->control, MC_LOG_WARNING, "the zygote (pid %d) died; starting another",
-              (int)supervisor->zygote_pid);
-    /* Seats that it was asked for see the end of their sockets, or their worker
-     * was born and says so itself. */
-    int result = keeper_start_zygote(supervisor);
-    if (result < 0)
-        log_write(supervisor->control, MC_LOG_ERROR, "no new zygote: %s", strerror(-result));
-    keeper_fill_seats(supervisor);
+    struct seat_row *row = &supervisor->control->rows[index];
+    return heir ? &row->heir_pid : &row->pid;
 }
 
 /* A request that failed is made again after a rest. */
-static void rest(struct seat *seat, uint32_t rest_ms)
+static void rest(struct post *post, uint32_t rest_ms)
 {
-    seat->life = LIFE_RESTING;
-    seat->due_ms = supervisor_now_ms() + rest_ms;
+    post->life = LIFE_RESTING;
+    post->due_ms = supervisor_now_ms() + rest_ms;
 }
 
-static void ask(struct supervisor *supervisor, uint32_t index)
+static void ask(struct supervisor *supervisor, uint32_t index, int which)
 {
-    struct seat *seat = &supervisor->seats[index];
+    struct post *post = post_of(supervisor, index, which);
+    const struct zygote *zygote = zygotes_target(supervisor);
     int ends[2];
-    if (supervisor->zygote_socket < 0 || channel_pair(ends) < 0) {
-        rest(seat, BACKOFF_FIRST_MS);
+    if (zygote == NULL || channel_pair(ends) < 0) {
+        rest(post, BACKOFF_FIRST_MS);
         return;
     }
-    atomic_store(&supervisor->control->rows[index].pid, 0);
-    seat->life = LIFE_ASKED;
-    seat->pid = 0;
-    seat->socket = ends[0];
-    struct parcel parcel = {.message = {.type = MESSAGE_SPAWN, .index = index},
+    *post = (struct post){.life = LIFE_ASKED,
+                          .heir = which == HEIR,
+                          .zygote = zygote->generation,
+                          .pidfd = -1,
+                          .socket = ends[0]};
+    atomic_store(pid_place(supervisor, index, post->heir), 0);
+    struct parcel parcel = {.message = {.type = MESSAGE_SPAWN, .index = index, .value = which},
                             .descriptors = {ends[1]},
                             .descriptor_count = 1};
-    int result = channel_send(supervisor->zygote_socket, &parcel, MSG_DONTWAIT);
+    int result = channel_send(zygote->socket, &parcel, MSG_DONTWAIT);
     close(ends[1]);
     if (result == 0)
-        result = supervisor_watch(supervisor, seat->socket, WATCH_SEAT_SOCKET, index);
+        result = supervisor_watch(supervisor, post->socket,
+                                  which == HEIR ? WATCH_HEIR_SOCKET : WATCH_SEAT_SOCKET, index);
     if (result < 0) {
-        sys_close(&seat->socket);
-        rest(seat, BACKOFF_FIRST_MS);
+        sys_close(&post->socket);
+        rest(post, BACKOFF_FIRST_MS);
     }
 }
 
 /* The worker exists: from now on its death is known from its pidfd. */
-static bool adopt(struct supervisor *supervisor, uint32_t index)
+static bool adopt(struct supervisor *supervisor, uint32_t index, int which)
 {
-    struct seat *seat = &supervisor->seats[index];
-    seat->pid = atomic_load(&supervisor->control->rows[index].pid);
-    seat->pidfd = seat->pid > 0 ? sys_pidfd_open(seat->pid) : -ESRCH;
-    return seat->pidfd >= 0 &&
-           supervisor_watch(supervisor, seat->pidfd, WATCH_SEAT_PID, index) == 0;
+    struct post *post = post_of(supervisor, index, which);
+    post->pid = atomic_load(pid_place(supervisor, index, post->heir));
+    post->pidfd = post->pid > 0 ? sys_pidfd_open(post->pid) : -ESRCH;
+    return post->pidfd >= 0 &&
+           supervisor_watch(supervisor, post->pidfd,
+                            which == HEIR ? WATCH_HEIR_PID : WATCH_SEAT_PID, index) == 0;
 }
 
-static void happen(struct supervisor *supervisor, uint32_t index, enum seat_happening happening,
-                   int status);
-
-static void end_unwatched(struct supervisor *supervisor, uint32_t index)
+static void tell(const struct post *post, uint32_t type)
 {
-    pid_t pid = supervisor->seats[index].pid;
-    happen(supervisor, index, HAPPENS_DEATH, pid > 0 ? end_child(pid) : 0);
+    struct parcel parcel = {.message = {.type = type}};
+    channel_tell(post->socket, &parcel);
 }
 
-static void go(struct supervisor *supervisor, uint32_t index)
+/* An heir has the seat now; it may still be on its way. */
+static void hand_over(struct supervisor *supervisor, uint32_t index)
+{
+    const struct post *post = post_of(supervisor, index, HOLDER);
+    atomic_store(&supervisor->control->rows[index].pid, post->pid);
+    tell(post, MESSAGE_TAKE);
+}
+
+static void happen(struct supervisor *supervisor, uint32_t index, int which,
+                   enum seat_happening happening, int status);
+
+static void end_unwatched(struct supervisor *supervisor, uint32_t index, int which)
+{
+    pid_t pid = post_of(supervisor, index, which)->pid;
+    happen(supervisor, index, which, HAPPENS_DEATH, pid > 0 ? keeper_end_child(pid) : 0);
+}
+
+static void go(struct supervisor *supervisor, uint32_t index, int which)
 {
     const struct topology *topology = &supervisor->config->topology;
+    struct post *post = post_of(supervisor, index, which);
     bool pinned = supervisor->config->pinning == MC_PIN_CORE;
     struct parcel parcel = {
         .message = {.type = MESSAGE_GO,
+                    .status = post->heir ? 1 : 0,
                     .value = pinned ? topology->cpus[index % topology->cpu_count] : -1}};
-    if (!adopt(supervisor, index))
-        end_unwatched(supervisor, index);
-    else
-        channel_tell(supervisor->seats[index].socket, &parcel);
+    if (!adopt(supervisor, index, which)) {
+        end_unwatched(supervisor, index, which);
+        return;
+    }
+    channel_tell(post->socket, &parcel);
+    if (post->heir && which == HOLDER)
+        hand_over(supervisor, index);
 }
 
 static void open_seat(struct supervisor *supervisor, uint32_t index)
@@ -148,167 +138,334 @@ static void open_seat(struct supervisor *supervisor, uint32_t index)
     atomic_fetch_add(&supervisor->control->seats_up, 1);
     if (supervisor->phase == PHASE_OPENING) {
         supervisor->phase = PHASE_OPEN;
-        lanes_welcome(supervisor, &supervisor->tenants[0]);
+        if (supervisor->config->serve != NULL)
+            door_tell(supervisor, SERVE_READY, "");
+        else
+            lanes_welcome(supervisor, &supervisor->tenants[0]);
     }
 }
 
-static void describe_death(int status, char *text, size_t size)
+/* The successor is ready: the holder is to leave after its present task. */
+static void ask_to_leave(struct supervisor *supervisor, uint32_t index)
 {
-    if (WIFSIGNALED(status))
+    atomic_store(&supervisor->control->rows[index].leave, 1);
+    wake_seat(supervisor->bells, index);
+}
+
+/* ---- death ---- */
+
+static void describe_death(const struct seat *seat, int status, char *text, size_t size)
+{
+    if (seat->doom.why == DOOM_TIME)
+        snprintf(text, size, "was killed for a task that was over its time limit");
+    else if (seat->doom.why == DOOM_CANCEL)
+        snprintf(text, size, "was killed for a task that was cancelled by force");
+    else if (WIFSIGNALED(status))
         snprintf(text, size, "was killed by signal %d (%s)", WTERMSIG(status),
                  strsignal(WTERMSIG(status)));
     else
         snprintf(text, size, "exited with status %d", WEXITSTATUS(status));
 }
 
-/* Settles what the worker left and says when it is to be replaced. */
-static void bury(struct supervisor *supervisor, uint32_t index, int status, enum seat_life was)
+/* The seat goes to the heir, however far that has come. */
+static void promote(struct supervisor *supervisor, uint32_t index)
 {
     struct seat *seat = &supervisor->seats[index];
-    sweep_seat(supervisor, index, status);
-    sys_close(&seat->pidfd);
-    sys_close(&seat->socket);
-    if (was == LIFE_UP)
-        atomic_fetch_sub(&supervisor->control->seats_up, 1);
-    if (supervisor->phase >= PHASE_LEAVING)
-        return;
-    if (was == LIFE_ASKED) { /* never born: the zygote died, or could not fork */
-        rest(seat, BACKOFF_FIRST_MS);
+    struct post *post = &seat->posts[HOLDER];
+    *post = seat->posts[HEIR];
+    seat->posts[HEIR] = (struct post){.life = LIFE_EMPTY, .pidfd = -1, .socket = -1};
+    (void)supervisor_rewatch(supervisor, post->socket, WATCH_SEAT_SOCKET, index);
+    if (post->pidfd >= 0)
+        (void)supervisor_rewatch(supervisor, post->pidfd, WATCH_SEAT_PID, index);
+    if (post->life == LIFE_UP)
+        open_seat(supervisor, index);
+    if (post->life != LIFE_ASKED)
+        hand_over(supervisor, index);
+}
+
+/* What may come next at a seat whose worker is dead. */
+static void succeed(struct supervisor *supervisor, uint32_t index, uint32_t rest_ms)
+{
+    struct seat *seat = &supervisor->seats[index];
+    seat->retire_due_ms = seat->leave_due_ms = 0;
+    if (seat->posts[HEIR].socket >= 0) {
+        promote(supervisor, index);
         return;
     }
-    uint32_t rest_ms = seat_rest_ms(&seat->record, was == LIFE_UP, supervisor_now_ms());
-    char how[96];
-    describe_death(status, how, sizeof(how));
-    log_write(supervisor->control, MC_LOG_WARNING, "worker %d (seat %u) %s; the next one starts %s",
-              (int)seat->pid, index, how, rest_ms == 0 ? "now" : "after a pause");
-    rest(seat, rest_ms);
-    if (was == LIFE_STARTING && supervisor->init_text[0] == '\0')
-        snprintf(supervisor->init_text, sizeof(supervisor->init_text),
-                 "worker %d %s while it started", (int)seat->pid, how);
+    rest(&seat->posts[HOLDER], rest_ms);
     if (rest_ms == 0) {
-        keeper_due(supervisor, seat->due_ms);
+        keeper_due(supervisor, seat->posts[HOLDER].due_ms);
     } else if (keeper_hopeless(supervisor)) {
         atomic_store(&supervisor->control->hopeless, 1);
         lanes_alarm(supervisor);
     }
 }
 
-static void happen(struct supervisor *supervisor, uint32_t index, enum seat_happening happening,
-                   int status)
+/* Settles what the worker left and says when it is to be replaced. */
+static void bury(struct supervisor *supervisor, uint32_t index, int status, enum seat_life was)
 {
     struct seat *seat = &supervisor->seats[index];
-    enum seat_life was = seat->life;
+    struct post *post = &seat->posts[HOLDER];
+    char how[96];
+    describe_death(seat, status, how, sizeof(how));
+    sweep_seat(supervisor, index, status);
+    seat->doom = (struct doom){.why = DOOM_NONE};
+    sys_close(&post->pidfd);
+    sys_close(&post->socket);
+    if (was == LIFE_UP)
+        atomic_fetch_sub(&supervisor->control->seats_up, 1);
+    if (supervisor->phase >= PHASE_LEAVING)
+        return;
+    if (was == LIFE_ASKED) { /* never born: the zygote died, or could not fork */
+        rest(post, BACKOFF_FIRST_MS);
+        return;
+    }
+    if (seat->leave_due_ms != 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+        log_write(supervisor->control, MC_LOG_INFO,
+                  "worker %d (seat %u) made room for its successor, because of %s", (int)post->pid,
+                  index, seat->retire_text);
+        succeed(supervisor, index, 0);
+        return;
+    }
+    uint32_t rest_ms = seat_rest_ms(&seat->record, was == LIFE_UP, supervisor_now_ms());
+    log_write(supervisor->control, MC_LOG_WARNING, "worker %d (seat %u) %s; the next one starts %s",
+              (int)post->pid, index, how, rest_ms == 0 ? "now" : "after a pause");
+    if (was == LIFE_STARTING && supervisor->init_text[0] == '\0')
+        snprintf(supervisor->init_text, sizeof(supervisor->init_text),
+                 "worker %d %s while it started", (int)post->pid, how);
+    succeed(supervisor, index, rest_ms);
+}
+
+/* An heir that never came to be one: the holder goes on, and asks again later. */
+static void bury_heir(struct supervisor *supervisor, uint32_t index)
+{
+    struct seat *seat = &supervisor->seats[index];
+    struct post *post = &seat->posts[HEIR];
+    sys_close(&post->pidfd);
+    sys_close(&post->socket);
+    atomic_store(&supervisor->control->rows[index].leave, 0);
+    uint64_t now = supervisor_now_ms();
+    uint32_t rest_ms = seat_rest_ms(&seat->record, false, now);
+    seat->retire_due_ms = now + rest_ms;
+    if (supervisor->init_status != 0 || seat->record.failed_starts >= HEIRS_MOST)
+        zygotes_give_up(supervisor, supervisor->init_status != 0
+                                        ? supervisor->init_text
+                                        : "its workers die before they are ready");
+    supervisor->init_status = 0;
+    log_write(supervisor->control, MC_LOG_WARNING,
+              "no successor for seat %u: worker %d died before it was ready; another try in %u ms",
+              index, (int)post->pid, rest_ms);
+}
+
+/* ---- what happens to a worker ---- */
+
+static void happen(struct supervisor *supervisor, uint32_t index, int which,
+                   enum seat_happening happening, int status)
+{
+    struct post *post = post_of(supervisor, index, which);
+    enum seat_life was = post->life;
     struct seat_step step = seat_step(was, happening);
-    seat->life = step.next;
+    post->life = step.next;
     switch (step.action) {
     case ACT_NOTHING:
     case ACT_REPORT:
         break;
     case ACT_ASK:
-        ask(supervisor, index);
+        ask(supervisor, index, which);
         break;
     case ACT_GO:
-        go(supervisor, index);
+        go(supervisor, index, which);
         break;
     case ACT_OPEN:
-        open_seat(supervisor, index);
+        if (which == HOLDER)
+            open_seat(supervisor, index);
+        else
+            ask_to_leave(supervisor, index);
         break;
     case ACT_SWEEP:
-        bury(supervisor, index, status, was);
+        if (which == HOLDER)
+            bury(supervisor, index, status, was);
+        else
+            bury_heir(supervisor, index);
         break;
     case ACT_KILL:
-        (void)sys_pidfd_kill(seat->pidfd, SIGKILL);
+        (void)sys_pidfd_kill(post->pidfd, SIGKILL);
         break;
     }
 }
 
-static void socket_event(struct supervisor *supervisor, uint32_t index)
+static void init_failed(struct supervisor *supervisor, uint32_t index, int which,
+                        const struct message *message)
+{
+    supervisor->init_status = message->status;
+    memcpy(supervisor->init_text, message->text, sizeof(message->text));
+    log_write(supervisor->control, MC_LOG_ERROR, "worker_init failed in worker %d: %s",
+              (int)post_of(supervisor, index, which)->pid, message->text);
+    happen(supervisor, index, which, HAPPENS_INIT_FAILED, 0);
+}
+
+static void wants_to_retire(struct supervisor *supervisor, uint32_t index,
+                            const struct message *message)
 {
     struct seat *seat = &supervisor->seats[index];
-    struct parcel parcel;
-    int result = channel_receive(seat->socket, &parcel, MSG_DONTWAIT);
-    if (result == -EAGAIN)
-        return;
-    if (result <= 0) {
-        /* The end of the stream. Before HELLO nobody was born; later it is a
-         * dying worker, or one that closed what it should not have. */
-        sys_close(&seat->socket);
-        if (seat->pidfd >= 0 || adopt(supervisor, index))
-            (void)sys_pidfd_kill(seat->pidfd, SIGKILL);
-        else
-            end_unwatched(supervisor, index);
-        return;
-    }
-    struct message *message = &parcel.message;
+    snprintf(seat->retire_text, sizeof(seat->retire_text), "%.31s", message->text);
+    seat->retire_due_ms = supervisor_now_ms();
+}
+
+static void hear(struct supervisor *supervisor, uint32_t index, int which, struct parcel *parcel)
+{
+    struct message *message = &parcel->message;
+    message->text[sizeof(message->text) - 1] = '\0';
     switch (message->type) {
     case MESSAGE_HELLO:
-        happen(supervisor, index, HAPPENS_HELLO, 0);
+        happen(supervisor, index, which, HAPPENS_HELLO, 0);
         break;
     case MESSAGE_READY:
-        happen(supervisor, index, HAPPENS_READY, 0);
+        happen(supervisor, index, which, HAPPENS_READY, 0);
         break;
     case MESSAGE_INIT_FAILED:
-        supervisor->init_status = message->status;
-        memcpy(supervisor->init_text, message->text, sizeof(message->text));
-        log_write(supervisor->control, MC_LOG_ERROR, "worker_init failed in worker %d: %s",
-                  (int)seat->pid, message->text);
-        happen(supervisor, index, HAPPENS_INIT_FAILED, 0);
+        init_failed(supervisor, index, which, message);
         break;
     case MESSAGE_WANT_LANE:
-        lanes_send(supervisor, seat->socket, message->index, message->generation);
+        lanes_send(supervisor, post_of(supervisor, index, which)->socket, message->index,
+                   message->generation);
+        break;
+    case MESSAGE_LANE_FAULT:
+        lanes_fault(supervisor, message->index, message->generation, message->text);
         break;
     case MESSAGE_ATTACH:
-        lanes_admit(supervisor, &parcel);
+        lanes_admit(supervisor, parcel);
+        break;
+    case MESSAGE_WATCH:
+        watch_begin(supervisor);
+        break;
+    case MESSAGE_RETIRE:
+        wants_to_retire(supervisor, index, message);
+        break;
+    case MESSAGE_LEAVING:
+        supervisor->seats[index].leave_due_ms = supervisor_now_ms() + LEAVE_WAIT_MS;
         break;
     default:
         break;
     }
-    parcel_drop(&parcel);
+}
+
+static void socket_event(struct supervisor *supervisor, uint32_t index, int which)
+{
+    struct post *post = post_of(supervisor, index, which);
+    struct parcel parcel;
+    int result = channel_receive(post->socket, &parcel, MSG_DONTWAIT);
+    if (result == -EAGAIN)
+        return;
+    if (result > 0) {
+        hear(supervisor, index, which, &parcel);
+        parcel_drop(&parcel);
+        return;
+    }
+    /* The end of the stream. Before HELLO nobody was born; later it is a dying
+     * worker, or one that closed what it should not have. */
+    sys_close(&post->socket);
+    if (post->pidfd >= 0 || adopt(supervisor, index, which))
+        (void)sys_pidfd_kill(post->pidfd, SIGKILL);
+    else
+        end_unwatched(supervisor, index, which);
 }
 
 void keeper_seat_event(struct supervisor *supervisor, uint32_t index, enum watched kind)
 {
-    struct seat *seat = &supervisor->seats[index];
-    if (kind == WATCH_SEAT_SOCKET) {
-        if (seat->socket >= 0)
-            socket_event(supervisor, index);
+    int which = kind == WATCH_HEIR_PID || kind == WATCH_HEIR_SOCKET ? HEIR : HOLDER;
+    struct post *post = post_of(supervisor, index, which);
+    if (kind == WATCH_SEAT_SOCKET || kind == WATCH_HEIR_SOCKET) {
+        if (post->socket >= 0)
+            socket_event(supervisor, index, which);
         return;
     }
     int status;
-    if (seat->pidfd >= 0 && sys_pidfd_reap(seat->pidfd, &status) == 0)
-        happen(supervisor, index, HAPPENS_DEATH, status);
+    if (post->pidfd >= 0 && sys_pidfd_reap_group(post->pidfd, post->pid, &status) == 0)
+        happen(supervisor, index, which, HAPPENS_DEATH, status);
 }
 
 void keeper_fill_seats(struct supervisor *supervisor)
 {
     for (uint32_t i = 0; i < supervisor->config->workers; i++)
-        happen(supervisor, i, HAPPENS_SPAWN, 0);
+        happen(supervisor, i, HOLDER, HAPPENS_SPAWN, 0);
+}
+
+/* ---- in time ---- */
+
+/* True for a worker of an older set-up whose turn it is to be followed: one by one. */
+static bool outlived(struct supervisor *supervisor, uint32_t index)
+{
+    const struct zygote *zygote = zygotes_target(supervisor);
+    const struct post *holder = post_of(supervisor, index, HOLDER);
+    if (zygote == NULL || holder->life != LIFE_UP || holder->zygote == zygote->generation)
+        return false;
+    for (uint32_t i = 0; i < supervisor->config->workers; i++)
+        if (supervisor->seats[i].posts[HEIR].socket >= 0)
+            return false;
+    return true;
 }
 
 void keeper_due(struct supervisor *supervisor, uint64_t now_ms)
 {
     if (supervisor->phase >= PHASE_LEAVING)
         return;
-    if (supervisor->zygote_socket < 0 && now_ms >= supervisor->zygote_started_ms + BACKOFF_FIRST_MS)
-        (void)keeper_start_zygote(supervisor); /* it was impossible a moment ago */
-    for (uint32_t i = 0; i < supervisor->config->workers; i++)
-        if (supervisor->seats[i].life == LIFE_RESTING && supervisor->seats[i].due_ms <= now_ms)
-            happen(supervisor, i, HAPPENS_DUE, 0);
+    for (uint32_t i = 0; i < supervisor->config->workers; i++) {
+        struct seat *seat = &supervisor->seats[i];
+        const struct post *holder = &seat->posts[HOLDER];
+        if (holder->life == LIFE_RESTING && holder->due_ms <= now_ms)
+            happen(supervisor, i, HOLDER, HAPPENS_DUE, 0);
+        if (seat->leave_due_ms != 0 && seat->leave_due_ms <= now_ms) {
+            seat->leave_due_ms = 0; /* it stays too long in worker_exit */
+            (void)sys_pidfd_kill(holder->pidfd, SIGKILL);
+        }
+        if (seat->retire_due_ms == 0 && outlived(supervisor, i)) {
+            snprintf(seat->retire_text, sizeof(seat->retire_text), "a new set-up");
+            seat->retire_due_ms = now_ms;
+        }
+        if (seat->retire_due_ms != 0 && seat->retire_due_ms <= now_ms) {
+            seat->retire_due_ms = 0;
+            if (holder->life == LIFE_UP && seat->posts[HEIR].socket < 0) {
+                seat->posts[HEIR].life = LIFE_EMPTY;
+                happen(supervisor, i, HEIR, HAPPENS_SPAWN, 0);
+            }
+        }
+    }
+}
+
+static void sooner(uint64_t *next, uint64_t due_ms)
+{
+    if (due_ms != 0 && due_ms < *next)
+        *next = due_ms;
 }
 
 uint64_t keeper_next_due(const struct supervisor *supervisor)
 {
     uint64_t next = UINT64_MAX;
-    for (uint32_t i = 0; i < supervisor->config->workers; i++)
-        if (supervisor->seats[i].life == LIFE_RESTING && supervisor->seats[i].due_ms < next)
-            next = supervisor->seats[i].due_ms;
+    for (uint32_t i = 0; i < supervisor->config->workers; i++) {
+        const struct seat *seat = &supervisor->seats[i];
+        if (seat->posts[HOLDER].life == LIFE_RESTING)
+            sooner(&next, seat->posts[HOLDER].due_ms);
+        sooner(&next, seat->retire_due_ms);
+        sooner(&next, seat->leave_due_ms);
+    }
     return next;
+}
+
+bool keeper_any_but(const struct supervisor *supervisor, uint32_t zygote)
+{
+    for (uint32_t i = 0; i < 2 * supervisor->config->workers; i++) {
+        const struct post *post = &supervisor->seats[i / 2].posts[i % 2];
+        if (post->socket >= 0 && post->zygote != zygote)
+            return true;
+    }
+    return false;
 }
 
 bool keeper_hopeless(const struct supervisor *supervisor)
 {
     for (uint32_t i = 0; i < supervisor->config->workers; i++)
-        if (supervisor->seats[i].life != LIFE_RESTING ||
+        if (supervisor->seats[i].posts[HOLDER].life != LIFE_RESTING ||
             supervisor->seats[i].record.failed_starts == 0)
             return false;
     return true;
@@ -316,19 +473,45 @@ bool keeper_hopeless(const struct supervisor *supervisor)
 
 bool keeper_all_gone(const struct supervisor *supervisor)
 {
-    if (supervisor->phase == PHASE_ENDED && supervisor->zygote_pidfd >= 0)
+    if (supervisor->phase == PHASE_ENDED && !zygotes_all_gone(supervisor))
         return false;
-    for (uint32_t i = 0; i < supervisor->config->workers; i++)
-        if (supervisor->seats[i].pidfd >= 0 || supervisor->seats[i].socket >= 0)
+    for (uint32_t i = 0; i < 2 * supervisor->config->workers; i++) {
+        const struct post *post = &supervisor->seats[i / 2].posts[i % 2];
+        if (post->pidfd >= 0 || post->socket >= 0)
             return false;
+    }
     return true;
+}
+
+/* ---- the end ---- */
+
+void keeper_dismiss_heirs(struct supervisor *supervisor)
+{
+    for (uint32_t i = 0; i < supervisor->config->workers; i++) {
+        struct post *post = post_of(supervisor, i, HEIR);
+        if (post->pidfd >= 0)
+            (void)sys_pidfd_kill(post->pidfd, SIGKILL);
+        else
+            sys_close(&post->socket); /* one that is being born sees that, and leaves */
+    }
 }
 
 void keeper_kill_all(struct supervisor *supervisor)
 {
-    if (supervisor->zygote_pidfd >= 0)
-        (void)sys_pidfd_kill(supervisor->zygote_pidfd, SIGKILL);
+    zygotes_kill_all(supervisor);
     for (uint32_t i = 0; i < supervisor->config->workers; i++)
-        if (supervisor->seats[i].pidfd >= 0)
-            (void)sys_pidfd_kill(supervisor->seats[i].pidfd, SIGKILL);
+        if (supervisor->seats[i].posts[HOLDER].pidfd >= 0)
+            (void)sys_pidfd_kill(supervisor->seats[i].posts[HOLDER].pidfd, SIGKILL);
+    keeper_dismiss_heirs(supervisor);
+}
+
+void keeper_reap_all(struct supervisor *supervisor)
+{
+    for (uint32_t i = 0; i < supervisor->config->workers; i++) {
+        sys_close(&post_of(supervisor, i, HOLDER)->socket);
+        sys_close(&post_of(supervisor, i, HEIR)->socket);
+        keeper_seat_event(supervisor, i, WATCH_SEAT_PID);
+        keeper_seat_event(supervisor, i, WATCH_HEIR_PID);
+    }
+    zygotes_reap_all(supervisor);
 }

@@ -11,6 +11,7 @@
 #include "ipc/segment.h"
 #include "ipc/slot.h"
 #include "ipc/wake.h"
+#include "pool/log.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -59,7 +60,8 @@ static void close_client(struct tenant *tenant)
 
 static void free_lane(struct tenant *tenant)
 {
-    if (tenant->lane_fd >= 0)
+    /* A client that lives still reads the results that it has. */
+    if (tenant->lane_fd >= 0 && !tenant->faulted)
         segment_punch(tenant->lane_fd,
                       tenant->lane.memory != NULL ? tenant->lane.geometry->total_size : 0);
     lane_unmap(&tenant->lane);
@@ -84,7 +86,7 @@ static void publish(struct supervisor *supervisor, uint32_t index, uint32_t gene
 }
 
 /* Takes socket over, on failure too. Returns the lane's index. */
-int lanes_attach(struct supervisor *supervisor, int socket, bool opener)
+int lanes_attach(struct supervisor *supervisor, int socket, enum tenancy tenancy)
 {
     char text[128];
     int index = supervisor->phase >= PHASE_DRAINING ? -ESHUTDOWN : find_free(supervisor);
@@ -101,16 +103,21 @@ int lanes_attach(struct supervisor *supervisor, int socket, bool opener)
     struct tenant *tenant = &supervisor->tenants[index];
     uint32_t generation = tenant->generation + 1;
     *tenant = (struct tenant){.used = true,
-                              .opener = opener,
+                              .tenancy = tenancy,
                               .socket = socket,
                               .generation = generation | 1,
                               .pidfd = -1,
                               .lane_fd = -1,
                               .notify = -1,
                               .notify_client = -1};
-    tenant->pid = channel_peer(socket);
-    tenant->pidfd = tenant->pid > 0 ? sys_pidfd_open(tenant->pid) : -ESRCH;
-    int result = tenant->pidfd < 0 ? tenant->pidfd : make_lane(supervisor, tenant, (uint32_t)index);
+    struct peer peer;
+    int result = channel_peer(socket, &peer);
+    if (result == 0) {
+        tenant->pid = peer.pid;
+        tenant->uid = peer.uid;
+        tenant->pidfd = channel_peer_pidfd(socket);
+        result = tenant->pidfd < 0 ? tenant->pidfd : make_lane(supervisor, tenant, (uint32_t)index);
+    }
     if (result == 0)
         result = supervisor_watch(supervisor, socket, WATCH_CLIENT_SOCKET, (uint32_t)index);
     if (result == 0)
@@ -126,6 +133,25 @@ int lanes_attach(struct supervisor *supervisor, int socket, bool opener)
     return index;
 }
 
+uint32_t lanes_of_user(const struct supervisor *supervisor, uid_t uid)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < supervisor->config->max_clients; i++)
+        count += supervisor->tenants[i].used && supervisor->tenants[i].tenancy == TENANT_ATTACHED &&
+                 supervisor->tenants[i].uid == uid;
+    return count;
+}
+
+/* The quarantine holds arguments of all clients. */
+static int descriptors_for(const struct supervisor *supervisor, const struct tenant *tenant)
+{
+    if (tenant->tenancy == TENANT_FORK)
+        return 2;
+    return tenant->tenancy == TENANT_OPENER || tenant->uid == 0 || tenant->uid == supervisor->uid
+               ? 5
+               : 4;
+}
+
 void lanes_welcome(struct supervisor *supervisor, struct tenant *tenant)
 {
     struct parcel parcel = {.message = {.type = MESSAGE_WELCOME,
@@ -133,8 +159,9 @@ void lanes_welcome(struct supervisor *supervisor, struct tenant *tenant)
                                         .generation = tenant->generation,
                                         .value = supervisor->pid},
                             .descriptors = {tenant->lane_fd, tenant->notify_client,
-                                            supervisor->control_fd, supervisor->bells_fd},
-                            .descriptor_count = tenant->opener ? 4 : 2};
+                                            supervisor->control_fd, supervisor->bells_fd,
+                                            supervisor->quarantine_fd},
+                            .descriptor_count = descriptors_for(supervisor, tenant)};
     channel_tell(tenant->socket, &parcel);
     sys_close(&tenant->notify_client);
 }
@@ -145,6 +172,16 @@ struct tenant *lanes_find(struct supervisor *supervisor, uint32_t index, uint32_
         return NULL;
     struct tenant *tenant = &supervisor->tenants[index];
     return tenant->used && tenant->generation == generation ? tenant : NULL;
+}
+
+struct tenant *lanes_find_run(struct supervisor *supervisor, const struct seat_row *row)
+{
+    uint32_t index = row->run_lane, generation = row->run_lane_generation;
+    if (index >= MAX_LANES)
+        return NULL;
+    struct tenant *tenant = &supervisor->tenants[index];
+    uint32_t now = tenant->dropping ? tenant->generation - 1 : tenant->generation;
+    return tenant->used && generation == now ? tenant : NULL;
 }
 
 void lanes_send(struct supervisor *supervisor, int socket, uint32_t index, uint32_t generation)
@@ -179,9 +216,25 @@ static void client_gone(struct supervisor *supervisor, struct tenant *tenant)
     tenant->generation++;
     publish(supervisor, index, tenant->generation, 0);
     FAULT_POINT("lane_drop");
-    cancel_queued(tenant);
+    if (!tenant->faulted) /* else it settles them itself */
+        cancel_queued(tenant);
     lanes_ring(supervisor); /* it may have died while it was waking somebody */
     (void)lanes_reclaim(supervisor);
+}
+
+void lanes_fault(struct supervisor *supervisor, uint32_t index, uint32_t generation,
+                 const char *why)
+{
+    struct tenant *tenant = lanes_find(supervisor, index, generation);
+    if (tenant == NULL || tenant->dropping)
+        return; /* another was quicker */
+    log_write(supervisor->control, MC_LOG_ERROR, "the lane of client %d was given up: %s",
+              (int)tenant->pid, why);
+    struct parcel parcel = {.message = {.type = MESSAGE_FAULTED}};
+    snprintf(parcel.message.text, sizeof(parcel.message.text), "%s", why);
+    (void)channel_send(tenant->socket, &parcel, MSG_DONTWAIT);
+    tenant->faulted = true;
+    client_gone(supervisor, tenant);
 }
 
 static bool lane_worked_on(const struct supervisor *supervisor, uint32_t index)
@@ -248,7 +301,7 @@ void lanes_admit(struct supervisor *supervisor, struct parcel *parcel)
 {
     if (parcel->descriptor_count != 1)
         return;
-    int index = lanes_attach(supervisor, parcel->descriptors[0], false);
+    int index = lanes_attach(supervisor, parcel->descriptors[0], TENANT_FORK);
     parcel->descriptor_count = 0;
     if (index >= 0)
         lanes_welcome(supervisor, &supervisor->tenants[index]);
@@ -264,13 +317,16 @@ static void handle(struct supervisor *supervisor, struct tenant *tenant, struct 
         supervisor_sample(supervisor);
         lanes_ring(supervisor);
         break;
+    case MESSAGE_KILL:
+        watch_kill(supervisor, tenant, parcel->message.index, parcel->message.generation);
+        break;
+    case MESSAGE_LANE_FAULT: /* the client itself found damage */
+        lanes_fault(supervisor, (uint32_t)(tenant - supervisor->tenants), tenant->generation,
+                    parcel->message.text);
+        break;
     case MESSAGE_CLOSE:
-        if (tenant->opener && supervisor->phase < PHASE_DRAINING) {
-            supervisor->phase = PHASE_DRAINING;
-            supervisor->phase_deadline_ms =
-                supervisor_now_ms() + supervisor->config->close_timeout_ms;
-            atomic_store(&supervisor->control->closing, 1);
-        }
+        if (tenant->tenancy == TENANT_OPENER)
+            supervisor_drain(supervisor, (uint32_t)parcel->message.value);
         break;
     default:
         break; /* a guest's mistake is not our business */

@@ -14,6 +14,8 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -29,6 +31,16 @@ enum {
 const char *mc_error_message(void)
 {
     return error_message();
+}
+
+int mc_fail(int status, const char *format, ...)
+{
+    char text[ERROR_MESSAGE_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    return error_set(status, "%s", text);
 }
 
 const char *mc_version(void)
@@ -95,6 +107,8 @@ static void pool_free(mc_pool *pool)
         return;
     if (pool->bells != NULL && !pool->in_worker)
         munmap(pool->bells, sizeof(struct bells));
+    if (pool->quarantine != NULL)
+        munmap((void *)(uintptr_t)pool->quarantine, sizeof(struct quarantine));
     if (pool->control != NULL && !pool->in_worker)
         munmap((void *)(uintptr_t)pool->control, control_size(pool->config->workers));
     pthread_key_delete(pool->thread_key);
@@ -112,10 +126,11 @@ static int read_welcome(mc_pool *pool, int socket, struct parcel *parcel)
         return error_set(parcel->message.status < 0 ? parcel->message.status : -EPROTO, "%s",
                          parcel->message.text);
     }
-    if (parcel->descriptor_count == 4) {
+    if (parcel->descriptor_count == 5) {
         pool->control =
             segment_map(parcel->descriptors[2], control_size(pool->config->workers), false);
         pool->bells = segment_map(parcel->descriptors[3], sizeof(struct bells), true);
+        pool->quarantine = segment_map(parcel->descriptors[4], sizeof(struct quarantine), false);
         pool->supervisor_pidfd = sys_pidfd_open(parcel->message.value);
     }
     if (pool->control == NULL || pool->bells == NULL) {
@@ -160,7 +175,7 @@ static int await_welcome(mc_pool *pool, int socket, int timeout_ms)
 
 /* Starts the supervisor as a grandchild, so that the host never has it as a
  * child to wait for. The intermediate process ends without SIGCHLD. */
-static int start_supervisor(const struct config *config, int ends[2])
+static int start_supervisor(struct config *config, int ends[2])
 {
     pid_t host = getpid();
     /* With other threads around, take glibc's fork: it at least leaves malloc
@@ -188,7 +203,7 @@ int mc_pool_open(const struct mc_pool_options *options, mc_pool **pool)
 {
     struct config *config;
     clock_calibrate_begin();
-    int result = config_create(options, &config);
+    int result = config_create(options, NULL, &config);
     if (result < 0)
         return result;
     unsigned threads = sys_thread_count();
@@ -303,7 +318,7 @@ int pool_ready(mc_pool *pool)
 }
 
 mc_pool *pool_of_worker(const struct config *config, struct control *control, struct bells *bells,
-                        int socket, void **state)
+                        int socket, const struct states *states)
 {
     mc_pool *pool = pool_create((struct config *)(uintptr_t)config);
     if (pool == NULL) {
@@ -313,7 +328,7 @@ mc_pool *pool_of_worker(const struct config *config, struct control *control, st
     pool->in_worker = true;
     pool->control = control;
     pool->bells = bells;
-    pool->worker_state = state;
+    pool->worker_states = states;
     if (attach(pool, socket) < 0) {
         pool_free(pool);
         return NULL;
@@ -334,11 +349,11 @@ static void reap_supervisor(const mc_pool *pool)
         (void)sys_pidfd_reap(pool->supervisor_pidfd, &status);
 }
 
-static void end_pool(mc_pool *pool)
+static void end_pool(mc_pool *pool, uint32_t timeout_ms)
 {
-    struct parcel parcel = {.message = {.type = MESSAGE_CLOSE}};
+    struct parcel parcel = {.message = {.type = MESSAGE_CLOSE, .value = (int32_t)timeout_ms}};
     (void)channel_send(pool->client.socket, &parcel, 0);
-    uint64_t deadline = clock_ns() / 1000000 + pool->config->close_timeout_ms + CLOSE_SLACK_MS;
+    uint64_t deadline = clock_ns() / 1000000 + timeout_ms + CLOSE_SLACK_MS;
     for (;;) {
         uint64_t now = clock_ns() / 1000000;
         struct pollfd gone = {.fd = pool->client.socket, .events = POLLIN};
@@ -353,15 +368,13 @@ static void end_pool(mc_pool *pool)
     reap_supervisor(pool);
 }
 
-void mc_pool_close(mc_pool *pool)
+static void close_within(mc_pool *pool, uint32_t timeout_ms)
 {
-    if (pool == NULL)
-        return;
     bool current = pool_current(pool);
     if (current) {
         pool_deliver_log(pool);
         if (pool->opener)
-            end_pool(pool);
+            end_pool(pool, timeout_ms);
         pool_deliver_log(pool);
         while (pool->client.groups != NULL)
             group_orphan(pool->client.groups);
@@ -372,6 +385,18 @@ void mc_pool_close(mc_pool *pool)
         sys_close(&pool->attach_socket);
     }
     pool_free(pool);
+}
+
+void mc_pool_close(mc_pool *pool)
+{
+    if (pool != NULL)
+        close_within(pool, pool->config->close_timeout_ms);
+}
+
+void mc_pool_terminate(mc_pool *pool)
+{
+    if (pool != NULL)
+        close_within(pool, 0);
 }
 
 unsigned mc_pool_workers(const mc_pool *pool)
@@ -392,23 +417,8 @@ struct thread_state {
     mc_pool *pool;
     struct thread_state *next, *previous;
     uint32_t epoch; /* of the pool: another one is of a thread of our parent */
-    void *state;
+    struct states states;
 };
-
-static int init_state(const mc_pool *pool, void **state)
-{
-    *state = NULL;
-    if (pool->config->worker_init == NULL)
-        return 0;
-    int result = pool->config->worker_init(pool->config->hook_context, state);
-    return result < 0 ? error_system(result, "worker_init failed for inline tasks") : 0;
-}
-
-static void exit_state(const mc_pool *pool, void *state)
-{
-    if (pool->config->worker_exit != NULL)
-        pool->config->worker_exit(state);
-}
 
 /* A thread ends, or the pool is closed. */
 static void end_thread_state(void *value)
@@ -421,12 +431,12 @@ static void end_thread_state(void *value)
             mine->next->previous = mine->previous;
         *(mine->previous != NULL ? &mine->previous->next : &pool->threads) = mine->next;
         pthread_mutex_unlock(&pool->inline_lock);
-        exit_state(pool, mine->state);
+        hooks_end(pool->config, &mine->states);
     }
     free(mine);
 }
 
-static int enter_thread(mc_pool *pool, void **state)
+static int enter_thread(mc_pool *pool, const struct states **states)
 {
     struct thread_state *mine = pthread_getspecific(pool->thread_key);
     if (mine == NULL || mine->epoch != pool->epoch) {
@@ -435,7 +445,7 @@ static int enter_thread(mc_pool *pool, void **state)
             return error_set(-ENOMEM, "no memory for a thread's state");
         mine->pool = pool;
         mine->epoch = pool->epoch;
-        int result = init_state(pool, &mine->state);
+        int result = hooks_begin(pool->config, &mine->states);
         if (result < 0) {
             free(mine);
             return result;
@@ -448,7 +458,7 @@ static int enter_thread(mc_pool *pool, void **state)
         pthread_mutex_unlock(&pool->inline_lock);
         pthread_setspecific(pool->thread_key, mine);
     }
-    *state = mine->state;
+    *states = &mine->states;
     return 0;
 }
 
@@ -456,31 +466,32 @@ static void end_inline_states(mc_pool *pool)
 {
     for (struct thread_state *mine = pool->threads, *next; mine != NULL; mine = next) {
         next = mine->next;
-        exit_state(pool, mine->state);
+        hooks_end(pool->config, &mine->states);
         free(mine);
     }
     if (pool->inline_ready)
-        exit_state(pool, pool->inline_state);
+        hooks_end(pool->config, &pool->inline_states);
 }
 
-int pool_inline_enter(mc_pool *pool, const struct handler *handler, void **state)
+int pool_inline_enter(mc_pool *pool, const struct handler *handler,
+                      const struct states **states)
 {
     if (pool->in_worker) {
-        *state = *pool->worker_state;
+        *states = pool->worker_states;
         return 0;
     }
     if (handler->flags & MC_THREAD_SAFE)
-        return enter_thread(pool, state);
+        return enter_thread(pool, states);
     pthread_mutex_lock(&pool->inline_lock);
     if (!pool->inline_ready) {
-        int result = init_state(pool, &pool->inline_state);
+        int result = hooks_begin(pool->config, &pool->inline_states);
         if (result < 0) {
             pthread_mutex_unlock(&pool->inline_lock);
             return result;
         }
         pool->inline_ready = true;
     }
-    *state = pool->inline_state;
+    *states = &pool->inline_states;
     return 0;
 }
 

@@ -9,6 +9,7 @@
  *   result.c  what their tasks left
  *   wait.c    waiting: helping, waking, spinning, sleeping
  *   events.c  the descriptor for event loops
+ *   quarantine.c  the tasks that killed workers
  */
 #ifndef POOL_POOL_H
 #define POOL_POOL_H
@@ -81,6 +82,10 @@ struct mc_group {
     mc_done_fn *on_done;
     void *context;
     bool reported; /* on_done was called for what there is */
+    bool limited;  /* it sets some of the next three */
+    uint32_t soft_limit_ms, time_limit_ms, start_within_ms;
+    enum mc_full on_full;
+    uint32_t full_timeout_ms;
 
     struct admission admission; /* at opening */
     bool busy;                  /* the machine was */
@@ -149,6 +154,8 @@ struct client {
     uint32_t index;
     struct lane lane;
     struct extents arguments;
+    uint32_t large_units; /* the largest arguments that were freed within about a second */
+    uint64_t large_ms;    /* when that was */
     struct slot_book *books;
     uint32_t *free_slots; /* last freed, first used */
     uint32_t free_count;
@@ -163,7 +170,9 @@ struct client {
     _Atomic uint64_t idle_since_ns; /* when the last wait ended, 0: not since the last submit */
     _Atomic uint32_t think_ns;      /* usual time from there to the next submission */
     _Atomic int cpu_told;
-    _Atomic bool gone;           /* the supervisor is */
+    _Atomic bool gone;             /* the supervisor is, or it gave our lane up */
+    _Atomic bool accused, faulted; /* somebody says why; `fault` does */
+    char fault[256];
     _Atomic uint64_t checked_ms; /* when that was last looked at */
 };
 
@@ -198,9 +207,17 @@ void client_settle_all(mc_group *group);
 /* True for a task that the machine's load keeps in this process. */
 bool client_runs_here_only(const mc_group *group, const struct record *record);
 bool client_check_gone(struct client *client);
+/* Why, as part of a sentence; only for a client that is gone. */
+const char *client_why_gone(const struct client *client);
+/* We found our lane damaged, and give it up. */
+void client_fault(struct client *client, const char *why);
 /* The same, but asks the kernel only now and then. */
 bool client_gone(struct client *client);
 void client_poke(struct client *client);
+/* Has the supervisor kill whoever runs the record's task. */
+void client_kill(struct client *client, const struct record *record);
+/* A task is not begun: looks whether our rings are sound, and if so, pokes. */
+void client_complain(struct client *client);
 
 /* ---- waiting ---- */
 
@@ -218,8 +235,9 @@ struct mc_pool {
     struct config *config;
     const struct control *control;
     struct bells *bells;
-    _Atomic uint32_t *mark; /* on a page that a fork wipes */
-    uint32_t epoch;         /* one more in each forked child, for thread states */
+    const struct quarantine *quarantine; /* NULL in a worker */
+    _Atomic uint32_t *mark;              /* on a page that a fork wipes */
+    uint32_t epoch;                      /* one more in each forked child, for thread states */
     pid_t pid;
     bool opener;       /* closing ends the pool */
     bool in_worker;    /* config, control and bells are the worker's */
@@ -232,17 +250,18 @@ struct mc_pool {
     pthread_mutex_t inline_lock;  /* recursive */
     struct thread_state *threads; /* under the same lock */
     bool inline_ready;
-    void *inline_state;
-    void **worker_state;      /* in a worker */
+    struct states inline_states;
+    const struct states *worker_states; /* in a worker */
     pthread_key_t thread_key; /* for handlers that are MC_THREAD_SAFE */
 };
 
 /* The worker's own pool object; NULL with a message when it cannot attach. */
 mc_pool *pool_of_worker(const struct config *config, struct control *control, struct bells *bells,
-                        int socket, void **state);
+                        int socket, const struct states *states);
 /* The state for inline tasks of this thread, made on first use; with the lock
  * that belongs to it held until pool_inline_leave(). */
-int pool_inline_enter(mc_pool *pool, const struct handler *handler, void **state);
+int pool_inline_enter(mc_pool *pool, const struct handler *handler,
+                      const struct states **states);
 void pool_inline_leave(mc_pool *pool, const struct handler *handler);
 /* Hands waiting log records to the callback. */
 void pool_deliver_log(mc_pool *pool);

@@ -18,7 +18,10 @@ static char *death_text(const mc_group *group, const struct record *record)
     const char *name = group->pool->config->handlers[record->handler].name;
     char *text = NULL;
     int length;
-    if (record->death == -1)
+    const struct client *client = &group->pool->client;
+    if (record->death == -1 && atomic_load_explicit(&client->faulted, memory_order_relaxed))
+        length = asprintf(&text, "handler '%s' did not end: %s", name, client_why_gone(client));
+    else if (record->death == -1)
         length = asprintf(&text,
                           "handler '%s' did not end: the pool's supervisor is gone, or no "
                           "worker could be started",
@@ -35,6 +38,35 @@ static char *death_text(const mc_group *group, const struct record *record)
                      "handler '%s' ended with its worker %u, which exited with "
                      "status %d after %.1f ms",
                      name, record->pid, WEXITSTATUS(record->death), (double)record->run_ns / 1e6);
+    return length < 0 ? NULL : text;
+}
+
+static char *time_text(const mc_group *group, const struct record *record)
+{
+    const struct handler *handler = &group->pool->config->handlers[record->handler];
+    uint32_t limit_ms = group->time_limit_ms != 0 ? group->time_limit_ms : handler->time_limit_ms;
+    char *text = NULL;
+    int length =
+        record->status == -ETIME
+            ? asprintf(&text, "handler '%s' was not started within %u ms (start_within_ms)",
+                       handler->name, group->start_within_ms)
+            : asprintf(&text,
+                       "handler '%s' ran for %.1f ms, over its time limit of %u ms; its worker %u "
+                       "was killed",
+                       handler->name, (double)record->run_ns / 1e6, limit_ms, record->pid);
+    return length < 0 ? NULL : text;
+}
+
+static char *cancel_text(const mc_group *group, const struct record *record)
+{
+    char *text = NULL;
+    if (record->pid == 0)
+        return strdup("cancelled before it started");
+    int length = asprintf(&text,
+                          "handler '%s' was cancelled by force after %.1f ms; its worker "
+                          "%u was killed",
+                          group->pool->config->handlers[record->handler].name,
+                          (double)record->run_ns / 1e6, record->pid);
     return length < 0 ? NULL : text;
 }
 
@@ -61,7 +93,9 @@ static const char *error_of(mc_group *group, size_t index)
         if (record->outcome == SLOT_CRASHED)
             text = death_text(group, record);
         else if (record->outcome == SLOT_CANCELLED)
-            text = strdup("cancelled before it started");
+            text = cancel_text(group, record);
+        else if (record->outcome == SLOT_TIMED_OUT)
+            text = time_text(group, record);
         else if (record->place != DATA_NONE)
             text = text_of(record);
         else

@@ -12,9 +12,12 @@
 #include "ipc/notify.h"
 #include "ipc/slot.h"
 #include "pool/estimate.h"
+#include "pool/limits.h"
 #include "pool/pool.h"
+#include "pool/tidy.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 
 enum {
@@ -46,6 +49,7 @@ static int worker_resize(mc_task *task, size_t size, size_t keep, void **data)
                          "no room for a result of %zu bytes in this worker's arena of %llu: "
                          "release results, or raise arena_size",
                          size, (unsigned long long)worker->current->lane.geometry->arena_size);
+    tidy_note(&worker->views, worker->current_lane);
     task->unit = unit;
     *data = room;
     return 0;
@@ -63,28 +67,29 @@ static mc_pool *worker_pool(mc_task *task)
     struct worker *worker = task->owner;
     if (worker->pool == NULL)
         worker->pool = pool_of_worker(worker->config, worker->control, worker->bells,
-                                      worker->socket, &worker->state);
+                                      worker->socket, &worker->states);
     return worker->pool;
 }
 
 const struct task_home worker_home = {worker_resize, worker_drop, worker_pool};
 
-/* Copies the request out of the slot, and believes none of it. */
-static bool read_request(struct worker *worker, const struct view *view, const struct slot *slot,
-                         mc_task *task)
+/* Copies the request out of the slot, and believes none of it; NULL, or what is
+ * wrong with it. */
+static const char *read_request(struct worker *worker, const struct view *view,
+                                const struct slot *slot, name_t name, mc_task *task)
 {
-    uint32_t handler = slot->handler;
-    uint32_t size = slot->args_size;
-    uint32_t unit = slot->args_unit;
+    uint32_t handler = LOAD_ONCE(slot->handler);
     task->start = slot->start;
     task->end = slot->end;
-    task->args_format = (enum mc_format)slot->args_format;
-    task->args_size = size;
-    task->args = unit == 0 ? slot->args : view->lane.memory + (uint64_t)unit * UNIT;
-    if (handler >= worker->config->handler_count || task->args_format > MC_MSGPACK)
-        return false;
+    task->args_format = (enum mc_format)LOAD_ONCE(slot->args_format);
+    if (handler >= worker->config->handler_count || handler != name_handler(name))
+        return "a request names a handler that is not there";
+    if (task->args_format > MC_MSGPACK)
+        return "a request has an unknown format";
     task->handler = &worker->config->handlers[handler];
-    return unit == 0 ? size <= SLOT_ARGS_SIZE : lane_inside(view->lane.geometry, 0, unit, 0, size);
+    if (!lane_arguments(&view->lane, slot, &task->args, &task->args_size))
+        return "a request has arguments outside of the client's memory";
+    return NULL;
 }
 
 static void write_result(struct slot *slot, const mc_task *task, uint64_t run_ns)
@@ -104,8 +109,33 @@ static void learn(struct worker *worker, const struct handler *handler, uint64_t
     estimate_most(&worker->estimate_ns[handler - worker->config->handlers], run_ns);
 }
 
-/* Runs the slot's task if it is still to be had. *now is the time in ticks, before
- * and after. */
+/* Runs a task that this call claimed; *now is the time in ticks, before and after. */
+static enum slot_state execute(struct worker *worker, struct view *view, struct slot *slot,
+                               name_t name, uint64_t *now)
+{
+    mc_task *task = &worker->task;
+    const char *wrong = read_request(worker, view, slot, name, task);
+    if (UNLIKELY(wrong != NULL)) {
+        task->status = -EFAULT;
+        views_fault(&worker->views, worker->current_lane, view->generation, wrong);
+        return SLOT_FAILED;
+    }
+    bool watched = task->handler->watched || slot->limited != 0;
+    if (!watched) {
+        atomic_store_explicit(&worker->row->started_ticks, *now, memory_order_relaxed);
+    } else if (!limits_begin(worker, slot, name)) {
+        task->status = -ETIME;
+        return SLOT_TIMED_OUT;
+    }
+    task_run(task);
+    *now = clock_ticks();
+    if (watched)
+        limits_end(worker);
+    learn(worker, task->handler, clock_ticks_ns(*now - task->began_ticks));
+    return task->status == 0 ? SLOT_DONE : SLOT_FAILED;
+}
+
+/* Runs the ticket's task if it is still to be had. */
 static void run_slot(struct worker *worker, struct view *view, name_t name, uint64_t *now)
 {
     struct slot *slot = &view->lane.slots[name_slot(name)];
@@ -114,25 +144,15 @@ static void run_slot(struct worker *worker, struct view *view, name_t name, uint
     FAULT_POINT("worker_before_claim");
     if (!slot_claim(&slot->word, name, worker->seat + 1, &word))
         return;
-    atomic_store_explicit(&worker->row->started_ticks, *now, memory_order_relaxed);
     FAULT_POINT("worker_claimed");
     task_init(task);
     task->word = &slot->word;
-    task->state = worker->state;
+    task->states = &worker->states;
+    task->attempt = slot_attempt(word);
+    task->began_ticks = *now;
     slot->worker_pid = (uint32_t)worker->pid;
-    enum slot_state state = SLOT_FAILED;
-    uint64_t began = *now;
-    if (LIKELY(read_request(worker, view, slot, task))) {
-        task_run(task);
-        *now = clock_ticks();
-        learn(worker, task->handler, clock_ticks_ns(*now - began));
-        if (LIKELY(task->status == 0))
-            state = SLOT_DONE;
-    } else {
-        task->status = -EFAULT;
-        atomic_store_explicit(&view->lane.header->fault, 1, memory_order_relaxed);
-    }
-    write_result(slot, task, clock_ticks_ns(*now - began));
+    enum slot_state state = execute(worker, view, slot, name, now);
+    write_result(slot, task, clock_ticks_ns(*now - task->began_ticks));
     uint32_t spin_us = slot->spin_us;
     FAULT_POINT("worker_before_end");
     bool ended = slot_end(&slot->word, worker->seat + 1, state, &word);
@@ -142,6 +162,8 @@ static void run_slot(struct worker *worker, struct view *view, name_t name, uint
     FAULT_POINT("worker_after_notify");
     if (task->unit != 0)
         atomic_store_explicit(&worker->row->block_unit, 0, memory_order_release);
+    if (slot_flags(word) & SLOT_KILL) /* too late to be killed for it, but not to be gone */
+        (void)raise(SIGKILL);
     worker->looked_since = *now;
     worker->look_ns = 1000 * (uint64_t)(spin_us < LOOK_MOST_US ? spin_us : LOOK_MOST_US);
     if (spin_us != 0 && ended && (slot_flags(word) & SLOT_WAITED))
@@ -159,6 +181,9 @@ void run_noted(struct worker *worker, struct view *view, const name_t *names, ui
             sys_prefetch_write(&view->lane.slots[name_slot(names[i + RUN_AHEAD])]);
         if (LIKELY(name_slot(names[i]) < view->lane.geometry->slot_count))
             run_slot(worker, view, names[i], &now);
+        else
+            views_fault(&worker->views, worker->current_lane, view->generation,
+                        "a ticket names a slot that is not there");
     }
     atomic_store_explicit(&row->started_ticks, 0, memory_order_relaxed);
     atomic_store_explicit(&row->tasks_done,

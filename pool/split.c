@@ -73,6 +73,14 @@ bool split_next(struct split *split, struct mc_range *range)
     return true;
 }
 
+/* How many static chunks are left; they may be very many. */
+static uint64_t count_rest(const struct split *split)
+{
+    uint64_t remaining = split->items - split->next;
+    uint64_t in_long = split->long_count * (split->min_chunk + 1);
+    return split->long_count + divide_up(remaining - in_long, split->min_chunk);
+}
+
 MC_API size_t mc_ranges(uint64_t items, unsigned parts, uint64_t min_chunk, struct mc_range *ranges,
                         size_t count)
 {
@@ -80,10 +88,7 @@ MC_API size_t mc_ranges(uint64_t items, unsigned parts, uint64_t min_chunk, stru
     struct mc_range range;
     size_t total = 0;
     split_init(&split, items, parts, MC_SPLIT_STATIC, min_chunk, 0);
-    while (split_next(&split, &range)) {
-        if (total < count)
-            ranges[total] = range;
-        total++;
-    }
-    return total;
+    while (total < count && split_next(&split, &range))
+        ranges[total++] = range;
+    return total + count_rest(&split);
 }

@@ -5,9 +5,12 @@
  * the dead leave behind. It acts on a death only when the kernel confirmed it.
  *
  *   supervisor.c  start, event loop, timers, end
- *   keeper.c      the zygote and the seats
+ *   zygotes.c     where workers come from; changing the set-up
+ *   keeper.c      the seats
+ *   door.c        who connects from outside; signals
  *   lanes.c       clients and their lanes
  *   sweep.c       the tasks of a dead worker
+ *   watch.c       tasks over their limits
  */
 #ifndef POOL_SUPERVISOR_H
 #define POOL_SUPERVISOR_H
@@ -18,23 +21,79 @@
 #include "loadavg/average.h"
 #include "pool/config.h"
 #include "pool/seats.h"
+#include "pool/serve.h"
 
 #include <stdbool.h>
 
-struct seat {
+/* A worker, from the request for it to its burial. */
+struct post {
     enum seat_life life;
-    struct seat_record record;
+    bool heir;       /* it was asked for while another had the seat */
+    uint32_t zygote; /* generation of the zygote that was asked */
     uint64_t due_ms; /* when a rest is over */
     pid_t pid;       /* 0: not known yet */
     int pidfd;
     int socket; /* our end to the worker */
 };
 
+/* Why a worker is killed: for a task. */
+enum doom_reason { DOOM_NONE, DOOM_TIME, DOOM_CANCEL };
+struct doom {
+    enum doom_reason why;
+    name_t name;
+    uint64_t started; /* ticks */
+};
+
+struct seat {
+    struct post posts[2]; /* who has it, and who is to follow */
+    struct seat_record record;
+    uint64_t retire_due_ms; /* when a successor is asked for; 0: nobody wants one */
+    uint64_t leave_due_ms;  /* when one that leaves is killed; 0: nobody leaves */
+    char retire_text[32];
+    struct doom doom;
+    struct slow { /* the task that is, or was, reported as slow */
+        uint64_t started;
+        bool told;
+    } slow;
+    uint64_t soft_told; /* started ticks of the task that was asked to hurry */
+};
+
+enum { HOLDER, HEIR };
+enum { LEAVE_WAIT_MS = 1000 }; /* for workers to run worker_exit and leave */
+
+/* A zygote, and what it was made with. There are two while a new set-up takes over
+ * from an old one. */
+struct zygote {
+    struct config *config; /* NULL: there is none */
+    uint32_t generation;
+    bool ready; /* its modules are loaded */
+    pid_t pid;
+    int pidfd;
+    int socket;
+    uint64_t started_ms;
+    char text[236]; /* why it failed */
+};
+
+/* Somebody who connected, and did not say yet what for. */
+struct stranger {
+    int socket; /* -1: nobody */
+    uint64_t due_ms;
+};
+enum { STRANGERS = 64 };
+
+enum tenancy {
+    TENANT_OPENER,   /* whose pool it is */
+    TENANT_FORK,     /* its child, or a worker: has the common segments already */
+    TENANT_ATTACHED, /* came in by the door */
+};
+
 struct tenant {
     bool used;     /* the lane exists */
     bool dropping; /* the client is gone, tasks of its still run */
-    bool opener;
+    bool faulted;  /* it lives, but its lane cannot be trusted */
+    enum tenancy tenancy;
     pid_t pid;
+    uid_t uid;
     int pidfd;
     int socket;
     int lane_fd;
@@ -53,18 +112,25 @@ enum pool_phase {
 };
 
 struct supervisor {
-    const struct config *config;
+    struct config *config; /* the target's */
     struct control *control;
     struct bells *bells;
     int control_fd, bells_fd;
     int epoll;
     pid_t pid;
-    int opener_pidfd;
+    uid_t uid;
+    int opener_pidfd; /* -1: nobody's, it is served */
 
-    pid_t zygote_pid;
-    int zygote_pidfd;
-    int zygote_socket;
-    uint64_t zygote_started_ms;
+    struct zygote zygotes[2];
+    int target; /* of the two, the one that workers are to come from */
+    bool moving;           /* seats are changing hands, from the other to the target */
+    uint32_t zygote_count; /* so many were there in all */
+
+    int listener, signals; /* of a pool that is served, else -1 */
+    struct stranger strangers[STRANGERS];
+    uint64_t strangers_due_ms; /* 0: nobody is waited for */
+    uint64_t alive_due_ms;
+    uint64_t log_cursor;
 
     struct seat seats[MAX_SEATS];
     struct tenant tenants[MAX_LANES];
@@ -74,6 +140,11 @@ struct supervisor {
     char init_text[sizeof(((struct message *)0)->text)]; /* why worker_init failed */
     int init_status;
 
+    uint64_t watch_due_ms;  /* 0: no task with a limit runs */
+    uint64_t watch_seen_ms; /* when one did */
+    struct quarantine *quarantine;
+    int quarantine_fd;
+
     struct load_average own_load;
     uint64_t sample_due_ms;   /* 0: nobody asked lately */
     uint64_t sample_until_ms; /* go on that long */
@@ -82,34 +153,77 @@ struct supervisor {
 /* What an event is about, as kept in epoll's data. */
 enum watched {
     WATCH_OPENER,
-    WATCH_ZYGOTE,
-    WATCH_SEAT_PID,
+    WATCH_ZYGOTE_PID, /* index: of the two */
+    WATCH_ZYGOTE_SOCKET,
+    WATCH_LISTENER,
+    WATCH_STRANGER,
+    WATCH_SIGNALS,
+    WATCH_SEAT_PID, /* of the holder of a seat; index: the seat */
     WATCH_SEAT_SOCKET,
+    WATCH_HEIR_PID,
+    WATCH_HEIR_SOCKET,
     WATCH_CLIENT_PID,
     WATCH_CLIENT_SOCKET
 };
 
 /* Runs the pool until it ends. The calling process is made for it. */
-_Noreturn void supervisor_run(const struct config *config, int opener_socket, pid_t opener);
+_Noreturn void supervisor_run(struct config *config, int opener_socket, pid_t opener);
 
 /* supervisor.c */
 int supervisor_watch(struct supervisor *supervisor, int fd, enum watched kind, uint32_t index);
+/* The descriptor is watched already, as something else. */
+int supervisor_rewatch(struct supervisor *supervisor, int fd, enum watched kind, uint32_t index);
+void supervisor_unwatch(struct supervisor *supervisor, int fd);
 uint64_t supervisor_now_ms(void);
 void supervisor_sample(struct supervisor *supervisor);
 
+/* Ends the pool: tasks run to their end, for so long at most. */
+void supervisor_drain(struct supervisor *supervisor, uint32_t timeout_ms);
+/* Kills what is left, sees it dead, and leaves. */
+_Noreturn void supervisor_end(struct supervisor *supervisor, int status);
+
+/* zygotes.c */
+/* Starts one with this configuration, which becomes the target. */
+int zygotes_start(struct supervisor *supervisor, struct config *config);
+void zygotes_event(struct supervisor *supervisor, uint32_t which, enum watched kind);
+void zygotes_due(struct supervisor *supervisor, uint64_t now_ms);
+uint64_t zygotes_next_due(const struct supervisor *supervisor);
+/* Where workers come from; NULL while it is not ready. */
+struct zygote *zygotes_target(struct supervisor *supervisor);
+/* Reads the configuration again, and lets workers of a new zygote take over. */
+void zygotes_reload(struct supervisor *supervisor);
+/* A worker of the target cannot be set up: if another set-up is there, back to that. */
+void zygotes_give_up(struct supervisor *supervisor, const char *why);
+bool zygotes_all_gone(const struct supervisor *supervisor);
+void zygotes_kill_all(struct supervisor *supervisor);
+void zygotes_reap_all(struct supervisor *supervisor);
+
+/* door.c: for a pool that is served */
+int door_open(struct supervisor *supervisor);
+void door_event(struct supervisor *supervisor, uint32_t index, enum watched kind);
+void door_due(struct supervisor *supervisor, uint64_t now_ms);
+uint64_t door_next_due(const struct supervisor *supervisor);
+void door_tell(struct supervisor *supervisor, enum serve_event event, const char *text);
+
 /* keeper.c */
-int keeper_start_zygote(struct supervisor *supervisor);
-void keeper_zygote_died(struct supervisor *supervisor);
+/* Ends a child that cannot be watched, and waits for that; its status. */
+int keeper_end_child(pid_t pid);
 void keeper_fill_seats(struct supervisor *supervisor);
 void keeper_seat_event(struct supervisor *supervisor, uint32_t index, enum watched kind);
+/* True while a worker of another zygote than this has a seat, or is to have one. */
+bool keeper_any_but(const struct supervisor *supervisor, uint32_t zygote);
 void keeper_due(struct supervisor *supervisor, uint64_t now_ms);
 uint64_t keeper_next_due(const struct supervisor *supervisor);
 bool keeper_all_gone(const struct supervisor *supervisor);
 void keeper_kill_all(struct supervisor *supervisor);
+/* Lets go of all posts whose workers are dead. */
+void keeper_reap_all(struct supervisor *supervisor);
+void keeper_dismiss_heirs(struct supervisor *supervisor);
 bool keeper_hopeless(const struct supervisor *supervisor);
 
 /* lanes.c */
-int lanes_attach(struct supervisor *supervisor, int socket, bool opener);
+int lanes_attach(struct supervisor *supervisor, int socket, enum tenancy tenancy);
+uint32_t lanes_of_user(const struct supervisor *supervisor, uid_t uid);
 void lanes_welcome(struct supervisor *supervisor, struct tenant *tenant);
 void lanes_client_event(struct supervisor *supervisor, uint32_t index, enum watched kind);
 void lanes_send(struct supervisor *supervisor, int socket, uint32_t index, uint32_t generation);
@@ -123,10 +237,24 @@ void lanes_ring(struct supervisor *supervisor);
 void lanes_alarm(struct supervisor *supervisor);
 /* A process asks to become a client; parcel brings the socket for it. */
 void lanes_admit(struct supervisor *supervisor, struct parcel *parcel);
+/* Gives the lane up, as if its client had died, and tells the client why. */
+void lanes_fault(struct supervisor *supervisor, uint32_t index, uint32_t generation,
+                 const char *why);
 /* The lane's live tenant, or NULL. */
 struct tenant *lanes_find(struct supervisor *supervisor, uint32_t index, uint32_t generation);
 
+/* The tenant that the row's run belongs to, also if its client is gone already. */
+struct tenant *lanes_find_run(struct supervisor *supervisor, const struct seat_row *row);
+
 /* sweep.c */
 void sweep_seat(struct supervisor *supervisor, uint32_t seat, int death);
+
+/* watch.c */
+/* A worker began a task with a limit. */
+void watch_begin(struct supervisor *supervisor);
+void watch_due(struct supervisor *supervisor, uint64_t now_ms);
+/* Kills the worker that runs this task of the tenant, if one does. */
+void watch_kill(struct supervisor *supervisor, const struct tenant *tenant, uint32_t slot,
+                uint32_t generation);
 
 #endif

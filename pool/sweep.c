@@ -4,7 +4,8 @@
  * taken. Each of those slots is in one of four conditions, and every one of them
  * is settled here, before the seat is used again:
  *
- *   RUNNING in this seat   it dies with the worker: CRASHED
+ *   RUNNING in this seat   CRASHED; or TIMED_OUT or CANCELLED, if that is why the
+ *                          worker was killed; or SUBMITTED again, if it may be
  *   SUBMITTED              it lost its ticket: a new one goes to the repair ring
  *   ended                  the worker may have died before it told the client
  *   anything else          somebody else's by now
@@ -17,6 +18,10 @@
 #include "ipc/notify.h"
 #include "ipc/slot.h"
 #include "ipc/wake.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
 
 static void repair(struct supervisor *supervisor, const struct tenant *tenant, uint32_t lane,
                    name_t name)
@@ -40,6 +45,91 @@ static void release_block(const struct tenant *tenant, const struct seat_row *ro
         block_release((struct block *)(void *)(tenant->lane.memory + (uint64_t)unit * UNIT));
 }
 
+/* Remembers the task, with the beginning of its arguments. */
+static void quarantine(struct supervisor *supervisor, const struct tenant *tenant,
+                       const struct slot *slot, name_t name, uint32_t attempts)
+{
+    struct quarantine *quarantine = supervisor->quarantine;
+    uint64_t at = atomic_load_explicit(&quarantine->tail, memory_order_relaxed);
+    struct quarantine_entry *entry = &quarantine->entries[at % QUARANTINE_MOST];
+    const struct lane *lane = &tenant->lane;
+    uint32_t size = slot->args_size, unit = slot->args_unit;
+    uint32_t kept = size < QUARANTINE_ARGS ? size : QUARANTINE_ARGS;
+    bool inside =
+        unit == 0 ? size <= SLOT_ARGS_SIZE : lane_inside(lane->geometry, 0, unit, 0, size);
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    atomic_store_explicit(&entry->sequence, 0, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    entry->time_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    entry->start = slot->start;
+    entry->end = slot->end;
+    entry->run_ns = slot->run_ns;
+    entry->client_pid = tenant->pid;
+    entry->worker_pid = (int32_t)slot->worker_pid;
+    entry->wait_status = slot->death;
+    entry->attempts = attempts;
+    entry->handler = name_handler(name);
+    entry->format = slot->args_format;
+    entry->args_size = inside ? size : 0;
+    if (inside)
+        memcpy(entry->args, unit == 0 ? slot->args : lane->memory + (uint64_t)unit * UNIT, kept);
+    atomic_store_explicit(&entry->sequence, at + 1, memory_order_release); /* Q1 */
+    atomic_store_explicit(&quarantine->tail, at + 1, memory_order_release);
+}
+
+/* How the task that the worker was running ends. What decides was written by the
+ * worker or is our own; the lane is not asked. */
+static enum slot_event verdict(const struct supervisor *supervisor, uint32_t seat, name_t name,
+                               uint32_t *attempt)
+{
+    const struct seat_row *row = &supervisor->control->rows[seat];
+    const struct doom *doom = &supervisor->seats[seat].doom;
+    uint32_t handler = name_handler(name);
+    bool noted = atomic_load_explicit(&row->watched, memory_order_relaxed) == name;
+    *attempt = noted ? atomic_load_explicit(&row->attempt, memory_order_relaxed) : 0;
+    if (doom->why != DOOM_NONE && doom->name == name)
+        return doom->why == DOOM_TIME ? EVENT_TIME_OUT : EVENT_KILL;
+    if (noted && handler < supervisor->config->handler_count &&
+        *attempt + 1 < supervisor->config->handlers[handler].max_attempts)
+        return EVENT_RETRY;
+    return EVENT_CRASH;
+}
+
+static void end_running(struct supervisor *supervisor, struct tenant *tenant, uint32_t seat,
+                        name_t name, int death)
+{
+    const struct seat_row *row = &supervisor->control->rows[seat];
+    struct slot *slot = &tenant->lane.slots[name_slot(name)];
+    uint64_t started = atomic_load_explicit(&row->started_ticks, memory_order_relaxed), word;
+    uint32_t attempt;
+    enum slot_event event = verdict(supervisor, seat, name, &attempt);
+    if (slot_flags(slot_load(&slot->word)) & SLOT_CANCEL && event == EVENT_RETRY)
+        event = EVENT_CRASH; /* nobody wants it any more */
+    FAULT_POINT("sweep_result");
+    slot->death = death;
+    slot->worker_pid = (uint32_t)supervisor->seats[seat].posts[HOLDER].pid;
+    slot->run_ns = started == 0 ? 0 : clock_ticks_ns(clock_ticks() - started);
+    release_block(tenant, row, seat);
+    FAULT_POINT("sweep_crash");
+    switch (event) {
+    case EVENT_RETRY:
+        if (slot_retry(&slot->word, seat + 1, attempt + 1, &word))
+            repair(supervisor, tenant, row->run_lane, name);
+        return;
+    case EVENT_TIME_OUT:
+        slot->status = -ETIMEDOUT;
+        (void)slot_end(&slot->word, seat + 1, SLOT_TIMED_OUT, &word);
+        return;
+    case EVENT_KILL:
+        (void)slot_end(&slot->word, seat + 1, SLOT_CANCELLED, &word);
+        return;
+    default:
+        quarantine(supervisor, tenant, slot, name, attempt + 1);
+        (void)slot_end(&slot->word, seat + 1, SLOT_CRASHED, &word);
+    }
+}
+
 static void settle(struct supervisor *supervisor, struct tenant *tenant, uint32_t seat, name_t name,
                    int death)
 {
@@ -55,17 +145,8 @@ static void settle(struct supervisor *supervisor, struct tenant *tenant, uint32_
         repair(supervisor, tenant, row->run_lane, name);
         return;
     }
-    if (slot_state(word) == SLOT_RUNNING && slot_seat(word) == seat + 1) {
-        uint64_t started = atomic_load_explicit(&row->started_ticks, memory_order_relaxed);
-        FAULT_POINT("sweep_result");
-        slot->death = death;
-        slot->worker_pid = (uint32_t)supervisor->seats[seat].pid;
-        slot->run_ns = started == 0 ? 0 : clock_ticks_ns(clock_ticks() - started);
-        release_block(tenant, row, seat);
-        FAULT_POINT("sweep_crash");
-        if (!slot_end(&slot->word, seat + 1, SLOT_CRASHED, &word))
-            return;
-    }
+    if (slot_state(word) == SLOT_RUNNING && slot_seat(word) == seat + 1)
+        end_running(supervisor, tenant, seat, name, death);
     /* Woken twice does no harm; not woken at all would. The worker may have died
      * between marking the lane as notified and writing the byte. */
     atomic_store_explicit(&tenant->lane.header->notified, 0, memory_order_seq_cst);
@@ -85,6 +166,9 @@ void sweep_seat(struct supervisor *supervisor, uint32_t seat, int death)
     atomic_store_explicit(&row->run_count, 0, memory_order_relaxed);
     atomic_store_explicit(&row->block_unit, 0, memory_order_relaxed);
     atomic_store_explicit(&row->started_ticks, 0, memory_order_relaxed);
+    atomic_store_explicit(&row->soft_limit_ms, 0, memory_order_relaxed);
+    atomic_store_explicit(&row->time_limit_ms, 0, memory_order_relaxed);
+    atomic_store_explicit(&row->leave, 0, memory_order_relaxed);
     atomic_store_explicit(&row->pid, 0, memory_order_release);
     wake_seat_died(supervisor->bells, seat);
     lanes_ring(supervisor);

@@ -4,6 +4,7 @@
  */
 #include "pool/task.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "ipc/slot.h"
 
@@ -21,6 +22,7 @@ void task_init(mc_task *task)
     task->has_message = false;
     task->document = NULL;
     task->writing = false;
+    task->soft_limit_ms = 0;
 }
 
 /* Makes task->data hold size bytes, the first keep of them as before. */
@@ -166,12 +168,23 @@ int mc_task_fail(mc_task *task, int status, const char *format, ...)
 
 void *mc_task_state(const mc_task *task)
 {
-    return task->state;
+    return task->states->of[task->handler->module];
 }
 
 bool mc_task_cancelled(const mc_task *task)
 {
     return (slot_flags(atomic_load_explicit(task->word, memory_order_relaxed)) & SLOT_CANCEL) != 0;
+}
+
+bool mc_task_overdue(const mc_task *task)
+{
+    return task->soft_limit_ms != 0 && clock_ticks_ns(clock_ticks() - task->began_ticks) >
+                                           (uint64_t)task->soft_limit_ms * 1000000;
+}
+
+unsigned mc_task_attempt(const mc_task *task)
+{
+    return task->attempt + 1;
 }
 
 bool mc_task_inline(const mc_task *task)

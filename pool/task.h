@@ -9,6 +9,7 @@
 #include "ipc/layout.h"
 #include "multicore.h"
 #include "pool/config.h"
+#include "pool/hooks.h"
 #include "serialize/codec.h"
 
 #include <stdbool.h>
@@ -31,12 +32,15 @@ struct mc_task {
     const struct task_home *home;
     void *owner;                  /* the home's */
     const _Atomic uint64_t *word; /* of the slot */
-    void *state;
+    const struct states *states;
     uint64_t start, end;
     const void *args;
     uint32_t args_size;
     enum mc_format args_format;
     bool is_inline;
+    uint32_t attempt;       /* from 0 */
+    uint32_t soft_limit_ms; /* 0: none */
+    uint64_t began_ticks;
 
     /* result */
     int status;

@@ -4,7 +4,10 @@
 #include "base/sys.h"
 #include "ipc/channel.h"
 #include "ipc/wake.h"
+#include "pool/tidy.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <unistd.h>
 
 void views_init(struct views *views, const struct config *config, struct control *control,
@@ -37,6 +40,7 @@ static int map(const struct views *views, struct view *view, struct parcel *parc
     result =
         blocks_init(&view->blocks, view->lane.memory, lane_arena_offset(geometry, views->seat + 1),
                     geometry->arena_size, &view->lane.header->newest_block[views->seat],
+                    &view->lane.header->touched_units[views->seat],
                     &views->control->rows[views->seat].block_unit);
     if (result < 0) {
         lane_unmap(&view->lane);
@@ -48,27 +52,55 @@ static int map(const struct views *views, struct view *view, struct parcel *parc
     return 0;
 }
 
-struct view *views_renew(struct views *views, uint32_t index, uint32_t generation)
+void views_fault(struct views *views, uint32_t index, uint32_t generation, const char *why)
 {
     struct view *view = &views->table[index];
     struct parcel parcel = {
+        .message = {.type = MESSAGE_LANE_FAULT, .index = index, .generation = generation}};
+    if (view->faulted == generation)
+        return;
+    view->faulted = generation;
+    snprintf(parcel.message.text, sizeof(parcel.message.text), "%s", why);
+    if (channel_send(views->socket, &parcel, 0) < 0)
+        _exit(1);
+}
+
+/* Asks for the lane and maps it; 0, or a negative errno where there is none, or it
+ * cannot be used. */
+static int fetch(struct views *views, uint32_t index, uint32_t generation)
+{
+    struct parcel parcel = {
         .message = {.type = MESSAGE_WANT_LANE, .index = index, .generation = generation}};
-    bool mapped = false;
+    if (channel_send(views->socket, &parcel, 0) < 0 ||
+        channel_receive(views->socket, &parcel, 0) <= 0)
+        _exit(1); /* no supervisor, no pool */
+    int result = -ENOENT;
+    if (parcel.message.type == MESSAGE_LANE && parcel.message.status == 0 &&
+        parcel.descriptor_count == 2)
+        result = map(views, &views->table[index], &parcel);
+    parcel_drop(&parcel);
+    return result;
+}
+
+struct view *views_renew(struct views *views, uint32_t index, uint32_t generation)
+{
+    struct view *view = &views->table[index];
     drop(view);
-    if ((generation & 1) != 0) {
-        if (channel_send(views->socket, &parcel, 0) < 0 ||
-            channel_receive(views->socket, &parcel, 0) <= 0)
-            _exit(1); /* no supervisor, no pool */
-        mapped = parcel.message.type == MESSAGE_LANE && parcel.message.status == 0 &&
-                 parcel.descriptor_count == 2;
-        /* No memory: to go on would be to sleep while there is work, or to drop a
-         * repair. A successor may have more luck, and meanwhile all seats look. */
-        if (mapped && map(views, view, &parcel) < 0)
-            _exit(1);
-        parcel_drop(&parcel);
+    if ((generation & 1) != 0 && view->faulted != generation) {
+        int result = fetch(views, index, generation);
+        if (result == 0) {
+            tidy_note(views, index); /* a predecessor's memory */
+            return view;
+        }
+        if (result == -EFAULT)
+            views_fault(views, index, generation, "a worker's chain of results is damaged");
+        else if (result == -EPROTO)
+            views_fault(views, index, generation, "the header of the shared memory is damaged");
+        else if (result != -ENOENT)
+            _exit(1); /* No memory: to go on would be to sleep while there is work, or to
+                       * drop a repair. A successor may have more luck, and meanwhile all
+                       * seats look. */
     }
-    if (mapped)
-        return view;
     wake_clear_lane(views->bells, index);
     return NULL;
 }

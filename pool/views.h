@@ -14,6 +14,7 @@
 struct view {
     struct lane lane;
     uint32_t generation; /* 0: not mapped */
+    uint32_t faulted;    /* the generation that was reported as damaged */
     struct blocks blocks;
     int notify;
 };
@@ -23,7 +24,8 @@ struct views {
     struct control *control;
     struct bells *bells;
     uint32_t seat;
-    int socket; /* to the supervisor */
+    int socket;                  /* to the supervisor */
+    uint64_t untidy[MASK_WORDS]; /* lanes in which this worker has much memory; tidy.h */
     struct view table[MAX_LANES];
 };
 
@@ -34,12 +36,26 @@ void views_init(struct views *views, const struct config *config, struct control
  * no such lane any more. Blocks until the supervisor answers. */
 struct view *views_renew(struct views *views, uint32_t index, uint32_t generation);
 
+static inline uint32_t views_generation(const struct views *views, uint32_t index)
+{
+    return atomic_load_explicit(&views->control->lanes[index].generation, memory_order_acquire);
+}
+
+/* What is mapped for the lane is still it. */
+static inline bool views_current(const struct views *views, uint32_t index)
+{
+    uint32_t generation = views_generation(views, index);
+    return views->table[index].generation == generation && generation != 0;
+}
+/* Tells the supervisor, once for each generation, that the lane cannot be trusted;
+ * it will take it from us. */
+void views_fault(struct views *views, uint32_t index, uint32_t generation, const char *why);
+
 /* The view of a live lane. */
 static inline struct view *views_get(struct views *views, uint32_t index)
 {
     struct view *view = &views->table[index];
-    uint32_t generation =
-        atomic_load_explicit(&views->control->lanes[index].generation, memory_order_acquire);
+    uint32_t generation = views_generation(views, index);
     if (__builtin_expect(view->generation == generation && generation != 0, 1))
         return view;
     return views_renew(views, index, generation);

@@ -52,6 +52,7 @@ struct waiting {
     size_t open;              /* how many of its tasks had not ended */
     bool reached;             /* the goal, likewise */
     size_t room_index;        /* GOAL_ROOM: the task to wait for, amid those in flight */
+    size_t ended_before;      /* GOAL_ROOM: how many had */
     uint64_t began_ns;
     uint64_t deadline_ns; /* UINT64_MAX: none */
     int cpu;
@@ -98,13 +99,20 @@ static mc_pool *inline_pool(mc_task *task)
 
 static const struct task_home inline_home = {inline_resize, inline_drop, inline_pool};
 
-/* Isolated handlers stay out of clients; a worker may run one of its own before
- * all wait for each other. */
+/* Isolated handlers stay out of clients, and so do tasks that killed a worker; a
+ * worker may run one of its own before all wait for each other. */
 static bool may_run_here(const mc_group *group, const struct record *record)
 {
-    bool isolated = (group->pool->config->handlers[record->handler].flags & MC_ISOLATED) != 0;
+    const mc_pool *pool = group->pool;
+    bool dangerous = (pool->config->handlers[record->handler].flags & MC_ISOLATED) != 0 ||
+                     slot_attempt(slot_load(&pool->client.lane.slots[record->slot].word)) != 0;
     return record_state(record) == RECORD_OPEN && group->on_done == NULL &&
-           (!isolated || group->pool->in_worker);
+           (!dangerous || pool->in_worker);
+}
+
+static bool too_late(const mc_group *group, const struct slot *slot)
+{
+    return group->start_within_ms != 0 && clock_ns() > slot->start_by_ns;
 }
 
 /* Runs a task that this call claimed. */
@@ -123,14 +131,19 @@ static void run_here(mc_group *group, size_t index)
     task.word = &slot->word;
     task.start = record->start;
     task.end = record->end;
-    task.args_format = (enum mc_format)slot->args_format;
-    task.args_size = slot->args_size;
-    task.args =
-        slot->args_unit == 0 ? slot->args : client->lane.memory + (uint64_t)slot->args_unit * UNIT;
+    task.args_format = (enum mc_format)LOAD_ONCE(slot->args_format);
     task.is_inline = true;
     task_init(&task);
-    int result = pool_inline_enter(pool, handler, &task.state);
+    task.attempt = slot_attempt(slot_load(&slot->word));
+    task.soft_limit_ms = group->soft_limit_ms != 0 ? group->soft_limit_ms : handler->soft_limit_ms;
+    /* Workers can write there, by accident. */
+    int result = lane_arguments(&client->lane, slot, &task.args, &task.args_size) ? 0 : -EFAULT;
+    if (too_late(group, slot))
+        result = -ETIME;
+    else if (result == 0)
+        result = pool_inline_enter(pool, handler, &task.states);
     uint64_t began = clock_quick_ns();
+    task.began_ticks = clock_ticks();
     if (result == 0) {
         task_run(&task);
         pool_inline_leave(pool, handler);
@@ -141,6 +154,8 @@ static void run_here(mc_group *group, size_t index)
     pthread_mutex_lock(&client->lock);
     (void)slot_end(&slot->word, 0, task.status == 0 ? SLOT_DONE : SLOT_FAILED, &word);
     client_settle_inline(group, index, &task, run_ns);
+    if (result == -ETIME)
+        record->outcome = SLOT_TIMED_OUT;
     pthread_mutex_unlock(&client->lock);
 }
 
@@ -181,16 +196,17 @@ static bool help(const struct waiting *waiting)
     return false;
 }
 
-/* Runs a task that only this process may run, of whichever group of this thread:
- * when such tasks fill the queue, nobody else makes room. */
-static bool help_any_group(struct client *client)
+/* Runs a task of whichever group of this thread: one that only this process may run,
+ * since when those fill the queue, nobody else makes room; or any. */
+static bool help_any_group(struct client *client, bool any)
 {
     mc_group *group;
     size_t index = 0;
     bool claimed = false;
     pthread_mutex_lock(&client->lock);
     for (group = client->groups; group != NULL; group = group->next) {
-        if (!group->busy || group->count == 0 || !pthread_equal(group->thread, pthread_self()))
+        if ((!group->busy && !any) || group->count == 0 ||
+            !pthread_equal(group->thread, pthread_self()))
             continue;
         for (index = group->first_open; index < group->count && !claimed; index++)
             claimed = claim_here(group, index);
@@ -228,6 +244,8 @@ static bool should_help(const struct waiting *waiting, uint64_t now)
     if (group->on_done != NULL || waiting->first_open == waiting->count)
         return false;
     if ((group->busy && !group->narrowed) || no_workers(group))
+        return true;
+    if (waiting->goal == GOAL_ROOM && group->on_full == MC_FULL_INLINE)
         return true;
     const struct record *first = group_record(group, waiting->first_open);
     if (group->pool->in_worker)
@@ -463,7 +481,7 @@ static int rest(struct waiting *waiting, uint64_t now)
     if (waiting->first_open == waiting->count) { /* waits for room that others take */
         struct timespec room = {.tv_nsec = ROOM_NAP_NS};
         waiting->naps++;
-        if (!help_any_group(client))
+        if (!help_any_group(client, group->on_full == MC_FULL_INLINE))
             (void)nanosleep(&room, NULL);
         return 0;
     }
@@ -495,7 +513,7 @@ static int rest(struct waiting *waiting, uint64_t now)
         pthread_mutex_unlock(&client->lock);
     } else if (waiting->naps > 1 && wake_anyone_sleeping(group->pool->bells) &&
                any_is(waiting, SLOT_SUBMITTED)) {
-        client_poke(client);
+        client_complain(client);
     }
     return 0;
 }
@@ -511,6 +529,7 @@ static bool reached(const struct waiting *waiting)
         return group->completed_count > group->returned || group->ended == group->count;
     case GOAL_ROOM:
         return group->first_open > waiting->room_index ||
+               (group->on_full == MC_FULL_INLINE && group->ended > waiting->ended_before) ||
                (group->first_open == group->count && waiting->naps > 0);
     }
     return false;
@@ -590,7 +609,8 @@ int wait_for(mc_group *group, enum goal goal, int timeout_ms)
                               .client = &group->pool->client,
                               .goal = goal,
                               .deadline_ns = UINT64_MAX,
-                              .room_index = SIZE_MAX};
+                              .room_index = SIZE_MAX,
+                              .ended_before = group->ended};
     /* What was submitted a moment ago is hardly begun: then the first look would
      * only be in the way of the worker. */
     if (goal == GOAL_ALL && timeout_ms != 0 && group->submitted_ns != 0) {

@@ -5,8 +5,13 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/sys.h"
+#include "ipc/channel.h"
 #include "ipc/slot.h"
 #include "ipc/wake.h"
+#include "pool/tidy.h"
+
+#include <stdio.h>
+#include <unistd.h>
 
 enum {
     SLOW_NS = 20000,  /* of slower handlers a worker takes one task at a time */
@@ -14,6 +19,7 @@ enum {
     WORTH_NS = 30000, /* work left that is worth waking another worker for */
     GLANCES = 32,     /* looks at one ring before a look at everything */
     RUN_NS = 50000,   /* of faster ones, no more than this much work */
+    MEMORY_MS = 100,  /* from one look at our memory to the next */
 };
 
 /* ---- taking work ---- */
@@ -213,13 +219,20 @@ static uint32_t closing(const struct worker *worker)
     return atomic_load_explicit(&worker->control->closing, memory_order_acquire);
 }
 
+static bool may_leave(struct worker *worker)
+{
+    return atomic_load_explicit(&worker->row->leave, memory_order_relaxed) != 0;
+}
+
 static void sleep_until_woken(struct worker *worker)
 {
     if (visit_lanes(worker, 0, visit_clear_if_empty))
         return;
     wake_sleep_announce(worker->bells, worker->seat); /* W3 */
-    if (any_work(worker) || closing(worker) == 2)
+    if (any_work(worker) || closing(worker) == 2 || may_leave(worker))
         wake_sleep_cancel(worker->bells, worker->seat);
+    else if (tidy_needed(&worker->views))
+        tidy_sleep(worker);
     else
         wake_sleep(worker->bells, worker->seat);
 }
@@ -249,12 +262,61 @@ static void glance(struct worker *worker)
     }
 }
 
+/* ---- making room for a successor ---- */
+
+/* Resident memory that is nobody else's: lanes do not count. */
+static uint64_t private_memory(void)
+{
+    unsigned long long total, resident = 0, shared = 0;
+    FILE *statm = fopen("/proc/self/statm", "re");
+    if (statm == NULL)
+        return 0;
+    if (fscanf(statm, "%llu %llu %llu", &total, &resident, &shared) != 3)
+        resident = shared = 0;
+    fclose(statm);
+    return (resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static bool too_large(struct worker *worker)
+{
+    uint64_t now = clock_coarse_ms();
+    if (worker->config->max_worker_memory == 0 || now < worker->retirement.memory_due_ms)
+        return false;
+    worker->retirement.memory_due_ms = now + MEMORY_MS;
+    return private_memory() > worker->config->max_worker_memory;
+}
+
+/* Once one of the limits is reached the supervisor is asked for a successor; until
+ * that is ready, work goes on. */
+static void consider_retirement(struct worker *worker)
+{
+    struct retirement *retirement = &worker->retirement;
+    uint64_t tasks = atomic_load_explicit(&worker->row->tasks_done, memory_order_relaxed);
+    if (retirement->asked)
+        return;
+    const char *reason = NULL;
+    if (retirement->tasks != 0 && tasks >= retirement->tasks)
+        reason = "its number of tasks";
+    else if (retirement->age_ns != 0 && clock_ns() - retirement->began_ns >= retirement->age_ns)
+        reason = "its age";
+    else if (too_large(worker))
+        reason = "its memory";
+    if (reason == NULL)
+        return;
+    struct parcel parcel = {.message = {.type = MESSAGE_RETIRE}};
+    snprintf(parcel.message.text, sizeof(parcel.message.text), "%s", reason);
+    retirement->asked = channel_send(worker->socket, &parcel, 0) == 0;
+}
+
 void work(struct worker *worker)
 {
     mark(worker, SEAT_LOOKING);
-    for (;;) {
-        if (work_once(worker))
+    while (!may_leave(worker)) {
+        if (work_once(worker)) {
+            if (UNLIKELY(worker->retirement.possible))
+                consider_retirement(worker);
             continue;
+        }
         if (closing(worker) == 2)
             return;
         if (may_look(worker) &&
@@ -263,4 +325,9 @@ void work(struct worker *worker)
         else
             sleep_until_woken(worker);
     }
+    /* Nobody is to count on this seat until a successor has it. */
+    mark(worker, SEAT_BUSY);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (any_work(worker))
+        wake_another(worker->bells, worker->control, worker->seat);
 }

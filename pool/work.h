@@ -13,12 +13,14 @@
  *
  *   work.c    taking tickets, waking others, looking and sleeping
  *   run.c     claiming and running what was taken
+ *   tidy.c    giving memory back while it sleeps
  *   worker.c  a worker's birth and end
  */
 #ifndef POOL_WORK_H
 #define POOL_WORK_H
 
 #include "multicore.h"
+#include "pool/hooks.h"
 #include "pool/task.h"
 #include "pool/views.h"
 
@@ -33,17 +35,26 @@ struct worker {
     int socket;
     pid_t pid;
     int cpu; /* -1: not pinned */
-    void *state;
+    struct states states;
     uint32_t next_lane; /* where the next round begins */
     struct views views;
     uint32_t *estimate_ns; /* per handler: what it may take */
     mc_pool *pool;         /* for nested groups, made on first use */
     mc_task task;
-    struct view *current; /* of the running task, or the last one */
+    volatile bool soft_limit_due; /* its on_soft_limit was not called yet */
+    struct view *current;         /* of the running task, or the last one */
     struct ring *current_ring;
     uint32_t current_lane;
     uint64_t looked_since; /* ticks: when the last task ended */
     uint64_t look_ns;      /* how long to look for more, as its client wished */
+    uint64_t tidied_ms;    /* when it last looked for memory that nobody uses */
+    struct retirement {
+        uint64_t tasks;         /* after so many, 0: never */
+        uint64_t age_ns;        /* likewise */
+        uint64_t began_ns;      /* clock_ns() */
+        uint64_t memory_due_ms; /* when memory is looked at next */
+        bool possible, asked;
+    } retirement;
 };
 
 /* Takes and runs some tasks, of one lane; false if there is nothing. */

@@ -5,8 +5,9 @@
 #include "base/error.h"
 #include "base/fault.h"
 #include "ipc/channel.h"
+#include "pool/hooks.h"
+#include "pool/limits.h"
 #include "pool/process.h"
-#include "pool/work.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -73,17 +74,39 @@ static void protect(struct worker *worker)
 
 static void initialise(struct worker *worker)
 {
-    const struct config *config = worker->config;
-    int status = 0;
-    error_clear();
-    if (config->worker_init != NULL)
-        status = config->worker_init(config->hook_context, &worker->state);
+    int status = hooks_begin(worker->config, &worker->states);
     if (status < 0) {
-        char text[200];
-        snprintf(text, sizeof(text), "worker_init returned %d (%s)", status, strerror(-status));
-        tell(worker, MESSAGE_INIT_FAILED, status, error_code() == status ? error_message() : text);
+        tell(worker, MESSAGE_INIT_FAILED, status, error_message());
         _exit(1);
     }
+}
+
+/* A tenth more or less, lest all workers leave at once. */
+static uint64_t jittered(uint64_t limit)
+{
+    return limit - limit / 10 + (uint64_t)(drand48() * (double)(limit / 5 + 1));
+}
+
+static void plan_retirement(struct worker *worker)
+{
+    const struct config *config = worker->config;
+    struct retirement *retirement = &worker->retirement;
+    retirement->began_ns = clock_ns();
+    if (config->max_tasks_per_worker != 0)
+        retirement->tasks = atomic_load_explicit(&worker->row->tasks_done, memory_order_relaxed) +
+                            jittered(config->max_tasks_per_worker);
+    retirement->age_ns = jittered(config->max_worker_age_s * UINT64_C(1000000000));
+    retirement->possible = config->max_tasks_per_worker != 0 || config->max_worker_age_s != 0 ||
+                           config->max_worker_memory != 0;
+}
+
+_Noreturn static void leave(struct worker *worker)
+{
+    tell(worker, MESSAGE_LEAVING, 0, "");
+    FAULT_POINT("worker_leaving");
+    hooks_end(worker->config, &worker->states);
+    fflush(NULL);
+    _exit(0);
 }
 
 void worker_run(const struct config *config, struct control *control, struct bells *bells,
@@ -107,6 +130,7 @@ void worker_run(const struct config *config, struct control *control, struct bel
     tell(&worker, MESSAGE_HELLO, 0, "");
     FAULT_POINT("worker_hello");
     expect(&worker, MESSAGE_GO, &parcel);
+    bool heir = parcel.message.status != 0;
     worker.estimate_ns = calloc(config->handler_count, sizeof(*worker.estimate_ns));
     if (worker.estimate_ns == NULL)
         _exit(1);
@@ -122,9 +146,10 @@ void worker_run(const struct config *config, struct control *control, struct bel
     clock_calibrate_end();
     tell(&worker, MESSAGE_READY, 0, "");
     FAULT_POINT("worker_ready");
+    if (heir)
+        expect(&worker, MESSAGE_TAKE, &parcel);
+    limits_prepare(&worker);
+    plan_retirement(&worker);
     work(&worker);
-    if (config->worker_exit != NULL)
-        config->worker_exit(worker.state);
-    fflush(NULL);
-    _exit(0);
+    leave(&worker);
 }

@@ -32,7 +32,7 @@ enum {
     RECORDINGS = 3,
     RECORDINGS_MOST = 12,
     POINTS_MOST = 1024,
-    PLAYS_MOST = 16,
+    PLAYS_MOST = 24,
     TRIES = 4,      /* some places are come to only now and then */
     CALL_HITS = 12, /* a system call is made from many places */
 };
@@ -42,7 +42,9 @@ static const struct {
     const char *title; /* the point's name, or the function that holds it */
     const char *why;
 } unreached[] = {
-    {"", ""},
+    {"door_accept", "only a served pool has a door: other programs attach there"},
+    {"learn_handler", "only a served pool gets handlers from modules"},
+    {"aim_at", "only a served pool has a set-up to change to"},
 };
 
 static struct {
@@ -138,6 +140,17 @@ static void record(unsigned play)
             hits[play][id][role] += fault_hits(id, (enum fault_role_number)role);
 }
 
+/* A slow play is for what the others do not come to. */
+static bool worth_playing(unsigned play, uint32_t id, int role)
+{
+    if (hits[play][id][role] == 0)
+        return false;
+    for (unsigned other = 0; plays[play].slow && other < play_count; other++)
+        if (!plays[other].slow && hits[other][id][role] != 0)
+            return false;
+    return true;
+}
+
 static bool chosen_play(unsigned play)
 {
     return options.play == NULL || strcmp(options.play, plays[play].name) == 0;
@@ -195,7 +208,7 @@ static void plan_signals(unsigned play, uint32_t id, enum fault_role_number role
             continue;
         last = passings[i];
         plan_signal(play, id, role, SIGKILL, last);
-        if (!options.brief)
+        if (!options.brief && (last == 1 || last == often / 2))
             plan_signal(play, id, role, SIGSTOP, last);
     }
 }
@@ -224,7 +237,7 @@ static void plan_all(void)
     for (uint32_t id = 0; id < fault_count(); id++)
         for (int role = 0; role < FAULT_ROLES; role++)
             for (unsigned play = 0; play < play_count; play++)
-                if (hits[play][id][role] != 0 && chosen(id, role))
+                if (worth_playing(play, id, role) && chosen(id, role))
                     plan_place(play, id, (enum fault_role_number)role);
     /* The short form does one part, evenly spread. */
     unsigned kept = 0;

@@ -98,6 +98,8 @@ static bool is_expected(const struct entry *entry)
         return (entry->traits & CANCELLABLE) != 0 && entry->runs == 0;
     case -EPERM: /* what worker_init said, to the caller */
         return (entry->traits & LOSABLE) != 0;
+    case -ETIMEDOUT:
+        return (entry->traits & OVERDUE) != 0;
     case -ENOSPC:
         return (entry->traits & ROOMLESS) != 0;
     case -EFAULT:
@@ -126,7 +128,7 @@ static bool may_fail(const struct disturbance *disturbance, const struct entry *
 static unsigned judge_task(const struct disturbance *disturbance, uint32_t number)
 {
     const struct entry *entry = &ledger->entries[number];
-    if (entry->runs > 1)
+    if (entry->runs > 1 && !(entry->traits & REPEATED))
         ledger_wrong(LOST, "task %u ran %u times", number, entry->runs);
     if (entry->results > 1)
         ledger_wrong(LOST, "task %u had %u results", number, entry->results);
@@ -134,7 +136,9 @@ static unsigned judge_task(const struct disturbance *disturbance, uint32_t numbe
         return 0;
     if (entry->results == 0)
         ledger_wrong(LOST, "task %u was accepted and has no result", number);
-    else if (entry->status == 0 && entry->runs != 1)
+    else if (entry->status == 0 && entry->runs == 0)
+        ledger_wrong(LOST, "task %u has a result and never ran", number);
+    else if (entry->status == 0 && entry->runs != 1 && !(entry->traits & REPEATED))
         ledger_wrong(LOST, "task %u has a result and ran %u times", number, entry->runs);
     if (entry->results == 0 || entry->status == 0 || is_expected(entry))
         return 0;

@@ -29,6 +29,8 @@ enum trait {
     FORGOTTEN = 1 << 4,   /* nobody asks for its result */
     NESTING = 1 << 5,     /* it needs the pool itself */
     ROOMLESS = 1 << 6,    /* there may be no room for its result */
+    REPEATED = 1 << 7,    /* it is run again when its worker dies */
+    OVERDUE = 1 << 8,     /* it runs for longer than it may */
 };
 
 struct entry {
@@ -64,7 +66,7 @@ struct ledger {
     char texts[LEDGER_TEXTS][TEXT_SIZE];
 
     _Atomic pid_t opener, child; /* who can be asked how things are */
-    _Atomic uint32_t gate, started, met;
+    _Atomic uint32_t gate, started, met, hurried;
     _Atomic uint32_t init_fails;
     _Atomic uint32_t poolless; /* the play itself sees to it that there is no pool */
     struct holdings holdings;  /* found */

@@ -424,7 +424,87 @@ static void play_trouble(void)
     cancelled_events();
     crash_amid_others();
     crash_with_result();
+    end_play(true);
+}
+
+/* A lane that is found damaged is closed: that client has no pool any more. */
+static void play_damaged(void)
+{
+    struct mc_pool_options options = troupe_options();
+    if (!troupe_open(&options))
+        return;
+    atomic_store(&ledger->poolless, 1);
     damaged_request();
+    troupe_close();
+}
+
+/* Tasks that take too long, and tasks that are tried again. */
+static void play_limits(void)
+{
+    struct mc_pool_options options = troupe_options();
+    struct batch batch;
+    options.slow_task_ms = 5;
+    if (!troupe_open(&options))
+        return;
+    if (batch_open(&batch, 3,
+                   (struct mc_group_options){.help = MC_HELP_NEVER,
+                                             .soft_time_limit_ms = 10,
+                                             .time_limit_ms = 30,
+                                             .start_within_ms = WAIT_MS})) {
+        struct job job = {.gate = atomic_load(&ledger->gate) + 1};
+        batch_repeat(&batch, 3, "stubborn", OVERDUE, job, sizeof(job));
+        batch_finish(&batch);
+    }
+    if (batch_open(&batch, 4, unhelped)) {
+        (void)(batch_repeat(&batch, 2, "retried", REPEATED, (struct job){.gate = 1}, 16) &&
+               batch_repeat(&batch, 2, "retried", REPEATED | CRASHES, (struct job){.gate = 2}, 16));
+        batch_finish(&batch);
+    }
+    end_play(true);
+}
+
+/* Workers that are replaced after some tasks, by successors of which some fail. */
+static void play_heirs(void)
+{
+    struct mc_pool_options options = troupe_options();
+    options.max_tasks_per_worker = 30;
+    if (!troupe_open(&options))
+        return;
+    for (int round = 0; round < 3; round++) {
+        small_tasks();
+        one_by_one();
+        event_loop(0, 0);
+        pause_us(10000);
+    }
+    atomic_store(&ledger->init_fails, 1);
+    for (int round = 0; round < 8; round++)
+        event_loop(0, LOSABLE);
+    pause_us(10000);
+    atomic_store(&ledger->init_fails, 0);
+    end_play(true);
+}
+
+/* Memory goes back to the system, and limits are looked after no more. */
+static void play_idle(void)
+{
+    struct mc_pool_options options = troupe_options();
+    struct batch batch;
+    options.max_payload = 4 << 20;
+    options.arena_size = 16 << 20;
+    if (!troupe_open(&options))
+        return;
+    if (batch_open(&batch, 4,
+                   (struct mc_group_options){.help = MC_HELP_NEVER, .time_limit_ms = WAIT_MS})) {
+        batch_repeat(&batch, 4, "huge", 0, (struct job){.reply = 3 << 20}, sizeof(struct job));
+        batch_wait(&batch);
+        batch_results(&batch);
+        mc_group_release(batch.group, 0);
+        for (int ms = 0; ms < 1200; ms += 100)
+            pause_us(100000);
+        batch_close(&batch);
+    }
+    for (int ms = 0; ms < 1200; ms += 100)
+        pause_us(100000);
     end_play(true);
 }
 
@@ -604,10 +684,14 @@ static void play_stuck(void)
 }
 
 const struct play plays[] = {
-    {"work", play_work},         {"trouble", play_trouble},   {"full", play_full},
-    {"forks", play_forks},       {"hopeless", play_hopeless}, {"zygote", play_zygote},
-    {"unopened", play_unopened}, {"busy", play_busy},         {"bereaved", play_bereaved},
-    {"closing", play_closing},   {"stuck", play_stuck},
+    {"work", play_work, false},         {"trouble", play_trouble, false},
+    {"damaged", play_damaged, false},   {"limits", play_limits, false},
+    {"heirs", play_heirs, false},       {"idle", play_idle, true},
+    {"full", play_full, false},         {"forks", play_forks, false},
+    {"hopeless", play_hopeless, false}, {"zygote", play_zygote, false},
+    {"unopened", play_unopened, false}, {"busy", play_busy, false},
+    {"bereaved", play_bereaved, false}, {"closing", play_closing, false},
+    {"stuck", play_stuck, false},
 };
 const unsigned play_count = sizeof(plays) / sizeof(plays[0]);
 

@@ -37,7 +37,7 @@ enum {
 static struct {
     unsigned every, offset;
     double seconds;
-} options = {.seconds = 12};
+} options = {.seconds = 8};
 
 static struct {
     unsigned kills, wrong[VERDICTS];

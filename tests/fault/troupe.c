@@ -119,6 +119,35 @@ static int gated(mc_task *task)
     return mc_task_cancelled(task) ? -EINTR : 0;
 }
 
+/* Kills its workers: the first, or all that try. */
+static int retried(mc_task *task)
+{
+    size_t size;
+    const struct job *job = job_of(task, &size);
+    note_run(job->number);
+    if (job->gate > 1 || ledger->entries[job->number % LEDGER_TASKS].runs == 1)
+        kill(getpid(), SIGKILL);
+    return 0;
+}
+
+static void told_to_hurry(mc_task *task)
+{
+    atomic_fetch_add(&ledger->hurried, 1);
+}
+
+/* Larger than is kept warm. */
+static int huge(mc_task *task)
+{
+    size_t size;
+    void *data;
+    const struct job *job = job_of(task, &size);
+    note_run(job->number);
+    int result = mc_task_reply_alloc(task, job->reply, &data);
+    if (result == 0)
+        memset(data, (uint8_t)job->number, job->reply);
+    return result;
+}
+
 /* One of two that must be in different workers at the same time. */
 static int meet(mc_task *task)
 {
@@ -191,6 +220,9 @@ static const struct mc_handler handlers[] = {
     {.name = "tell", .run = tell},
     {.name = "quick", .run = quick},
     {.name = "gated", .run = gated},
+    {.name = "stubborn", .run = gated, .flags = MC_ISOLATED, .on_soft_limit = told_to_hurry},
+    {.name = "retried", .run = retried, .flags = MC_ISOLATED | MC_IDEMPOTENT},
+    {.name = "huge", .run = huge, .flags = MC_ISOLATED},
     {.name = "meet", .run = meet},
     {.name = "range", .run = range},
     {.name = "echo", .run = echo},

@@ -4,6 +4,8 @@
  */
 #include "tests/system/support.h"
 
+#include "pool/pool.h"
+
 #include <signal.h>
 
 enum { MIB = 1 << 20 };
@@ -275,6 +277,11 @@ START_TEST(results_that_are_never_released_fill_the_arena_with_an_error)
         if (result.status == 0)
             continue;
         ck_assert_int_eq(result.status, -ENOSPC);
+        ck_assert_ptr_nonnull(strstr(result.error, "a result of 1048476 bytes"));
+        char arena[64];
+        snprintf(arena, sizeof(arena), "arena of %llu",
+                 (unsigned long long)pool->config->geometry.arena_size);
+        ck_assert_ptr_nonnull(strstr(result.error, arena));
         ck_assert_ptr_nonnull(strstr(result.error, "release results, or raise arena_size"));
     }
     mc_group_close(group);

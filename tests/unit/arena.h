@@ -12,17 +12,22 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#ifndef ARENA_PAGES
+#define ARENA_PAGES 16
+#endif
+
 enum {
     ARENA_OFFSET = 3 * PAGE_SIZE_BYTES,
-    ARENA_SIZE = 16 * PAGE_SIZE_BYTES,
+    ARENA_SIZE = ARENA_PAGES * PAGE_SIZE_BYTES,
     ARENA_UNITS = ARENA_SIZE / UNIT,
     FIRST_UNIT = ARENA_OFFSET / UNIT,
 };
 
-/* What is shared: the lane's word for the newest block, the row's for the one in
- * the making, and the lane. */
+/* What is shared: the lane's words for the newest block and for what was ever
+ * touched, the row's for the block in the making, and the lane. */
 struct shared {
     _Atomic uint32_t newest;
+    _Atomic uint32_t touched;
     _Atomic uint32_t pending;
     alignas(PAGE_SIZE_BYTES) uint8_t lane[ARENA_OFFSET + ARENA_SIZE + PAGE_SIZE_BYTES];
 };
@@ -34,7 +39,7 @@ static struct blocks blocks;
 static int init(void)
 {
     return blocks_init(&blocks, shared->lane, ARENA_OFFSET, ARENA_SIZE, &shared->newest,
-                       &shared->pending);
+                       &shared->touched, &shared->pending);
 }
 
 static void begin(void)

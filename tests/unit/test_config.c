@@ -38,7 +38,7 @@ static void expect_refused(const char *word)
     struct config *untouched = (struct config *)(void *)&options;
     config = untouched;
     error_clear();
-    int result = config_create(&options, &config);
+    int result = config_create(&options, NULL, &config);
     ck_assert_msg(result == -EINVAL, "%s: %d", word, result);
     ck_assert_msg(strstr(error_message(), word) != NULL, "'%s' says nothing of '%s'",
                   error_message(), word);
@@ -48,7 +48,7 @@ static void expect_refused(const char *word)
 
 static void expect_taken(void)
 {
-    int result = config_create(&options, &config);
+    int result = config_create(&options, NULL, &config);
     ck_assert_msg(result == 0, "%d: %s", result, error_message());
 }
 
@@ -72,7 +72,7 @@ END_TEST
 
 START_TEST(the_size_of_the_struct_has_to_be_set)
 {
-    ck_assert_int_eq(config_create(NULL, &config), -EINVAL);
+    ck_assert_int_eq(config_create(NULL, NULL, &config), -EINVAL);
     begin();
     options.size = 0;
     expect_refused("options.size");
@@ -101,10 +101,10 @@ START_TEST(a_program_of_a_newer_version_may_not_use_what_is_unknown_here)
     begin();
     grown.known = options;
     grown.known.size = sizeof(grown);
-    ck_assert_int_eq(config_create(&grown.known, &config), 0);
+    ck_assert_int_eq(config_create(&grown.known, NULL, &config), 0);
     config_free(config);
     grown.newer[3] = UINT64_C(1) << 63;
-    ck_assert_int_eq(config_create(&grown.known, &config), -EINVAL);
+    ck_assert_int_eq(config_create(&grown.known, NULL, &config), -EINVAL);
     ck_assert_ptr_nonnull(strstr(error_message(), "options.size"));
 }
 END_TEST
@@ -223,7 +223,7 @@ START_TEST(every_place_in_the_largest_lane_is_a_32_bit_number_of_units)
         options.workers = workers[i];
         for (size_t arena = (size_t)64 << 30; arena >= (size_t)1 << 29; arena -= (size_t)1 << 29) {
             options.arena_size = arena;
-            if (config_create(&options, &config) < 0)
+            if (config_create(&options, NULL, &config) < 0)
                 continue;
             ck_assert_uint_le(config->geometry.total_size / UNIT, UINT32_MAX);
             config_free(config);

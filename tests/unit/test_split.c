@@ -6,6 +6,7 @@
 #include "pool/split.h"
 #include "tests/test.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -198,6 +199,24 @@ START_TEST(guided_chunks_are_few)
 }
 END_TEST
 
+START_TEST(ranges_beyond_the_room_are_counted_not_made)
+{
+    struct mc_range ranges[2];
+    ck_assert_uint_eq(mc_ranges(UINT64_MAX, UINT_MAX, 0, ranges, 2), UINT_MAX);
+    ck_assert_uint_eq(ranges[1].start, ranges[0].end);
+    ck_assert_uint_eq(mc_ranges(UINT64_MAX, UINT_MAX, UINT64_MAX, NULL, 0), 1);
+    ck_assert_uint_eq(mc_ranges(UINT64_C(1) << 40, UINT_MAX, 1000, NULL, 0), 1099511628);
+    for (uint64_t items = 0; items < 60; items++)
+        for (unsigned parts = 1; parts < 20; parts++)
+            for (uint64_t least = 0; least < 12; least++) {
+                struct mc_range all[64];
+                size_t made = mc_ranges(items, parts, least, all, 64);
+                for (size_t room = 0; room < 5; room++)
+                    ck_assert_uint_eq(mc_ranges(items, parts, least, all, room), made);
+            }
+}
+END_TEST
+
 START_TEST(guided_chunks_of_an_expensive_beginning_are_even)
 {
     /* Half of the cost lies in the first tenth of the items; no chunk may have
@@ -218,8 +237,8 @@ END_TEST
 
 TEST_MAIN(split, equal_parts, minimum_makes_fewer_parts, fewer_items_than_parts,
           no_items_have_no_ranges, zero_parts_are_one, ranges_fills_no_more_than_there_is_room_for,
-          ranges_do_not_overflow, any_split_covers_and_keeps_the_limits,
-          every_small_split_covers_and_keeps_the_limits, static_split_is_one_equal_chunk_per_worker,
-          static_split_with_a_maximum_makes_more_chunks, guided_chunks_never_grow,
-          guided_chunks_begin_with_a_sixteenth_of_a_share, guided_chunks_are_few,
-          guided_chunks_of_an_expensive_beginning_are_even)
+          ranges_do_not_overflow, ranges_beyond_the_room_are_counted_not_made,
+          any_split_covers_and_keeps_the_limits, every_small_split_covers_and_keeps_the_limits,
+          static_split_is_one_equal_chunk_per_worker, static_split_with_a_maximum_makes_more_chunks,
+          guided_chunks_never_grow, guided_chunks_begin_with_a_sixteenth_of_a_share,
+          guided_chunks_are_few, guided_chunks_of_an_expensive_beginning_are_even)

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * worker_init and worker_exit of all modules: in a worker, or for the tasks that run
+ * in a client.
+ */
+#ifndef POOL_HOOKS_H
+#define POOL_HOOKS_H
+
+#include "pool/config.h"
+
+/* A state for each module; all zero before hooks_begin(). */
+struct states {
+    void *of[MODULES_MOST];
+};
+
+/* In order. On failure those that were begun are ended; a negative errno with a
+ * message that names the module. */
+int hooks_begin(const struct config *config, struct states *states);
+/* In the reverse order. */
+void hooks_end(const struct config *config, struct states *states);
+
+#endif

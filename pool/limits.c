@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "pool/limits.h"
+
+#include "base/clock.h"
+#include "ipc/channel.h"
+
+#include <errno.h>
+#include <execinfo.h>
+#include <signal.h>
+#include <unistd.h>
+
+enum { TRACE_SKIP = 2 }; /* the signal's own frames */
+
+/* For the signal handler; NULL while no watched task runs. */
+static struct worker *volatile watched;
+
+/* ---- when the supervisor asks ---- */
+
+static void leave_trace(struct seat_row *row)
+{
+    void *frames[TRACE_MOST + TRACE_SKIP];
+    int count = backtrace(frames, TRACE_MOST + TRACE_SKIP) - TRACE_SKIP;
+    for (int i = 0; i < count; i++)
+        atomic_store_explicit(&row->trace[i], (uint64_t)(uintptr_t)frames[i + TRACE_SKIP],
+                              memory_order_relaxed);
+    if (count > 0)
+        atomic_store_explicit(&row->trace_count, (uint32_t)count, memory_order_release);
+}
+
+/* The signal may be late, and meet another task than the one it was sent for: so
+ * only the clock of the present one counts. */
+static void asked(int signal)
+{
+    struct worker *worker = watched;
+    int saved = errno;
+    if (worker == NULL)
+        return;
+    mc_task *task = &worker->task;
+    uint64_t ran_ms = clock_ticks_ns(clock_ticks() - task->began_ticks) / 1000000;
+    uint32_t slow_ms = worker->config->slow_task_ms;
+    if (slow_ms != 0 && ran_ms >= slow_ms &&
+        atomic_load_explicit(&worker->row->trace_count, memory_order_relaxed) == 0)
+        leave_trace(worker->row);
+    if (worker->soft_limit_due && mc_task_overdue(task)) {
+        worker->soft_limit_due = false;
+        task->handler->on_soft_limit(task);
+    }
+    errno = saved;
+}
+
+void limits_prepare(struct worker *worker)
+{
+    struct sigaction action = {.sa_handler = asked, .sa_flags = SA_RESTART};
+    void *frame;
+    /* It loads a library when it is first called: not from a signal handler. */
+    if (worker->config->slow_task_ms != 0)
+        (void)backtrace(&frame, 1);
+    (void)sigaction(SIGURG, &action, NULL);
+}
+
+/* ---- around a task ---- */
+
+static void wake_supervisor(struct worker *worker)
+{
+    struct parcel parcel = {.message = {.type = MESSAGE_WATCH}};
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load_explicit(&worker->control->watching, memory_order_relaxed) == 0)
+        (void)channel_send(worker->socket, &parcel, 0);
+}
+
+bool limits_begin(struct worker *worker, const struct slot *slot, name_t name)
+{
+    struct seat_row *row = worker->row;
+    mc_task *task = &worker->task;
+    uint32_t soft_ms = task->handler->soft_limit_ms, hard_ms = task->handler->time_limit_ms;
+    if (slot->limited != 0) {
+        uint64_t start_by_ns = slot->start_by_ns;
+        uint32_t own_soft_ms = slot->soft_limit_ms, own_hard_ms = slot->time_limit_ms;
+        if (start_by_ns != 0 && clock_ns() > start_by_ns)
+            return false;
+        soft_ms = own_soft_ms != 0 ? own_soft_ms : soft_ms;
+        hard_ms = own_hard_ms != 0 ? own_hard_ms : hard_ms;
+    }
+    task->soft_limit_ms = soft_ms;
+    atomic_store_explicit(&row->watched, name, memory_order_relaxed);
+    atomic_store_explicit(&row->attempt, task->attempt, memory_order_relaxed);
+    atomic_store_explicit(&row->soft_limit_ms, soft_ms, memory_order_relaxed);
+    atomic_store_explicit(&row->time_limit_ms, hard_ms, memory_order_relaxed);
+    atomic_store_explicit(&row->trace_count, 0, memory_order_relaxed);
+    atomic_store_explicit(&row->started_ticks, task->began_ticks, memory_order_release); /* L1 */
+    worker->soft_limit_due = soft_ms != 0 && task->handler->on_soft_limit != NULL;
+    watched = worker;
+    if (hard_ms != 0 || worker->soft_limit_due || worker->config->slow_task_ms != 0)
+        wake_supervisor(worker);
+    return true;
+}
+
+void limits_end(struct worker *worker)
+{
+    struct seat_row *row = worker->row;
+    watched = NULL;
+    atomic_store_explicit(&row->started_ticks, 0, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release); /* L2 */
+    atomic_store_explicit(&row->soft_limit_ms, 0, memory_order_relaxed);
+    atomic_store_explicit(&row->time_limit_ms, 0, memory_order_relaxed);
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Reading the quarantine, which the supervisor writes (sweep.c).
+ *
+ * Pairs: Q1 releases an entry, Q2 acquires it, Q3 re-checks that it was not
+ * overwritten meanwhile.
+ */
+#include "pool/pool.h"
+
+#include "base/error.h"
+
+#include <string.h>
+
+static_assert(sizeof(((struct mc_quarantined *)0)->args) == QUARANTINE_ARGS, "the same bound");
+static_assert(sizeof(((struct mc_quarantined *)0)->handler) == HANDLER_NAME_SIZE, "likewise");
+
+static bool read_entry(const mc_pool *pool, uint64_t number, struct mc_quarantined *out)
+{
+    const struct quarantine_entry *entry = &pool->quarantine->entries[number % QUARANTINE_MOST];
+    if (atomic_load_explicit(&entry->sequence, memory_order_acquire) != number + 1) /* Q2 */
+        return false;
+    uint64_t kept = entry->args_size < QUARANTINE_ARGS ? entry->args_size : QUARANTINE_ARGS;
+    uint32_t handler = entry->handler;
+    *out = (struct mc_quarantined){.size = out->size,
+                                   .number = number,
+                                   .time_ms = entry->time_ms,
+                                   .start = entry->start,
+                                   .end = entry->end,
+                                   .client_pid = entry->client_pid,
+                                   .worker_pid = entry->worker_pid,
+                                   .wait_status = entry->wait_status,
+                                   .attempts = entry->attempts,
+                                   .run_ns = entry->run_ns,
+                                   .format = (enum mc_format)entry->format,
+                                   .args_size = entry->args_size,
+                                   .args_kept = kept};
+    if (handler < pool->config->handler_count)
+        memcpy(out->handler, pool->config->handlers[handler].name, sizeof(out->handler));
+    memcpy(out->args, entry->args, kept);
+    atomic_thread_fence(memory_order_acquire);
+    return atomic_load_explicit(&entry->sequence, memory_order_relaxed) == number + 1; /* Q3 */
+}
+
+int mc_pool_quarantine(mc_pool *pool, size_t index, struct mc_quarantined *entry)
+{
+    if (entry->size < sizeof(size_t))
+        return error_set(-EINVAL, "entry.size is %zu: set it to sizeof(struct mc_quarantined)",
+                         entry->size);
+    if (pool->quarantine == NULL)
+        return error_set(-ENOTSUP, "a handler does not see the quarantine");
+    struct mc_quarantined known = {.size = entry->size};
+    uint64_t tail = atomic_load_explicit(&pool->quarantine->tail, memory_order_acquire);
+    if (index >= tail || index >= QUARANTINE_MOST || !read_entry(pool, tail - 1 - index, &known))
+        return 0;
+    memcpy(entry, &known, entry->size < sizeof(known) ? entry->size : sizeof(known));
+    return 1;
+}

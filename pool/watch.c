@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Tasks over their limits. While a task runs that has one, the supervisor looks at
+ * the rows every TICK_MS; when none was seen for a while it stops, and the next such
+ * task tells it to begin again.
+ *
+ * The kill of a worker must not strike a task that it began a moment later. So the
+ * task's slot is marked first: whoever ends a marked task begins no other, and is
+ * gone by itself if the kill comes too late.
+ */
+#include "pool/supervisor.h"
+
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/sys.h"
+#include "ipc/slot.h"
+#include "pool/log.h"
+
+#include <dlfcn.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    TICK_MS = 20,
+    LINGER_MS = 1000,
+};
+
+/* What a row says of a task that is watched; started 0: none. */
+struct sight {
+    uint64_t started;
+    name_t name;
+    uint32_t soft_limit_ms, time_limit_ms;
+    uint64_t ran_ms;
+};
+
+static struct sight look(const struct seat_row *row)
+{
+    struct sight sight = {0}, nothing = {0};
+    sight.started = atomic_load_explicit(&row->started_ticks, memory_order_acquire); /* L1 */
+    sight.name = atomic_load_explicit(&row->watched, memory_order_relaxed);
+    sight.soft_limit_ms = atomic_load_explicit(&row->soft_limit_ms, memory_order_relaxed);
+    sight.time_limit_ms = atomic_load_explicit(&row->time_limit_ms, memory_order_relaxed);
+    atomic_thread_fence(memory_order_acquire); /* L2 */
+    if (sight.started == 0 ||
+        atomic_load_explicit(&row->started_ticks, memory_order_relaxed) != sight.started)
+        return nothing;
+    sight.ran_ms = clock_ticks_ns(clock_ticks() - sight.started) / 1000000;
+    return sight;
+}
+
+static const char *handler_name(const struct supervisor *supervisor, name_t name)
+{
+    uint32_t handler = name_handler(name);
+    return handler < supervisor->config->handler_count ? supervisor->config->handlers[handler].name
+                                                       : "?";
+}
+
+static void strike(struct supervisor *supervisor, uint32_t index, enum doom_reason why, name_t name,
+                   uint64_t started)
+{
+    struct seat *seat = &supervisor->seats[index];
+    seat->doom = (struct doom){.why = why, .name = name, .started = started};
+    FAULT_POINT("watch_doomed");
+    (void)sys_pidfd_kill(seat->posts[HOLDER].pidfd, SIGKILL);
+}
+
+static struct slot *slot_of(const struct tenant *tenant, name_t name)
+{
+    return name_slot(name) < tenant->lane.geometry->slot_count
+               ? &tenant->lane.slots[name_slot(name)]
+               : NULL;
+}
+
+/* A task that is over its limit and cannot be marked is just ending, or its lane is
+ * damaged; if it is still there at the next tick, it is the latter. */
+static void end_task(struct supervisor *supervisor, uint32_t index, const struct sight *sight)
+{
+    struct seat *seat = &supervisor->seats[index];
+    const struct tenant *tenant = lanes_find_run(supervisor, &supervisor->control->rows[index]);
+    struct slot *slot = tenant != NULL ? slot_of(tenant, sight->name) : NULL;
+    if ((slot == NULL || !slot_doom(&slot->word, sight->name, index + 1)) &&
+        seat->doom.started != sight->started) {
+        seat->doom.started = sight->started;
+        return;
+    }
+    log_write(supervisor->control, MC_LOG_WARNING,
+              "handler '%s' has been running for %llu ms in worker %d (seat %u), over its time "
+              "limit of %u ms: the worker is killed",
+              handler_name(supervisor, sight->name), (unsigned long long)sight->ran_ms,
+              (int)seat->posts[HOLDER].pid, index, sight->time_limit_ms);
+    strike(supervisor, index, DOOM_TIME, sight->name, sight->started);
+}
+
+void watch_kill(struct supervisor *supervisor, const struct tenant *tenant, uint32_t slot,
+                uint32_t generation)
+{
+    uint32_t lane = (uint32_t)(tenant - supervisor->tenants);
+    for (uint32_t index = 0; index < supervisor->config->workers; index++) {
+        const struct seat_row *row = &supervisor->control->rows[index];
+        uint32_t count = atomic_load_explicit(&row->run_count, memory_order_acquire);
+        if (row->run_lane != lane || row->run_lane_generation != tenant->generation)
+            continue;
+        for (uint32_t i = 0; i < count && i < RUN_MAX; i++) {
+            name_t name = row->run_names[i];
+            struct slot *found = name_slot(name) == slot ? slot_of(tenant, name) : NULL;
+            if (found != NULL && slot_generation(slot_load(&found->word)) == generation &&
+                slot_doom(&found->word, name, index + 1)) {
+                strike(supervisor, index, DOOM_CANCEL, name, 0);
+                return;
+            }
+        }
+    }
+}
+
+/* ---- slow tasks ---- */
+
+/* Module and place, and the symbol where there is one: as backtrace_symbols(3), but
+ * the libraries are asked only when no lock of theirs can have been inherited. */
+static int describe(const struct supervisor *supervisor, uint64_t address, char *text, size_t size)
+{
+    Dl_info info;
+    bool safe = (supervisor->config->flags & MC_ALLOW_THREADS) == 0;
+    if (!safe || dladdr((void *)(uintptr_t)address, &info) == 0 || info.dli_fname == NULL)
+        return snprintf(text, size, "0x%llx", (unsigned long long)address);
+    const char *slash = strrchr(info.dli_fname, '/');
+    const char *module = slash != NULL ? slash + 1 : info.dli_fname;
+    if (info.dli_sname == NULL)
+        return snprintf(text, size, "%s+0x%llx", module,
+                        (unsigned long long)(address - (uint64_t)(uintptr_t)info.dli_fbase));
+    return snprintf(text, size, "%s(%s+0x%llx)", module, info.dli_sname,
+                    (unsigned long long)(address - (uint64_t)(uintptr_t)info.dli_saddr));
+}
+
+static void trace_text(const struct supervisor *supervisor, const struct seat_row *row, char *text,
+                       size_t size)
+{
+    uint32_t count = atomic_load_explicit(&row->trace_count, memory_order_acquire);
+    size_t used = 0;
+    snprintf(text, size, "it did not say where it is");
+    for (uint32_t i = 0; i < count && i < TRACE_MOST; i++) {
+        char frame[128];
+        uint64_t address = atomic_load_explicit(&row->trace[i], memory_order_relaxed);
+        (void)describe(supervisor, address, frame, sizeof(frame));
+        int length = snprintf(text + used, size - used, "%s%s", i == 0 ? "in " : " < ", frame);
+        if (length < 0 || (size_t)length >= size - used) {
+            text[used] = '\0';
+            return;
+        }
+        used += (size_t)length;
+    }
+}
+
+/* Asks the worker where it is at one tick, and reports at the next. */
+static void report_slow(struct supervisor *supervisor, uint32_t index, const struct sight *sight)
+{
+    struct seat *seat = &supervisor->seats[index];
+    if (seat->slow.started != sight->started) {
+        seat->slow = (struct slow){.started = sight->started};
+        (void)sys_pidfd_kill(seat->posts[HOLDER].pidfd, SIGURG);
+    } else if (!seat->slow.told) {
+        char text[LOG_TEXT_SIZE - 128];
+        seat->slow.told = true;
+        trace_text(supervisor, &supervisor->control->rows[index], text, sizeof(text));
+        log_write(supervisor->control, MC_LOG_WARNING,
+                  "handler '%s' has been running for %llu ms in worker %d (seat %u): %s",
+                  handler_name(supervisor, sight->name), (unsigned long long)sight->ran_ms,
+                  (int)seat->posts[HOLDER].pid, index, text);
+    }
+}
+
+/* ---- ticks ---- */
+
+/* True if a task with a limit runs there. */
+static bool watch_seat(struct supervisor *supervisor, uint32_t index)
+{
+    struct seat *seat = &supervisor->seats[index];
+    struct sight sight = look(&supervisor->control->rows[index]);
+    uint32_t slow_ms = supervisor->config->slow_task_ms;
+    if (sight.started == 0 || seat->posts[HOLDER].pidfd < 0 ||
+        (sight.soft_limit_ms == 0 && sight.time_limit_ms == 0 && slow_ms == 0))
+        return false;
+    if (slow_ms != 0 && sight.ran_ms >= slow_ms)
+        report_slow(supervisor, index, &sight);
+    if (sight.time_limit_ms != 0 && sight.ran_ms >= sight.time_limit_ms) {
+        end_task(supervisor, index, &sight);
+    } else if (sight.soft_limit_ms != 0 && sight.ran_ms > sight.soft_limit_ms &&
+               seat->soft_told != sight.started) {
+        seat->soft_told = sight.started;
+        (void)sys_pidfd_kill(seat->posts[HOLDER].pidfd, SIGURG);
+    }
+    return true;
+}
+
+static bool watch_seats(struct supervisor *supervisor)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < supervisor->config->workers; i++)
+        any |= watch_seat(supervisor, i);
+    return any;
+}
+
+void watch_begin(struct supervisor *supervisor)
+{
+    uint64_t now = supervisor_now_ms();
+    atomic_store(&supervisor->control->watching, 1);
+    supervisor->watch_seen_ms = now;
+    if (supervisor->watch_due_ms == 0)
+        supervisor->watch_due_ms = now + 1;
+}
+
+void watch_due(struct supervisor *supervisor, uint64_t now_ms)
+{
+    if (supervisor->watch_due_ms == 0 || now_ms < supervisor->watch_due_ms)
+        return;
+    if (watch_seats(supervisor))
+        supervisor->watch_seen_ms = now_ms;
+    supervisor->watch_due_ms = now_ms + TICK_MS;
+    if (now_ms - supervisor->watch_seen_ms < LINGER_MS)
+        return;
+    /* Either the next worker sees this, or we see its row. */
+    atomic_store(&supervisor->control->watching, 0);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (watch_seats(supervisor))
+        watch_begin(supervisor);
+    else
+        supervisor->watch_due_ms = 0;
+}

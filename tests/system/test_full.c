@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * A full lane: submissions that fail, wait for a time, or work meanwhile; and the
+ * end of a pool by force.
+ */
+#include "tests/system/support.h"
+
+#include "base/clock.h"
+
+enum { DEPTH = 16, INLINE_RUNS = 0, LARGE = 300000, OFFSET = 100 };
+
+static int blocked(mc_task *task)
+{
+    board_begin(number_of(task));
+    gate_pass();
+    board_end();
+    return 0;
+}
+
+static int where(mc_task *task)
+{
+    size_t size;
+    (void)mc_task_args(task, &size);
+    if (size != sizeof(uint32_t))
+        return 0;
+    atomic_fetch_add(&board->runs[OFFSET + number_of(task)], 1);
+    if (mc_task_inline(task))
+        atomic_fetch_add(&board->words[INLINE_RUNS], 1);
+    return 0;
+}
+
+static const struct mc_handler handlers[] = {{.name = "blocked", .run = blocked},
+                                             {.name = "where", .run = where}};
+
+static mc_pool *pool;
+static mc_group *plug; /* its two tasks hold both workers */
+
+static void begin(void)
+{
+    board_open();
+    struct mc_pool_options options = pool_options(HANDLERS(handlers));
+    options.queue_depth = DEPTH;
+    options.max_payload = 1 << 20;
+    options.arena_size = 1 << 20;
+    pool = open_pool(&options);
+    ck_assert(await_workers(pool, BOUND_MS));
+    plug = open_unhelped(pool);
+    run_number(plug, "blocked", 0);
+    run_number(plug, "blocked", 1);
+    ck_assert(board_await(&board->started, 2, BOUND_MS));
+}
+
+static void finish(void)
+{
+    gate_open();
+    wait_all(plug);
+    mc_group_close(plug);
+    expect_quiet(pool);
+    mc_pool_close(pool);
+}
+
+static int try_number(mc_group *group, uint32_t number)
+{
+    return mc_group_run(group, "where", &number, sizeof(number));
+}
+
+START_TEST(a_full_lane_fails_at_once_if_that_was_chosen)
+{
+    begin();
+    mc_group *group =
+        open_with(pool, (struct mc_group_options){.help = MC_HELP_NEVER, .on_full = MC_FULL_FAIL});
+    for (uint32_t i = 0; i < DEPTH - 2; i++)
+        ck_assert_int_eq(try_number(group, i), 0);
+    expect_error(try_number(group, DEPTH), -EAGAIN, "queue_depth (16)");
+    gate_open();
+    wait_all(group);
+    ck_assert_int_eq(try_number(group, DEPTH), 0);
+    wait_all(group);
+    ck_assert_uint_eq(mc_group_size(group), DEPTH - 1);
+    ck_assert_uint_eq(failures(group), 0);
+    mc_group_close(group);
+    finish();
+}
+END_TEST
+
+START_TEST(a_full_arena_fails_likewise_and_names_its_size)
+{
+    begin();
+    static char large[LARGE];
+    mc_group *group =
+        open_with(pool, (struct mc_group_options){.help = MC_HELP_NEVER, .on_full = MC_FULL_FAIL});
+    int result = 0, fit = 0;
+    while ((result = mc_group_run(group, "where", large, sizeof(large))) == 0)
+        fit++;
+    expect_error(result, -EAGAIN, "arena_size");
+    ck_assert_int_eq(fit, 3);
+    gate_open();
+    wait_all(group);
+    mc_group_close(group);
+    finish();
+}
+END_TEST
+
+START_TEST(a_full_lane_is_waited_for_no_longer_than_was_chosen)
+{
+    begin();
+    mc_group *group =
+        open_with(pool, (struct mc_group_options){.help = MC_HELP_NEVER, .full_timeout_ms = 60});
+    for (uint32_t i = 0; i < DEPTH - 2; i++)
+        ck_assert_int_eq(try_number(group, i), 0);
+    uint64_t began = clock_ns();
+    expect_error(try_number(group, DEPTH), -EAGAIN, "queue_depth (16)");
+    ck_assert(ms_since(began) >= 59);
+    gate_open();
+    ck_assert_int_eq(try_number(group, DEPTH), 0);
+    wait_all(group);
+    ck_assert_uint_eq(failures(group), 0);
+    mc_group_close(group);
+    finish();
+}
+END_TEST
+
+START_TEST(the_caller_of_a_full_lane_works_itself_if_that_was_chosen)
+{
+    begin();
+    mc_group *group = open_with(
+        pool, (struct mc_group_options){.help = MC_HELP_NEVER, .on_full = MC_FULL_INLINE});
+    for (uint32_t i = 0; i < 10 * DEPTH; i++)
+        ck_assert_int_eq(try_number(group, i), 0);
+    ck_assert_uint_ge(atomic_load(&board->words[INLINE_RUNS]), 9 * DEPTH);
+    gate_open();
+    wait_all(group);
+    ck_assert_uint_eq(failures(group), 0);
+    for (uint32_t i = 0; i < 10 * DEPTH; i++)
+        ck_assert_uint_eq(atomic_load(&board->runs[OFFSET + i]), 1);
+    mc_group_close(group);
+    finish();
+}
+END_TEST
+
+START_TEST(tasks_of_another_group_of_the_caller_are_run_for_room_too)
+{
+    begin();
+    mc_group *first = open_unhelped(pool);
+    for (uint32_t i = 0; i < DEPTH - 2; i++)
+        ck_assert_int_eq(try_number(first, i), 0);
+    mc_group *group = open_with(pool, (struct mc_group_options){.on_full = MC_FULL_INLINE});
+    ck_assert_int_eq(try_number(group, DEPTH), 0);
+    ck_assert_uint_ge(atomic_load(&board->words[INLINE_RUNS]), 1);
+    gate_open();
+    wait_all(group);
+    wait_all(first);
+    ck_assert_uint_eq(failures(first) + failures(group), 0);
+    mc_group_close(group);
+    mc_group_close(first);
+    finish();
+}
+END_TEST
+
+START_TEST(unknown_ways_are_refused)
+{
+    begin();
+    mc_group *group;
+    struct mc_group_options options = {.size = sizeof(options), .on_full = (enum mc_full)7};
+    expect_error(mc_group_open(pool, &options, &group), -EINVAL, "on_full");
+    finish();
+}
+END_TEST
+
+START_TEST(a_pool_that_is_terminated_kills_what_runs)
+{
+    begin();
+    struct family family;
+    family_find(pool, &family);
+    uint64_t began = clock_ns();
+    mc_pool_terminate(pool);
+    ck_assert(ms_since(began) < BOUND_MS / 2);
+    ck_assert(family_await_end(&family, BOUND_MS));
+    mc_group_close(plug);
+    ck_assert_uint_eq(atomic_load(&board->ended), 0);
+}
+END_TEST
+
+TEST_MAIN(full, a_full_lane_fails_at_once_if_that_was_chosen,
+          a_full_arena_fails_likewise_and_names_its_size,
+          a_full_lane_is_waited_for_no_longer_than_was_chosen,
+          the_caller_of_a_full_lane_works_itself_if_that_was_chosen,
+          tasks_of_another_group_of_the_caller_are_run_for_room_too, unknown_ways_are_refused,
+          a_pool_that_is_terminated_kills_what_runs)

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Tasks that kill their workers: repeated if they may be, and put into quarantine.
+ */
+#include "tests/system/support.h"
+
+#include "base/clock.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+
+/* Kills its worker until it is run for the time that its number says. */
+static int fatal(mc_task *task)
+{
+    uint32_t number = number_of(task), attempt = mc_task_attempt(task);
+    board_begin(attempt);
+    if (attempt < number)
+        raise(SIGSEGV);
+    board_end();
+    return mc_task_reply(task, &attempt, sizeof(attempt));
+}
+
+static int stuck(mc_task *task)
+{
+    board_begin(number_of(task));
+    for (;;)
+        pause_us(10000);
+    return 0;
+}
+
+static const struct mc_handler handlers[] = {
+    {.name = "once", .run = fatal},
+    {.name = "again", .run = fatal, .flags = MC_IDEMPOTENT},
+    {.name = "five", .run = fatal, .flags = MC_IDEMPOTENT, .max_attempts = 5},
+    {.name = "stuck", .run = stuck, .flags = MC_IDEMPOTENT, .time_limit_ms = 40},
+    {.name = "held", .run = stuck, .flags = MC_IDEMPOTENT},
+};
+
+static mc_pool *pool;
+
+static void begin(void)
+{
+    board_open();
+    pool = open_simple(HANDLERS(handlers));
+    ck_assert(await_workers(pool, BOUND_MS));
+}
+
+static void finish(void)
+{
+    ck_assert(await_workers(pool, BOUND_MS));
+    expect_quiet(pool);
+    mc_pool_close(pool);
+}
+
+static uint32_t runs(uint32_t attempt)
+{
+    return atomic_load(&board->runs[attempt]);
+}
+
+START_TEST(an_idempotent_task_is_run_again_by_another_worker)
+{
+    begin();
+    mc_group *group = open_unhelped(pool);
+    run_number(group, "again", 3);
+    wait_all(group);
+    struct mc_result result = result_of(group, 0);
+    ck_assert_msg(result.status == 0, "%s", result.error);
+    ck_assert_uint_eq(*(const uint32_t *)result.data, 3);
+    ck_assert(runs(1) == 1 && runs(2) == 1 && runs(3) == 1);
+    struct mc_quarantined none = {.size = sizeof(none)};
+    ck_assert_int_eq(mc_pool_quarantine(pool, 0, &none), 0);
+    mc_group_close(group);
+    finish();
+}
+END_TEST
+
+START_TEST(many_tasks_are_repeated_beside_others_that_are_not)
+{
+    begin();
+    mc_group *group = open_unhelped(pool);
+    for (uint32_t i = 0; i < 20; i++) {
+        run_number(group, "again", 1 + i % 3);
+        run_number(group, "once", 1 + i % 2);
+    }
+    wait_all(group);
+    for (uint32_t i = 0; i < 20; i++) {
+        ck_assert_int_eq(result_of(group, (size_t)2 * i).status, 0);
+        ck_assert_int_eq(result_of(group, (size_t)2 * i + 1).status, i % 2 == 0 ? 0 : -EOWNERDEAD);
+    }
+    mc_group_close(group);
+    finish();
+}
+END_TEST
+
+static void expect_quarantined(size_t index, const char *handler, unsigned attempts,
+                               uint32_t number)
+{
+    struct mc_quarantined entry = {.size = sizeof(entry)};
+    ck_assert_int_eq(mc_pool_quarantine(pool, index, &entry), 1);
+    ck_assert_str_eq(entry.handler, handler);
+    ck_assert_uint_eq(entry.attempts, attempts);
+    ck_assert_int_eq(entry.client_pid, getpid());
+    ck_assert_int_gt(entry.worker_pid, 0);
+    ck_assert(WIFSIGNALED(entry.wait_status) && WTERMSIG(entry.wait_status) == SIGSEGV);
+    ck_assert_uint_eq(entry.args_size, sizeof(number));
+    ck_assert_uint_eq(entry.args_kept, sizeof(number));
+    ck_assert_mem_eq(entry.args, &number, sizeof(number));
+    ck_assert_uint_gt(entry.time_ms, UINT64_C(1000000000000));
+}
+
+START_TEST(a_task_that_kills_as_many_workers_as_it_may_goes_into_quarantine)
+{
+    begin();
+    mc_group *group = open_unhelped(pool);
+    const char *const names[] = {"once", "again", "five"};
+    const unsigned attempts[] = {1, 3, 5};
+    for (size_t i = 0; i < 3; i++) {
+        run_number(group, names[i], 99);
+        wait_all(group);
+        struct mc_result result = result_of(group, i);
+        ck_assert_msg(result.status == -EOWNERDEAD, "%s: %s", names[i], result.error);
+        expect_quarantined(0, names[i], attempts[i], 99);
+    }
+    ck_assert(runs(1) == 3 && runs(2) == 2 && runs(3) == 2 && runs(4) == 1 && runs(5) == 1);
+    ck_assert_uint_eq(runs(6), 0);
+    expect_quarantined(2, "once", 1, 99);
+    struct mc_quarantined none = {.size = sizeof(none)};
+    ck_assert_int_eq(mc_pool_quarantine(pool, 3, &none), 0);
+    none.size = 0;
+    expect_error(mc_pool_quarantine(pool, 0, &none), -EINVAL, "size");
+    mc_group_close(group);
+    finish();
+}
+END_TEST
+
+START_TEST(the_quarantine_keeps_the_beginning_of_large_arguments)
+{
+    begin();
+    static uint32_t large[50000];
+    for (uint32_t i = 0; i < 50000; i++)
+        large[i] = i == 0 ? 99 : i;
+    mc_group *group = open_unhelped(pool);
+    run(group, "once", large, sizeof(large));
+    wait_all(group);
+    struct mc_quarantined entry = {.size = sizeof(entry)};
+    ck_assert_int_eq(mc_pool_quarantine(pool, 0, &entry), 1);
+    ck_assert_uint_eq(entry.args_size, sizeof(large));
+    ck_assert_uint_eq(entry.args_kept, sizeof(entry.args));
+    ck_assert_mem_eq(entry.args, large, sizeof(entry.args));
+    mc_group_close(group);
+    finish();
+}
+END_TEST
+
+START_TEST(a_task_over_its_limit_is_not_run_again)
+{
+    begin();
+    mc_group *group = open_unhelped(pool);
+    run_number(group, "stuck", 7);
+    wait_all(group);
+    ck_assert_int_eq(result_of(group, 0).status, -ETIMEDOUT);
+    ck_assert_uint_eq(runs(7), 1);
+    struct mc_quarantined none = {.size = sizeof(none)};
+    ck_assert_int_eq(mc_pool_quarantine(pool, 0, &none), 0);
+    mc_group_close(group);
+    finish();
+}
+END_TEST
+
+START_TEST(a_cancelled_task_is_not_run_again)
+{
+    begin();
+    mc_group *group = open_unhelped(pool);
+    run_number(group, "held", 7);
+    ck_assert(board_await(&board->started, 1, BOUND_MS));
+    ck_assert_int_eq(mc_group_cancel(group), 0);
+    pid_t pids[2];
+    mc_pool_worker_pids(pool, pids, 2);
+    kill(pids[0], SIGKILL);
+    kill(pids[1], SIGKILL);
+    wait_all(group);
+    ck_assert_int_eq(result_of(group, 0).status, -EOWNERDEAD);
+    ck_assert_uint_eq(runs(7), 1);
+    mc_group_close(group);
+    finish();
+}
+END_TEST
+
+TEST_MAIN(retry, an_idempotent_task_is_run_again_by_another_worker,
+          many_tasks_are_repeated_beside_others_that_are_not,
+          a_task_that_kills_as_many_workers_as_it_may_goes_into_quarantine,
+          the_quarantine_keeps_the_beginning_of_large_arguments,
+          a_task_over_its_limit_is_not_run_again, a_cancelled_task_is_not_run_again)
