@@ -371,6 +371,8 @@ static int submit(mc_group *group, const struct request *request)
         if (offered)
             wait_announce(group, false);
         result = wait_for(group, GOAL_ROOM, timeout_ms);
+        if (result == 0 && client_check_gone(client)) /* slots of lost tasks do not come back */
+            result = error_set(-ESHUTDOWN, "the pool is gone");
         pthread_mutex_lock(&client->lock);
         if (result < 0 && result != -ETIMEDOUT)
             return result;
