@@ -53,7 +53,8 @@ struct waiting {
     size_t open;              /* how many of its tasks had not ended */
     bool reached;             /* the goal, likewise */
     size_t room_index;        /* GOAL_ROOM: the task to wait for, amid those in flight */
-    size_t ended_before;      /* GOAL_ROOM: how many had */
+    size_t ended_before;      /* GOAL_ROOM: how many had, ... */
+    size_t ended_enough;      /* ... and how many are to have, whichever they are */
     uint64_t began_ns;
     uint64_t deadline_ns; /* UINT64_MAX: none */
     int cpu;
@@ -549,9 +550,9 @@ static const struct record *awaited(const struct waiting *waiting)
     if (waiting->goal == GOAL_ROOM && waiting->room_index > index)
         index = waiting->room_index;
     else if (waiting->goal == GOAL_ALL && group->parallel_limit == 0)
-        for (index = waiting->count - 1; index > waiting->first_open; index--)
-            if (!has_ended(waiting->client, group_record(group, index)))
-                break;
+        index = waiting->count - 1;
+    while (index > waiting->first_open && has_ended(waiting->client, group_record(group, index)))
+        index--; /* nobody tells of it any more */
     return group_record(group, index);
 }
 
@@ -613,7 +614,7 @@ static bool reached(const struct waiting *waiting)
     case GOAL_NEXT:
         return group->completed_count > group->returned || group->ended == group->count;
     case GOAL_ROOM:
-        return group->first_open > waiting->room_index ||
+        return group->first_open > waiting->room_index || group->ended >= waiting->ended_enough ||
                (group->on_full == MC_FULL_INLINE && group->ended > waiting->ended_before) ||
                (group->first_open == group->count && waiting->naps > 0);
     }
@@ -695,7 +696,8 @@ int wait_for(mc_group *group, enum goal goal, int timeout_ms)
                               .goal = goal,
                               .deadline_ns = UINT64_MAX,
                               .room_index = SIZE_MAX,
-                              .ended_before = group->ended};
+                              .ended_before = group->ended,
+                              .ended_enough = SIZE_MAX};
     /* What was submitted a moment ago is hardly begun: then the first look would
      * only be in the way of the worker. */
     if (goal == GOAL_ALL && timeout_ms != 0 && group->submitted_ns != 0) {
@@ -708,6 +710,7 @@ int wait_for(mc_group *group, enum goal goal, int timeout_ms)
     /* One slot would do; but who fills the queue once fills it again, and had
      * better not be woken for each task. */
     waiting.room_index = waiting.first_open + (waiting.count - waiting.first_open) / 2;
+    waiting.ended_enough = waiting.count - waiting.open + (waiting.open + 1) / 2;
     int result = 0;
     if (!waiting.reached)
         result = timeout_ms == 0 ? poll_once(&waiting) : wait_until(&waiting, timeout_ms);
