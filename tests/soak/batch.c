@@ -427,6 +427,7 @@ static void settle_maps(struct batch *batch)
             complain(&board->lost, "of %u items of a map %u were run", job->items, job->seen);
         for (uint32_t item = job->seen; item < job->items; item++)
             board_fate(job->task + item, FATE_REFUSED);
+        job->seen = job->items;
     }
 }
 

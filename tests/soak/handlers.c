@@ -266,7 +266,15 @@ static bool settle_part(mc_group *group, size_t index, uint64_t part, uint32_t s
     return result.status == 0;
 }
 
-static bool submit_part(mc_group *group, const struct order *outer, unsigned number, uint64_t *part)
+/* A handler in a caller whose lane is full gets no room for what must not run there. */
+static bool part_refused_fairly(mc_task *task, enum handler_number kind, int result)
+{
+    return (result == -ESHUTDOWN && pool_over()) ||
+           (result == -EDEADLK && mc_task_inline(task) && (handlers[kind].flags & MC_ISOLATED));
+}
+
+static bool submit_part(mc_task *task, mc_group *group, const struct order *outer, unsigned number,
+                        uint64_t *part)
 {
     static const enum handler_number kinds[] = {H_PLAIN, H_ISOLATED, H_AGAIN, H_SAFE};
     uint8_t args[sizeof(struct order) + 200];
@@ -284,7 +292,7 @@ static bool submit_part(mc_group *group, const struct order *outer, unsigned num
     pattern_fill(args + sizeof(order), order.size - sizeof(order), *part, SALT_ARGS);
     int result = mc_group_run(group, handlers[kind].name, args, order.size);
     board_fate(*part, result == 0 ? FATE_ACCEPTED : FATE_REFUSED);
-    if (result != 0 && !(result == -ESHUTDOWN && pool_over()))
+    if (result != 0 && !part_refused_fairly(task, kind, result))
         complain(&board->wrong, "a nested task was refused: %d %s", result, mc_error_message());
     return result == 0;
 }
@@ -297,7 +305,7 @@ static int nest(mc_task *task, const struct order *order)
     unsigned count = 0;
     bool good = pool != NULL && mc_group_open(pool, NULL, &group) == 0;
     while (good && count < 1 + order->us % PARTS_MOST &&
-           submit_part(group, order, count, &parts[count]))
+           submit_part(task, group, order, count, &parts[count]))
         count++;
     int waited = group != NULL ? mc_group_wait(group, -1) : 0;
     if (waited != 0)

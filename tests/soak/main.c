@@ -34,7 +34,7 @@ enum {
     OPEN_MS = 10000,
     LEFT_MS = 6000,   /* after the opener's end: for clients to run what they may */
     ROUND_MS = 40000, /* after its time: for the round to be over */
-    REPORT_MS = 1500, /* for clients to print what they see */
+    REPORT_MS = 15000, /* for clients to print what they see */
     MIB = 1 << 20,
     SUPERVISOR_GROWTH = 2 * MIB,
     WORKER_GROWTH = 24 * MIB,
@@ -43,6 +43,7 @@ enum {
 
 static uint64_t seed, began_ns, end_ns, printed_ns;
 static unsigned rounds;
+static bool logged; /* after the first complaint, not after each */
 static uint64_t first_memory, last_memory;
 
 static double ms_since(uint64_t since_ns)
@@ -375,7 +376,6 @@ static void turn(struct round *round)
 static void run_round(void)
 {
     struct round round = {.began_ns = now_ns()};
-    uint64_t wrong = atomic_load(&board->wrong) + atomic_load(&board->lost);
     rounds++;
     board_clear();
     draw_plan();
@@ -388,8 +388,9 @@ static void run_round(void)
         turn(&round);
     if (atomic_load(&board->stuck) == 0)
         board_settle();
-    if (atomic_load(&board->wrong) + atomic_load(&board->lost) != wrong)
+    if (atomic_load(&board->told) != 0 && !logged)
         board_print_log();
+    logged = atomic_load(&board->told) != 0;
 }
 
 /* ---- the command line ---- */
