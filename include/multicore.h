@@ -454,12 +454,15 @@ MC_API void mc_group_close(mc_group *group);
  * (args may be NULL when size is 0). Does not block while fewer than
  * queue_depth tasks are in flight and their arguments fit the arena; otherwise
  * it collects finished tasks and, if there are none, waits for one as
- * mc_group_wait() does.
+ * mc_group_wait() does; in a handler it runs this task instead.
  * Errors:
  *   -ENOENT     no handler of that name; the message lists those there are
  *   -ENOTCONN   the pool is not there, and the handler not linked into this program
  *   -EMSGSIZE   size is above max_payload
  *   -EAGAIN     no room, for a group with on_done, or as its on_full says
+ *   -EDEADLK    in a handler that runs in the caller, for one that is MC_ISOLATED:
+ *               what is in flight waits for that handler to end, so there will
+ *               be no room
  *   -ESTALE     the group was opened before fork(), in the parent
  *   -ESHUTDOWN  the pool is closing or gone
  *   -ENOMEM */

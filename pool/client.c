@@ -486,10 +486,10 @@ void client_abandon(struct client *client, struct record *record)
     client->abandoned[client->abandoned_count++] = record->slot;
 }
 
-void client_settle_inline(mc_group *group, size_t index, mc_task *task, uint64_t run_ns)
+/* The result of a task that this process ran. */
+static void take_inline(mc_group *group, struct record *record, const mc_task *task,
+                        uint64_t run_ns)
 {
-    struct client *client = &group->pool->client;
-    struct record *record = group_record(group, index);
     record->outcome = task->status == 0 ? SLOT_DONE : SLOT_FAILED;
     record->status = task->status;
     record->format = (uint8_t)task->format;
@@ -503,8 +503,35 @@ void client_settle_inline(mc_group *group, size_t index, mc_task *task, uint64_t
         record->outcome = SLOT_FAILED;
         record->status = -ENOMEM;
     }
-    learn(client, record->handler, run_ns);
-    free_slot(client, record->slot);
+    learn(&group->pool->client, record->handler, run_ns);
+}
+
+void client_settle_inline(mc_group *group, size_t index, const mc_task *task, uint64_t run_ns)
+{
+    struct record *record = group_record(group, index);
+    take_inline(group, record, task, run_ns);
+    free_slot(&group->pool->client, record->slot);
+    finish(group, index, record);
+}
+
+bool client_expect_unplaced(mc_group *group)
+{
+    return new_record(group) != NULL;
+}
+
+void client_settle_unplaced(mc_group *group, const struct request *request, const mc_task *task,
+                            uint64_t run_ns)
+{
+    size_t index = group->count;
+    struct record *record = group_record(group, index);
+    *record = (struct record){
+        .handler = (uint16_t)request->handler, .start = request->start, .end = request->end};
+    take_inline(group, record, task, run_ns);
+    if (group->next_offer == index)
+        group->next_offer++;
+    group->count++;
+    group->thread = pthread_self();
+    group->reported = false;
     finish(group, index, record);
 }
 

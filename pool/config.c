@@ -239,8 +239,7 @@ int config_create(const struct mc_pool_options *options, const struct serve_opti
                   struct config **config)
 {
     struct mc_pool_options known = {0};
-    int result =
-        read_options(options, options == NULL ? 0 : options->size, &known, sizeof(known));
+    int result = read_options(options, options == NULL ? 0 : options->size, &known, sizeof(known));
     if (result < 0)
         return result;
     struct config *made = calloc(1, sizeof(*made));

@@ -331,6 +331,15 @@ static int no_room(const mc_group *group)
                                             : "wait for tasks, and release their results");
 }
 
+static int no_way_out(const mc_group *group)
+{
+    return error_set(-EDEADLK,
+                     "handlers that run in the caller fill the lane: queue_depth (%u) tasks are in "
+                     "flight, or their arguments fill the arena, and no worker has any of them: "
+                     "raise the limit, or mark the handlers as MC_ISOLATED",
+                     group->pool->config->geometry.slot_count);
+}
+
 /* How long to wait for room, from the first time that there was none: -1 without
  * limit, 0 not at all. */
 static int full_timeout_ms(const mc_group *group, uint64_t *deadline_ns)
@@ -351,7 +360,7 @@ static int submit(mc_group *group, const struct request *request)
 {
     mc_pool *pool = group->pool;
     struct client *client = &pool->client;
-    uint64_t deadline_ns = 0;
+    uint64_t deadline_ns = 0, stuck_since_ns = 0;
     for (;;) {
         int result = client_submit(group, request);
         if (result != -EAGAIN)
@@ -366,6 +375,12 @@ static int submit(mc_group *group, const struct request *request)
         int timeout_ms = full_timeout_ms(group, &deadline_ns);
         if (timeout_ms == 0)
             return no_room(group);
+        if (wait_runs_at_once(group, request))
+            return wait_run_at_once(group, request);
+        if (client_gone(client))
+            return error_set(-ESHUTDOWN, "the pool is gone");
+        if (wait_is_deadlocked(group, &stuck_since_ns))
+            return no_way_out(group);
         bool offered = group->tickets_out != 0;
         pthread_mutex_unlock(&client->lock);
         if (offered)

@@ -544,8 +544,7 @@ static void end_inline_states(mc_pool *pool)
         hooks_end(pool->config, &pool->inline_states);
 }
 
-int pool_inline_enter(mc_pool *pool, const struct handler *handler,
-                      const struct states **states)
+int pool_inline_enter(mc_pool *pool, const struct handler *handler, const struct states **states)
 {
     if (pool->in_worker) {
         *states = pool->worker_states;

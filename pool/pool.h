@@ -199,7 +199,12 @@ void client_collect(mc_group *group, bool all);
 void client_collect_everything(struct client *client);
 void client_abandon(struct client *client, struct record *record);
 void client_collect_abandoned(struct client *client);
-void client_settle_inline(mc_group *group, size_t index, mc_task *task, uint64_t run_ns);
+void client_settle_inline(mc_group *group, size_t index, const mc_task *task, uint64_t run_ns);
+/* A task that this process runs without a slot: before, false when there is no memory
+ * for it; and afterwards. */
+bool client_expect_unplaced(mc_group *group);
+void client_settle_unplaced(mc_group *group, const struct request *request, const mc_task *task,
+                            uint64_t run_ns);
 /* Ends an open task that will never run, or whose worker is gone. */
 void client_settle_lost(mc_group *group, size_t index);
 void client_release(mc_group *group, size_t index);
@@ -224,6 +229,13 @@ void client_complain(struct client *client);
 
 enum goal { GOAL_ALL, GOAL_NEXT, GOAL_ROOM };
 int wait_for(mc_group *group, enum goal goal, int timeout_ms);
+/* In a handler, when the lane is full: what fills it may be waiting for this very
+ * handler to end. True for a task that is to run at once then, in this thread. */
+bool wait_runs_at_once(const mc_group *group, const struct request *request);
+int wait_run_at_once(mc_group *group, const struct request *request);
+/* The same for tasks that must not run here: true when nothing that is in flight will
+ * make room, as it seems. *since_ns is 0 before the first look. */
+bool wait_is_deadlocked(const mc_group *group, uint64_t *since_ns);
 /* After tickets were pushed: has somebody look at them, now or, if it is a single
  * task and all that is open, when the caller waits. */
 void wait_announce(mc_group *group, bool single);
@@ -257,7 +269,7 @@ struct mc_pool {
     bool inline_ready;
     struct states inline_states;
     const struct states *worker_states; /* in a worker */
-    pthread_key_t thread_key; /* for handlers that are MC_THREAD_SAFE */
+    pthread_key_t thread_key;           /* for handlers that are MC_THREAD_SAFE */
 };
 
 /* The worker's own pool object; NULL with a message when it cannot attach. */
@@ -265,8 +277,7 @@ mc_pool *pool_of_worker(const struct config *config, struct control *control, st
                         int socket, const struct states *states);
 /* The state for inline tasks of this thread, made on first use; with the lock
  * that belongs to it held until pool_inline_leave(). */
-int pool_inline_enter(mc_pool *pool, const struct handler *handler,
-                      const struct states **states);
+int pool_inline_enter(mc_pool *pool, const struct handler *handler, const struct states **states);
 void pool_inline_leave(mc_pool *pool, const struct handler *handler);
 /* Hands waiting log records to the callback. */
 void pool_deliver_log(mc_pool *pool);

@@ -7,6 +7,8 @@
 
 #include "base/clock.h"
 
+#include <signal.h>
+
 enum { DEPTH = 16, INLINE_RUNS = 0, LARGE = 300000, OFFSET = 100 };
 
 static int blocked(mc_task *task)
@@ -157,6 +159,69 @@ START_TEST(tasks_of_another_group_of_the_caller_are_run_for_room_too)
 }
 END_TEST
 
+static mc_group *begin_otherwise(unsigned workers)
+{
+    board_open();
+    struct mc_pool_options options = pool_options(HANDLERS(handlers));
+    options.queue_depth = DEPTH;
+    options.workers = workers;
+    options.max_payload = options.arena_size = 1 << 20;
+    pool = open_pool(&options);
+    ck_assert(await_workers(pool, BOUND_MS));
+    alarm(BOUND_MS / 1000); /* whatever has to wait for room gets it */
+    return open_unhelped(pool);
+}
+
+START_TEST(one_slow_task_keeps_no_room_from_others)
+{
+    mc_group *group = begin_otherwise(2);
+    run_number(group, "blocked", 0);
+    for (uint32_t i = 0; i < 10 * DEPTH; i++)
+        ck_assert_int_eq(try_number(group, i), 0);
+    ck_assert_uint_eq(atomic_load(&board->ended), 0);
+    gate_open();
+    wait_all(group);
+    mc_group_close(group);
+    expect_quiet(pool);
+    mc_pool_close(pool);
+}
+END_TEST
+
+static double thread_ms(void)
+{
+    struct timespec used;
+    ck_assert_int_eq(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used), 0);
+    return (double)used.tv_sec * 1e3 + (double)used.tv_nsec / 1e6;
+}
+
+/* Two tasks hold the arena, and all that came after them have ended. */
+START_TEST(who_waits_for_room_sleeps_and_sees_the_end_of_the_pool)
+{
+    static char large[LARGE + LARGE / 2];
+    mc_group *group = begin_otherwise(3);
+    struct family family;
+    family_find(pool, &family);
+    run(group, "blocked", large, sizeof(large));
+    run(group, "blocked", large, sizeof(large));
+    for (uint32_t i = 0; i < DEPTH / 2; i++)
+        run_number(group, "where", i);
+    pid_t killer = fork();
+    if (killer == 0) {
+        pause_us(400000);
+        kill(family.supervisor, SIGKILL);
+        _exit(0);
+    }
+    double before_ms = thread_ms();
+    (void)mc_group_run(group, "where", large, sizeof(large));
+    ck_assert(!process_lives(family.supervisor));
+    ck_assert(thread_ms() - before_ms < 200);
+    (void)await_exit(killer);
+    wait_all(group);
+    mc_group_close(group);
+    mc_pool_close(pool);
+}
+END_TEST
+
 START_TEST(unknown_ways_are_refused)
 {
     begin();
@@ -186,4 +251,6 @@ TEST_MAIN(full, a_full_lane_fails_at_once_if_that_was_chosen,
           a_full_lane_is_waited_for_no_longer_than_was_chosen,
           the_caller_of_a_full_lane_works_itself_if_that_was_chosen,
           tasks_of_another_group_of_the_caller_are_run_for_room_too, unknown_ways_are_refused,
+          one_slow_task_keeps_no_room_from_others,
+          who_waits_for_room_sleeps_and_sees_the_end_of_the_pool,
           a_pool_that_is_terminated_kills_what_runs)
