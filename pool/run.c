@@ -142,7 +142,7 @@ static void run_slot(struct worker *worker, struct view *view, name_t name, uint
     mc_task *task = &worker->task;
     uint64_t word;
     FAULT_POINT("worker_before_claim");
-    if (!slot_claim(&slot->word, name, worker->seat + 1, &word))
+    if (!slot_claim(&slot->word, name, worker->seat + 1, CLAIM_ANY, &word))
         return;
     FAULT_POINT("worker_claimed");
     task_init(task);

@@ -96,6 +96,15 @@ static enum slot_event verdict(const struct supervisor *supervisor, uint32_t sea
     return EVENT_CRASH;
 }
 
+static void crash(struct supervisor *supervisor, struct tenant *tenant, uint32_t seat, name_t name,
+                  uint32_t attempts)
+{
+    struct slot *slot = &tenant->lane.slots[name_slot(name)];
+    uint64_t word;
+    quarantine(supervisor, tenant, slot, name, attempts);
+    (void)slot_end(&slot->word, seat + 1, SLOT_CRASHED, &word);
+}
+
 static void end_running(struct supervisor *supervisor, struct tenant *tenant, uint32_t seat,
                         name_t name, int death)
 {
@@ -104,8 +113,6 @@ static void end_running(struct supervisor *supervisor, struct tenant *tenant, ui
     uint64_t started = atomic_load_explicit(&row->started_ticks, memory_order_relaxed), word;
     uint32_t attempt;
     enum slot_event event = verdict(supervisor, seat, name, &attempt);
-    if (slot_flags(slot_load(&slot->word)) & SLOT_CANCEL && event == EVENT_RETRY)
-        event = EVENT_CRASH; /* nobody wants it any more */
     FAULT_POINT("sweep_result");
     slot->death = death;
     slot->worker_pid = (uint32_t)supervisor->seats[seat].posts[HOLDER].pid;
@@ -116,6 +123,8 @@ static void end_running(struct supervisor *supervisor, struct tenant *tenant, ui
     case EVENT_RETRY:
         if (slot_retry(&slot->word, seat + 1, attempt + 1, &word))
             repair(supervisor, tenant, row->run_lane, name);
+        else /* nobody wants it any more */
+            crash(supervisor, tenant, seat, name, attempt + 1);
         return;
     case EVENT_TIME_OUT:
         slot->status = -ETIMEDOUT;
@@ -125,8 +134,7 @@ static void end_running(struct supervisor *supervisor, struct tenant *tenant, ui
         (void)slot_end(&slot->word, seat + 1, SLOT_CANCELLED, &word);
         return;
     default:
-        quarantine(supervisor, tenant, slot, name, attempt + 1);
-        (void)slot_end(&slot->word, seat + 1, SLOT_CRASHED, &word);
+        crash(supervisor, tenant, seat, name, attempt + 1);
     }
 }
 

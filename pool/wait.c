@@ -170,9 +170,12 @@ static bool claim_here(mc_group *group, size_t index)
 {
     struct record *record = group_record(group, index);
     uint64_t word;
+    /* Whether it has killed a worker meanwhile, the claim itself decides. */
+    enum slot_claims claims = group->pool->in_worker ? CLAIM_ANY : CLAIM_FIRST;
     if (!may_run_here(group, record) || !within_limit(group, record) ||
         !slot_claim(&group->pool->client.lane.slots[record->slot].word,
-                    name_make(record->handler, record->generation, record->slot), 0, &word))
+                    name_make(record->handler, record->generation, record->slot), 0, claims,
+                    &word))
         return false;
     FAULT_POINT("client_claimed");
     return true;

@@ -5,6 +5,9 @@
 #include "tests/system/support.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
+#include "ipc/slot.h"
+#include "pool/pool.h"
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -167,6 +170,56 @@ START_TEST(a_task_over_its_limit_is_not_run_again)
 }
 END_TEST
 
+/* One worker, whose successors start when the gate is open. */
+static int hook_begin(void *context, void **state)
+{
+    (void)context;
+    (void)state;
+    if (atomic_fetch_add(&board->words[0], 1) != 0)
+        gate_pass();
+    return 0;
+}
+
+static void begin_alone(void)
+{
+    board_open();
+    struct mc_pool_options options = pool_options(HANDLERS(handlers));
+    options.workers = 1;
+    options.worker_init = hook_begin;
+    pool = open_pool(&options);
+}
+
+/* Kills the worker of the only task, and returns when that is queued again. */
+static void requeue(int signal)
+{
+    (void)signal;
+    pid_t worker;
+    mc_pool_worker_pids(pool, &worker, 1);
+    kill(worker, SIGKILL);
+    for (uint64_t began = clock_ns(); ms_since(began) < BOUND_MS; pause_us(100))
+        if (slot_state(slot_load(&pool->client.lane.slots[0].word)) == SLOT_SUBMITTED)
+            return;
+}
+
+START_TEST(a_kill_reaches_a_task_that_is_queued_again_at_that_moment)
+{
+    begin_alone();
+    mc_group *group = open_unhelped(pool);
+    run_number(group, "held", 7);
+    ck_assert(board_await(&board->started, 1, BOUND_MS));
+    struct sigaction action = {.sa_handler = requeue};
+    sigaction(SIGUSR1, &action, NULL);
+    fault_arm("client_cancelling", SIGUSR1, 1);
+    ck_assert_int_eq(mc_group_kill(group), 1);
+    gate_open();
+    wait_all(group);
+    ck_assert_int_eq(result_of(group, 0).status, -ECANCELED);
+    ck_assert_uint_eq(runs(7), 1);
+    mc_group_close(group);
+    finish();
+}
+END_TEST
+
 START_TEST(a_cancelled_task_is_not_run_again)
 {
     begin();
@@ -190,4 +243,5 @@ TEST_MAIN(retry, an_idempotent_task_is_run_again_by_another_worker,
           many_tasks_are_repeated_beside_others_that_are_not,
           a_task_that_kills_as_many_workers_as_it_may_goes_into_quarantine,
           the_quarantine_keeps_the_beginning_of_large_arguments,
-          a_task_over_its_limit_is_not_run_again, a_cancelled_task_is_not_run_again)
+          a_task_over_its_limit_is_not_run_again, a_cancelled_task_is_not_run_again,
+          a_kill_reaches_a_task_that_is_queued_again_at_that_moment)
