@@ -393,8 +393,10 @@ typedef void mc_done_fn(mc_group *group, void *context);
 enum mc_full {
     MC_FULL_WAIT = 0,   /* wait until a task has ended */
     MC_FULL_FAIL = 1,   /* fail with -EAGAIN */
-    MC_FULL_INLINE = 2, /* run tasks in the caller meanwhile; wait if there are none
-                           that may */
+    MC_FULL_INLINE = 2, /* run tasks in the caller meanwhile, of this group, or of
+                           others that this thread submitted last to, unless they
+                           are MC_HELP_NEVER and not MC_FULL_INLINE themselves;
+                           wait if there are none that may */
 };
 
 struct mc_group_options {
@@ -419,7 +421,9 @@ struct mc_group_options {
     unsigned soft_time_limit_ms;
     unsigned time_limit_ms;
     /* A task that has not started within this time of its submission never
-     * does, and ends with -ETIME. 0: no limit. */
+     * does, and ends with -ETIME: when somebody reaches it, so that it ends no
+     * sooner than a task in its place would have begun. A task that is tried
+     * again is not asked. 0: no limit. */
     unsigned start_within_ms;
 
     /* What a submission does when queue_depth tasks are in flight, or the

@@ -360,7 +360,10 @@ static void set_status(struct record *record, const struct slot *slot, uint64_t 
         break;
     case SLOT_TIMED_OUT: /* while it ran, or before */
         record->status = slot->status == -ETIME ? -ETIME : -ETIMEDOUT;
-        record->run_ns = slot->run_ns;
+        if (record->status == -ETIME)
+            record->pid = 0;
+        else
+            record->run_ns = slot->run_ns;
         break;
     default:
         record->status = -ECANCELED;
@@ -486,15 +489,16 @@ void client_abandon(struct client *client, struct record *record)
     client->abandoned[client->abandoned_count++] = record->slot;
 }
 
-void client_settle_inline(mc_group *group, size_t index, mc_task *task, uint64_t run_ns)
+void client_settle_inline(mc_group *group, size_t index, mc_task *task, enum slot_state outcome,
+                          bool ran, uint64_t run_ns)
 {
     struct client *client = &group->pool->client;
     struct record *record = group_record(group, index);
-    record->outcome = task->status == 0 ? SLOT_DONE : SLOT_FAILED;
+    record->outcome = (uint8_t)outcome;
     record->status = task->status;
     record->format = (uint8_t)task->format;
-    record->run_ns = run_ns;
-    record->pid = (uint32_t)group->pool->pid;
+    record->run_ns = ran ? run_ns : 0;
+    record->pid = ran ? (uint32_t)group->pool->pid : 0;
     if (task->data != task->small) {
         record->data = task->data;
         record->place = DATA_HEAP;
@@ -503,7 +507,8 @@ void client_settle_inline(mc_group *group, size_t index, mc_task *task, uint64_t
         record->outcome = SLOT_FAILED;
         record->status = -ENOMEM;
     }
-    learn(client, record->handler, run_ns);
+    if (ran)
+        learn(client, record->handler, run_ns);
     free_slot(client, record->slot);
     finish(group, index, record);
 }

@@ -300,7 +300,8 @@ void mc_group_close(mc_group *group)
             client_abandon(client, record);
     }
     unlink_group(group);
-    group = retire(client, group);
+    group->closed = group->guests != 0;
+    group = group->closed ? NULL : retire(client, group);
     pthread_mutex_unlock(&client->lock);
     group_free(group);
 }

@@ -16,6 +16,7 @@
 
 #include "ipc/extents.h"
 #include "ipc/lane.h"
+#include "ipc/slot.h"
 #include "pool/config.h"
 #include "pool/task.h"
 
@@ -76,6 +77,8 @@ struct mc_group {
     mc_pool *pool;             /* NULL once the pool was closed */
     mc_group *next, *previous; /* all groups of the client */
     bool inherited;            /* from the parent of this process */
+    uint32_t guests;           /* callers of other groups that run a task of it now */
+    bool closed;               /* the last guest frees it */
     pthread_t thread;          /* that submitted last */
     enum mc_help help;
     bool urgent, interruptible;
@@ -198,7 +201,9 @@ void client_collect(mc_group *group, bool all);
 void client_collect_everything(struct client *client);
 void client_abandon(struct client *client, struct record *record);
 void client_collect_abandoned(struct client *client);
-void client_settle_inline(mc_group *group, size_t index, mc_task *task, uint64_t run_ns);
+/* ran: the handler was called. */
+void client_settle_inline(mc_group *group, size_t index, mc_task *task, enum slot_state outcome,
+                          bool ran, uint64_t run_ns);
 /* Ends an open task that will never run, or whose worker is gone. */
 void client_settle_lost(mc_group *group, size_t index);
 void client_release(mc_group *group, size_t index);

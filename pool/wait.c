@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/fault.h"
 #include "base/sys.h"
+#include "ipc/notify.h"
 #include "ipc/slot.h"
 #include "ipc/wake.h"
 
@@ -115,10 +116,10 @@ static bool too_late(const mc_group *group, const struct slot *slot)
     return group->start_within_ms != 0 && clock_ns() > slot->start_by_ns;
 }
 
-/* Runs a task that this call claimed. */
-static void run_here(mc_group *group, size_t index)
+/* Runs a task that this call claimed. The group may be another thread's by now, which
+ * closes it meanwhile: then the slot is freed with those of tasks that were left behind. */
+static void run_here(mc_pool *pool, mc_group *group, size_t index)
 {
-    mc_pool *pool = group->pool;
     struct client *client = &pool->client;
     struct record *record = group_record(group, index);
     struct slot *slot = &client->lane.slots[record->slot];
@@ -138,7 +139,7 @@ static void run_here(mc_group *group, size_t index)
     task.soft_limit_ms = group->soft_limit_ms != 0 ? group->soft_limit_ms : handler->soft_limit_ms;
     /* Workers can write there, by accident. */
     int result = lane_arguments(&client->lane, slot, &task.args, &task.args_size) ? 0 : -EFAULT;
-    if (too_late(group, slot))
+    if (task.attempt == 0 && too_late(group, slot))
         result = -ETIME;
     else if (result == 0)
         result = pool_inline_enter(pool, handler, &task.states);
@@ -151,12 +152,18 @@ static void run_here(mc_group *group, size_t index)
         task.status = result;
     }
     uint64_t run_ns = clock_quick_ns() - began, word;
+    enum slot_state outcome = task.status == 0    ? SLOT_DONE
+                              : result == -ETIME ? SLOT_TIMED_OUT
+                                                 : SLOT_FAILED;
     pthread_mutex_lock(&client->lock);
-    (void)slot_end(&slot->word, 0, task.status == 0 ? SLOT_DONE : SLOT_FAILED, &word);
-    client_settle_inline(group, index, &task, run_ns);
-    if (result == -ETIME)
-        record->outcome = SLOT_TIMED_OUT;
+    bool ended = slot_end(&slot->word, 0, outcome, &word);
+    if (!group->closed)
+        client_settle_inline(group, index, &task, outcome, result == 0, run_ns);
+    else if (task.data != task.small)
+        inline_drop(&task);
     pthread_mutex_unlock(&client->lock);
+    if (ended) /* another thread may wait for its group */
+        notify_ended(client->lane.header, &slot->word, slot_flags(word), -1);
 }
 
 /* Of a group that may not run more than so many at once, only tasks that are on
@@ -192,34 +199,56 @@ static bool help(const struct waiting *waiting)
     for (size_t step = 0; step < span; step++) {
         size_t index = forward ? waiting->first_open + step : waiting->count - 1 - step;
         if (claim_here(group, index)) {
-            run_here(group, index);
+            run_here(group->pool, group, index);
             return true;
         }
     }
     return false;
 }
 
-/* Runs a task of whichever group of this thread: one that only this process may run,
- * since when those fill the queue, nobody else makes room; or any. */
-static bool help_any_group(struct client *client, bool any)
+/* True for a group whose tasks this thread runs to make room for another's: those that
+ * only this process may run, since when those fill the queue, nobody else makes room; or,
+ * with any, those of every group that does not leave them to workers. */
+static bool gives_room(const mc_group *group, bool any)
 {
+    return pthread_equal(group->thread, pthread_self()) && group->count != 0 &&
+           (group->busy || (any && (group->help != MC_HELP_NEVER ||
+                                    group->on_full == MC_FULL_INLINE)));
+}
+
+static void part(struct client *client, mc_group *group)
+{
+    pthread_mutex_lock(&client->lock);
+    bool last = --group->guests == 0 && group->closed;
+    pthread_mutex_unlock(&client->lock);
+    if (last)
+        group_free(group);
+}
+
+/* Runs a task of whichever group gives room. */
+static bool help_any_group(mc_pool *pool, bool any)
+{
+    struct client *client = &pool->client;
     mc_group *group;
     size_t index = 0;
     bool claimed = false;
     pthread_mutex_lock(&client->lock);
     for (group = client->groups; group != NULL; group = group->next) {
-        if ((!group->busy && !any) || group->count == 0 ||
-            !pthread_equal(group->thread, pthread_self()))
+        if (!gives_room(group, any))
             continue;
         for (index = group->first_open; index < group->count && !claimed; index++)
             claimed = claim_here(group, index);
         if (claimed)
             break;
     }
-    pthread_mutex_unlock(&client->lock);
     if (claimed)
-        run_here(group, index - 1);
-    return claimed;
+        group->guests++;
+    pthread_mutex_unlock(&client->lock);
+    if (!claimed)
+        return false;
+    run_here(pool, group, index - 1);
+    part(client, group);
+    return true;
 }
 
 /* True if one of the group's tasks is in this state. */
@@ -484,7 +513,7 @@ static int rest(struct waiting *waiting, uint64_t now)
     if (waiting->first_open == waiting->count) { /* waits for room that others take */
         struct timespec room = {.tv_nsec = ROOM_NAP_NS};
         waiting->naps++;
-        if (!help_any_group(client, group->on_full == MC_FULL_INLINE))
+        if (!help_any_group(group->pool, group->on_full == MC_FULL_INLINE))
             (void)nanosleep(&room, NULL);
         return 0;
     }

@@ -230,6 +230,8 @@ START_TEST(a_task_that_would_start_too_late_never_does)
     struct mc_result result = result_of(late, 0);
     ck_assert_int_eq(result.status, -ETIME);
     ck_assert_ptr_ne(strstr(result.error, "within 30 ms"), NULL);
+    ck_assert_int_eq(result.worker_pid, 0);
+    ck_assert_uint_eq(result.run_ns, 0);
     wait_all(busy);
     ck_assert_uint_eq(atomic_load(&board->started), 2);
     run_number(late, "stay", 1); /* and one that comes in time is run */
@@ -253,7 +255,10 @@ START_TEST(inline_tasks_come_too_late_likewise)
     run_number(late, "stay", 1);
     pause_us(20000);
     wait_all(late); /* nobody begins it within 1 ms, so the caller does */
-    ck_assert_int_eq(result_of(late, 0).status, -ETIME);
+    struct mc_result result = result_of(late, 0);
+    ck_assert_int_eq(result.status, -ETIME);
+    ck_assert_int_eq(result.worker_pid, 0);
+    ck_assert_uint_eq(result.run_ns, 0);
     wait_all(busy);
     mc_group_close(late);
     mc_group_close(busy);

@@ -12,6 +12,8 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+enum { START_WITHIN_MS = 1000 };
+
 /* Kills its worker until it is run for the time that its number says. */
 static int fatal(mc_task *task)
 {
@@ -31,12 +33,23 @@ static int stuck(mc_task *task)
     return 0;
 }
 
+/* Kills its first worker after longer than START_WITHIN_MS. */
+static int late(mc_task *task)
+{
+    if (mc_task_attempt(task) == 1) {
+        pause_us((START_WITHIN_MS + 100) * 1000);
+        raise(SIGKILL);
+    }
+    return 0;
+}
+
 static const struct mc_handler handlers[] = {
     {.name = "once", .run = fatal},
     {.name = "again", .run = fatal, .flags = MC_IDEMPOTENT},
     {.name = "five", .run = fatal, .flags = MC_IDEMPOTENT, .max_attempts = 5},
     {.name = "stuck", .run = stuck, .flags = MC_IDEMPOTENT, .time_limit_ms = 40},
     {.name = "held", .run = stuck, .flags = MC_IDEMPOTENT},
+    {.name = "late", .run = late, .flags = MC_IDEMPOTENT},
 };
 
 static mc_pool *pool;
@@ -239,9 +252,24 @@ START_TEST(a_cancelled_task_is_not_run_again)
 }
 END_TEST
 
+START_TEST(a_task_that_began_in_time_may_begin_again_later)
+{
+    begin();
+    mc_group *group = open_with(pool, (struct mc_group_options){
+                                          .help = MC_HELP_NEVER,
+                                          .start_within_ms = START_WITHIN_MS});
+    run(group, "late", NULL, 0);
+    wait_all(group);
+    ck_assert_int_eq(result_of(group, 0).status, 0);
+    mc_group_close(group);
+    finish();
+}
+END_TEST
+
 TEST_MAIN(retry, an_idempotent_task_is_run_again_by_another_worker,
           many_tasks_are_repeated_beside_others_that_are_not,
           a_task_that_kills_as_many_workers_as_it_may_goes_into_quarantine,
           the_quarantine_keeps_the_beginning_of_large_arguments,
           a_task_over_its_limit_is_not_run_again, a_cancelled_task_is_not_run_again,
-          a_kill_reaches_a_task_that_is_queued_again_at_that_moment)
+          a_kill_reaches_a_task_that_is_queued_again_at_that_moment,
+          a_task_that_began_in_time_may_begin_again_later)
