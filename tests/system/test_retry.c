@@ -266,10 +266,34 @@ START_TEST(a_task_that_began_in_time_may_begin_again_later)
 }
 END_TEST
 
+/* The worker dies when it has claimed the task, and has not written down yet that it
+ * may be run again. */
+START_TEST(a_task_whose_worker_died_before_it_began_is_run_again)
+{
+    fault_open();
+    begin();
+    mc_group *group = open_unhelped(pool);
+    fault_arm("worker_claimed", SIGKILL, 1);
+    run_number(group, "again", 1);
+    wait_all(group);
+    ck_assert(fault_struck());
+    struct mc_result result = result_of(group, 0);
+    ck_assert_msg(result.status == 0, "%s", result.error);
+    ck_assert_uint_eq(*(const uint32_t *)result.data, 2);
+    fault_arm("worker_claimed", SIGKILL, 1);
+    run_number(group, "once", 1);
+    wait_all(group);
+    ck_assert_int_eq(result_of(group, 1).status, -EOWNERDEAD);
+    mc_group_close(group);
+    finish();
+}
+END_TEST
+
 TEST_MAIN(retry, an_idempotent_task_is_run_again_by_another_worker,
           many_tasks_are_repeated_beside_others_that_are_not,
           a_task_that_kills_as_many_workers_as_it_may_goes_into_quarantine,
           the_quarantine_keeps_the_beginning_of_large_arguments,
           a_task_over_its_limit_is_not_run_again, a_cancelled_task_is_not_run_again,
           a_kill_reaches_a_task_that_is_queued_again_at_that_moment,
-          a_task_that_began_in_time_may_begin_again_later)
+          a_task_that_began_in_time_may_begin_again_later,
+          a_task_whose_worker_died_before_it_began_is_run_again)
