@@ -122,7 +122,12 @@ enum mc_handler_flags {
 
 /* Called once in a task that has run for longer than its soft time limit, in
  * its worker, from a signal handler: only functions that are async-signal-safe
- * may be called. Never called for tasks that run in the caller. */
+ * may be called. Never called for tasks that run in the caller.
+ *
+ * The signal is SIGURG, which belongs to the library in workers: leave its
+ * disposition alone there. It is sent for soft limits and for slow_task_ms, and
+ * makes some blocking calls of a handler fail with EINTR although it restarts the
+ * others: nanosleep(), poll(), epoll_wait() and the like; see signal(7). */
 typedef void mc_soft_limit_fn(mc_task *task);
 
 struct mc_handler {

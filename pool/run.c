@@ -122,7 +122,7 @@ static enum slot_state execute(struct worker *worker, struct view *view, struct 
     }
     bool watched = task->handler->watched || slot->limited != 0;
     if (!watched) {
-        atomic_store_explicit(&worker->row->started_ticks, *now, memory_order_relaxed);
+        atomic_store_explicit(&worker->row->started_ticks, *now, memory_order_release); /* L1 */
     } else if (!limits_begin(worker, slot, name)) {
         task->status = -ETIME;
         return SLOT_TIMED_OUT;

@@ -55,7 +55,6 @@ struct seat {
         uint64_t started;
         bool told;
     } slow;
-    uint64_t soft_told; /* started ticks of the task that was asked to hurry */
 };
 
 enum { HOLDER, HEIR };
