@@ -360,7 +360,10 @@ static void set_status(struct record *record, const struct slot *slot, uint64_t 
         break;
     case SLOT_TIMED_OUT: /* while it ran, or before */
         record->status = slot->status == -ETIME ? -ETIME : -ETIMEDOUT;
-        record->run_ns = slot->run_ns;
+        if (record->status == -ETIME)
+            record->pid = 0;
+        else
+            record->run_ns = slot->run_ns;
         break;
     default:
         record->status = -ECANCELED;
@@ -486,15 +489,15 @@ void client_abandon(struct client *client, struct record *record)
     client->abandoned[client->abandoned_count++] = record->slot;
 }
 
-/* The result of a task that this process ran. */
+/* The result of a task that this process ran, or would have. */
 static void take_inline(mc_group *group, struct record *record, const mc_task *task,
-                        uint64_t run_ns)
+                        enum slot_state outcome, bool ran, uint64_t run_ns)
 {
-    record->outcome = task->status == 0 ? SLOT_DONE : SLOT_FAILED;
+    record->outcome = (uint8_t)outcome;
     record->status = task->status;
     record->format = (uint8_t)task->format;
-    record->run_ns = run_ns;
-    record->pid = (uint32_t)group->pool->pid;
+    record->run_ns = ran ? run_ns : 0;
+    record->pid = ran ? (uint32_t)group->pool->pid : 0;
     if (task->data != task->small) {
         record->data = task->data;
         record->place = DATA_HEAP;
@@ -503,13 +506,15 @@ static void take_inline(mc_group *group, struct record *record, const mc_task *t
         record->outcome = SLOT_FAILED;
         record->status = -ENOMEM;
     }
-    learn(&group->pool->client, record->handler, run_ns);
+    if (ran)
+        learn(&group->pool->client, record->handler, run_ns);
 }
 
-void client_settle_inline(mc_group *group, size_t index, const mc_task *task, uint64_t run_ns)
+void client_settle_inline(mc_group *group, size_t index, const mc_task *task,
+                          enum slot_state outcome, bool ran, uint64_t run_ns)
 {
     struct record *record = group_record(group, index);
-    take_inline(group, record, task, run_ns);
+    take_inline(group, record, task, outcome, ran, run_ns);
     free_slot(&group->pool->client, record->slot);
     finish(group, index, record);
 }
@@ -520,13 +525,13 @@ bool client_expect_unplaced(mc_group *group)
 }
 
 void client_settle_unplaced(mc_group *group, const struct request *request, const mc_task *task,
-                            uint64_t run_ns)
+                            bool ran, uint64_t run_ns)
 {
     size_t index = group->count;
     struct record *record = group_record(group, index);
     *record = (struct record){
         .handler = (uint16_t)request->handler, .start = request->start, .end = request->end};
-    take_inline(group, record, task, run_ns);
+    take_inline(group, record, task, task->status == 0 ? SLOT_DONE : SLOT_FAILED, ran, run_ns);
     if (group->next_offer == index)
         group->next_offer++;
     group->count++;

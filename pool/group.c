@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/fault.h"
 #include "ipc/slot.h"
 #include "pool/split.h"
 
@@ -214,6 +215,19 @@ int group_open(mc_pool *pool, const struct mc_group_options *options, mc_group *
     return 0;
 }
 
+/* True if the task will never run. One that runs is asked to stop. Between the two steps
+ * its worker may have died, and the task been queued again; after the second it is not
+ * queued any more. */
+static bool cancel_one(_Atomic uint64_t *slot, uint64_t *word)
+{
+    while (!slot_cancel(slot, word)) {
+        FAULT_POINT("client_cancelling");
+        if (!slot_flag(slot, SLOT_CANCEL, word) || slot_state(*word) != SLOT_SUBMITTED)
+            return false;
+    }
+    return true;
+}
+
 /* Cancels what is queued, and asks what runs to stop, or has its worker killed;
  * returns how many of the former. With the lock held. */
 static int cancel_all(mc_group *group, bool by_force)
@@ -226,9 +240,9 @@ static int cancel_all(mc_group *group, bool by_force)
         if (record_state(record) != RECORD_OPEN)
             continue;
         _Atomic uint64_t *slot = &client->lane.slots[record->slot].word;
-        if (slot_cancel(slot, &word))
+        if (cancel_one(slot, &word))
             cancelled++;
-        else if (slot_flag(slot, SLOT_CANCEL, &word) && by_force && slot_seat(word) != 0)
+        else if (by_force && slot_state(word) == SLOT_RUNNING && slot_seat(word) != 0)
             client_kill(client, record);
     }
     return cancelled;
@@ -296,7 +310,8 @@ void mc_group_close(mc_group *group)
             client_abandon(client, record);
     }
     unlink_group(group);
-    group = retire(client, group);
+    group->closed = group->guests != 0;
+    group = group->closed ? NULL : retire(client, group);
     pthread_mutex_unlock(&client->lock);
     group_free(group);
 }

@@ -55,7 +55,6 @@ struct seat {
         uint64_t started;
         bool told;
     } slow;
-    uint64_t soft_told; /* started ticks of the task that was asked to hurry */
 };
 
 enum { HOLDER, HEIR };
@@ -122,7 +121,7 @@ struct supervisor {
     int opener_pidfd; /* -1: nobody's, it is served */
 
     struct zygote zygotes[2];
-    int target; /* of the two, the one that workers are to come from */
+    int target;            /* of the two, the one that workers are to come from */
     bool moving;           /* seats are changing hands, from the other to the target */
     uint32_t zygote_count; /* so many were there in all */
 

@@ -226,6 +226,7 @@ static bool may_leave(struct worker *worker)
 
 static void sleep_until_woken(struct worker *worker)
 {
+    clock_calibrate_again();
     if (visit_lanes(worker, 0, visit_clear_if_empty))
         return;
     wake_sleep_announce(worker->bells, worker->seat); /* W3 */

@@ -32,8 +32,8 @@ enum {
     TURN_US = 20000,
     PROGRESS_MS = 10000,
     OPEN_MS = 10000,
-    LEFT_MS = 6000,   /* after the opener's end: for clients to run what they may */
-    ROUND_MS = 40000, /* after its time: for the round to be over */
+    LEFT_MS = 6000,    /* after the opener's end: for clients to run what they may */
+    ROUND_MS = 40000,  /* after its time: for the round to be over */
     REPORT_MS = 15000, /* for clients to print what they see */
     MIB = 1 << 20,
     SUPERVISOR_GROWTH = 2 * MIB,
