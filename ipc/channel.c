@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+enum { SO_PEERPIDFD_OPTION = 77 }; /* since Linux 6.5; older headers do not know it */
+
 union control_buffer {
     struct cmsghdr header;
     char space[CMSG_SPACE(MESSAGE_DESCRIPTORS * sizeof(int))];
@@ -112,12 +114,26 @@ void parcel_drop(struct parcel *parcel)
     parcel->descriptor_count = 0;
 }
 
-pid_t channel_peer(int socket)
+int channel_peer(int socket, struct peer *peer)
 {
     struct ucred credentials;
     socklen_t size = sizeof(credentials);
     if (FAULT_CALL("channel_peer", EINVAL,
                    getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size)) < 0)
-        return 0;
-    return credentials.pid;
+        return -errno;
+    if (credentials.pid <= 0)
+        return -ESRCH;
+    *peer = (struct peer){credentials.pid, credentials.uid, credentials.gid};
+    return 0;
+}
+
+int channel_peer_pidfd(int socket)
+{
+    int pidfd;
+    socklen_t size = sizeof(pidfd);
+    struct peer peer;
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD_OPTION, &pidfd, &size) == 0)
+        return pidfd;
+    int result = channel_peer(socket, &peer);
+    return result < 0 ? result : sys_pidfd_open(peer.pid);
 }

@@ -16,13 +16,22 @@ enum message_type {
     MESSAGE_POKE,       /* "my task is not begun": kick the seats, and sample the load */
     MESSAGE_CLOSE,      /* opener only: end the pool; value: within so many ms */
     MESSAGE_KILL,       /* kill who runs my task; index: slot, generation: the slot's */
+    MESSAGE_CONNECT,    /* a stranger's first; index: LAYOUT_VERSION, text: of the library */
+    MESSAGE_OBSERVE,    /* instead: it only wants to look; the same */
+    MESSAGE_RELOAD,     /* from root or the pool's user */
+    MESSAGE_DRAIN,      /* likewise; end the pool; value: within so many ms, -1: as configured */
     /* supervisor to client */
     MESSAGE_WELCOME, /* index, generation; descriptors: lane, notify[, control, bells,
                         quarantine] */
     MESSAGE_REFUSED, /* status, text */
+    MESSAGE_DONE,    /* status: what came of a request; text */
     MESSAGE_FAULTED, /* text: why the client's lane was given up; it is a client no more */
     /* supervisor to zygote */
     MESSAGE_SPAWN, /* index: seat, value: 1 for an heir; one descriptor: its socket */
+    /* zygote to supervisor, if it has modules to load */
+    MESSAGE_HANDLER,     /* index: number, text: a handler_entry */
+    MESSAGE_LOADED,      /* all is ready for the first worker */
+    MESSAGE_LOAD_FAILED, /* status, text */
     /* worker to supervisor */
     MESSAGE_HELLO,       /* I run */
     MESSAGE_READY,       /* worker_init is done */
@@ -66,7 +75,14 @@ void channel_tell(int socket, const struct parcel *parcel);
  * 1, 0 at the end of the stream, -EPROTO for a malformed record, negative errno. */
 int channel_receive(int socket, struct parcel *parcel, int flags);
 void parcel_drop(struct parcel *parcel);
-/* The pid of the process that made the other end; 0 if unknown. */
-pid_t channel_peer(int socket);
+/* Who made the other end, as it was then. -EPERM or another negative errno. */
+struct peer {
+    pid_t pid;
+    uid_t uid;
+    gid_t gid;
+};
+int channel_peer(int socket, struct peer *peer);
+/* A descriptor for that process; by its pid where the kernel cannot name it itself. */
+int channel_peer_pidfd(int socket);
 
 #endif

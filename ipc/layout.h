@@ -178,6 +178,7 @@ struct lane_entry { /* supervisor */
     alignas(CACHE_LINE) _Atomic uint32_t
         generation; /* odd: in use; workers drop what they know of older ones */
     _Atomic int32_t client_pid;
+    _Atomic uint32_t client_uid;
 };
 
 struct repair {                /* supervisor: a slot that lost its ticket with a dead worker */
@@ -194,10 +195,11 @@ struct log_record {            /* supervisor */
     char text[LOG_TEXT_SIZE];
 };
 
-struct handler_entry { /* supervisor, before any other process maps it */
+struct handler_entry { /* supervisor, before it counts the entry in handler_count */
     char name[HANDLER_NAME_SIZE];
     uint32_t flags;
-    uint32_t reserved;
+    uint32_t max_attempts;
+    uint32_t soft_limit_ms, time_limit_ms;
 };
 
 /* What one worker does; written by it alone, believed by the supervisor. The
@@ -243,7 +245,8 @@ struct control {
     uint32_t version;
     uint32_t seat_count;
     uint32_t lane_limit;
-    uint32_t handler_count;
+    _Atomic uint32_t handler_count; /* numbers stay what they are; there are only ever more */
+    _Atomic uint32_t limit_milli;   /* of the load per core; 0: none */
     uint64_t total_size;
     uint64_t max_payload;
     struct lane_geometry geometry;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * The zygote and the seats: asking for workers, letting them start, noticing
- * their death.
+ * The seats: asking for workers, letting them start, noticing their death.
  */
 #include "pool/supervisor.h"
 
@@ -9,7 +8,6 @@
 #include "base/sys.h"
 #include "ipc/wake.h"
 #include "pool/log.h"
-#include "pool/zygote.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -19,63 +17,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+enum { HEIRS_MOST = 3 }; /* that may die before they are ready, until a new set-up is given up */
+
 /* Ends a child that cannot be watched, here and now. Nobody but us waits for our
  * children, so the pid is still its own, and the kernel confirms the death. */
-static int end_child(pid_t pid)
+int keeper_end_child(pid_t pid)
 {
     int status = 0;
     (void)kill(pid, SIGKILL);
     while (waitpid(pid, &status, __WALL) < 0 && errno == EINTR) {
     }
     return status;
-}
-
-int keeper_start_zygote(struct supervisor *supervisor)
-{
-    int ends[2];
-    supervisor->zygote_started_ms = supervisor_now_ms();
-    int result = channel_pair(ends);
-    if (result < 0)
-        return result;
-    pid_t pid = sys_fork(SIGCHLD, false, NULL);
-    if (pid == 0)
-        zygote_run(supervisor->config, supervisor->control, supervisor->bells, ends[1],
-                   supervisor->pid);
-    close(ends[1]);
-    if (pid < 0) {
-        close(ends[0]);
-        return (int)pid;
-    }
-    supervisor->zygote_pid = pid;
-    supervisor->zygote_socket = ends[0];
-    supervisor->zygote_pidfd = result = sys_pidfd_open(pid);
-    if (result >= 0)
-        result = supervisor_watch(supervisor, supervisor->zygote_pidfd, WATCH_ZYGOTE, 0);
-    if (result < 0) {
-        (void)end_child(pid);
-        sys_close(&supervisor->zygote_pidfd);
-        sys_close(&supervisor->zygote_socket);
-    }
-    return result;
-}
-
-void keeper_zygote_died(struct supervisor *supervisor)
-{
-    int status;
-    if (sys_pidfd_reap(supervisor->zygote_pidfd, &status) == -EAGAIN)
-        return;
-    sys_close(&supervisor->zygote_pidfd);
-    sys_close(&supervisor->zygote_socket);
-    if (supervisor->phase >= PHASE_LEAVING)
-        return;
-    log_write(supervisor->control, MC_LOG_WARNING, "the zygote (pid %d) died; starting another",
-              (int)supervisor->zygote_pid);
-    /* Seats that it was asked for see the end of their sockets, or their worker
-     * was born and says so itself. */
-    int result = keeper_start_zygote(supervisor);
-    if (result < 0)
-        log_write(supervisor->control, MC_LOG_ERROR, "no new zygote: %s", strerror(-result));
-    keeper_fill_seats(supervisor);
 }
 
 /* ---- birth ---- */
@@ -101,18 +53,22 @@ static void rest(struct post *post, uint32_t rest_ms)
 static void ask(struct supervisor *supervisor, uint32_t index, int which)
 {
     struct post *post = post_of(supervisor, index, which);
+    const struct zygote *zygote = zygotes_target(supervisor);
     int ends[2];
-    if (supervisor->zygote_socket < 0 || channel_pair(ends) < 0) {
+    if (zygote == NULL || channel_pair(ends) < 0) {
         rest(post, BACKOFF_FIRST_MS);
         return;
     }
-    *post =
-        (struct post){.life = LIFE_ASKED, .heir = which == HEIR, .pidfd = -1, .socket = ends[0]};
+    *post = (struct post){.life = LIFE_ASKED,
+                          .heir = which == HEIR,
+                          .zygote = zygote->generation,
+                          .pidfd = -1,
+                          .socket = ends[0]};
     atomic_store(pid_place(supervisor, index, post->heir), 0);
     struct parcel parcel = {.message = {.type = MESSAGE_SPAWN, .index = index, .value = which},
                             .descriptors = {ends[1]},
                             .descriptor_count = 1};
-    int result = channel_send(supervisor->zygote_socket, &parcel, MSG_DONTWAIT);
+    int result = channel_send(zygote->socket, &parcel, MSG_DONTWAIT);
     close(ends[1]);
     if (result == 0)
         result = supervisor_watch(supervisor, post->socket,
@@ -154,7 +110,7 @@ static void happen(struct supervisor *supervisor, uint32_t index, int which,
 static void end_unwatched(struct supervisor *supervisor, uint32_t index, int which)
 {
     pid_t pid = post_of(supervisor, index, which)->pid;
-    happen(supervisor, index, which, HAPPENS_DEATH, pid > 0 ? end_child(pid) : 0);
+    happen(supervisor, index, which, HAPPENS_DEATH, pid > 0 ? keeper_end_child(pid) : 0);
 }
 
 static void go(struct supervisor *supervisor, uint32_t index, int which)
@@ -182,7 +138,10 @@ static void open_seat(struct supervisor *supervisor, uint32_t index)
     atomic_fetch_add(&supervisor->control->seats_up, 1);
     if (supervisor->phase == PHASE_OPENING) {
         supervisor->phase = PHASE_OPEN;
-        lanes_welcome(supervisor, &supervisor->tenants[0]);
+        if (supervisor->config->serve != NULL)
+            door_tell(supervisor, SERVE_READY, "");
+        else
+            lanes_welcome(supervisor, &supervisor->tenants[0]);
     }
 }
 
@@ -288,6 +247,11 @@ static void bury_heir(struct supervisor *supervisor, uint32_t index)
     uint64_t now = supervisor_now_ms();
     uint32_t rest_ms = seat_rest_ms(&seat->record, false, now);
     seat->retire_due_ms = now + rest_ms;
+    if (supervisor->init_status != 0 || seat->record.failed_starts >= HEIRS_MOST)
+        zygotes_give_up(supervisor, supervisor->init_status != 0
+                                        ? supervisor->init_text
+                                        : "its workers die before they are ready");
+    supervisor->init_status = 0;
     log_write(supervisor->control, MC_LOG_WARNING,
               "no successor for seat %u: worker %d died before it was ready; another try in %u ms",
               index, (int)post->pid, rest_ms);
@@ -429,12 +393,23 @@ void keeper_fill_seats(struct supervisor *supervisor)
 
 /* ---- in time ---- */
 
+/* True for a worker of an older set-up whose turn it is to be followed: one by one. */
+static bool outlived(struct supervisor *supervisor, uint32_t index)
+{
+    const struct zygote *zygote = zygotes_target(supervisor);
+    const struct post *holder = post_of(supervisor, index, HOLDER);
+    if (zygote == NULL || holder->life != LIFE_UP || holder->zygote == zygote->generation)
+        return false;
+    for (uint32_t i = 0; i < supervisor->config->workers; i++)
+        if (supervisor->seats[i].posts[HEIR].socket >= 0)
+            return false;
+    return true;
+}
+
 void keeper_due(struct supervisor *supervisor, uint64_t now_ms)
 {
     if (supervisor->phase >= PHASE_LEAVING)
         return;
-    if (supervisor->zygote_socket < 0 && now_ms >= supervisor->zygote_started_ms + BACKOFF_FIRST_MS)
-        (void)keeper_start_zygote(supervisor); /* it was impossible a moment ago */
     for (uint32_t i = 0; i < supervisor->config->workers; i++) {
         struct seat *seat = &supervisor->seats[i];
         const struct post *holder = &seat->posts[HOLDER];
@@ -443,6 +418,10 @@ void keeper_due(struct supervisor *supervisor, uint64_t now_ms)
         if (seat->leave_due_ms != 0 && seat->leave_due_ms <= now_ms) {
             seat->leave_due_ms = 0; /* it stays too long in worker_exit */
             (void)sys_pidfd_kill(holder->pidfd, SIGKILL);
+        }
+        if (seat->retire_due_ms == 0 && outlived(supervisor, i)) {
+            snprintf(seat->retire_text, sizeof(seat->retire_text), "a new set-up");
+            seat->retire_due_ms = now_ms;
         }
         if (seat->retire_due_ms != 0 && seat->retire_due_ms <= now_ms) {
             seat->retire_due_ms = 0;
@@ -473,6 +452,16 @@ uint64_t keeper_next_due(const struct supervisor *supervisor)
     return next;
 }
 
+bool keeper_any_but(const struct supervisor *supervisor, uint32_t zygote)
+{
+    for (uint32_t i = 0; i < 2 * supervisor->config->workers; i++) {
+        const struct post *post = &supervisor->seats[i / 2].posts[i % 2];
+        if (post->socket >= 0 && post->zygote != zygote)
+            return true;
+    }
+    return false;
+}
+
 bool keeper_hopeless(const struct supervisor *supervisor)
 {
     for (uint32_t i = 0; i < supervisor->config->workers; i++)
@@ -484,7 +473,7 @@ bool keeper_hopeless(const struct supervisor *supervisor)
 
 bool keeper_all_gone(const struct supervisor *supervisor)
 {
-    if (supervisor->phase == PHASE_ENDED && supervisor->zygote_pidfd >= 0)
+    if (supervisor->phase == PHASE_ENDED && !zygotes_all_gone(supervisor))
         return false;
     for (uint32_t i = 0; i < 2 * supervisor->config->workers; i++) {
         const struct post *post = &supervisor->seats[i / 2].posts[i % 2];
@@ -509,8 +498,7 @@ void keeper_dismiss_heirs(struct supervisor *supervisor)
 
 void keeper_kill_all(struct supervisor *supervisor)
 {
-    if (supervisor->zygote_pidfd >= 0)
-        (void)sys_pidfd_kill(supervisor->zygote_pidfd, SIGKILL);
+    zygotes_kill_all(supervisor);
     for (uint32_t i = 0; i < supervisor->config->workers; i++)
         if (supervisor->seats[i].posts[HOLDER].pidfd >= 0)
             (void)sys_pidfd_kill(supervisor->seats[i].posts[HOLDER].pidfd, SIGKILL);
@@ -525,6 +513,5 @@ void keeper_reap_all(struct supervisor *supervisor)
         keeper_seat_event(supervisor, i, WATCH_SEAT_PID);
         keeper_seat_event(supervisor, i, WATCH_HEIR_PID);
     }
-    if (supervisor->zygote_pidfd >= 0)
-        keeper_zygote_died(supervisor);
+    zygotes_reap_all(supervisor);
 }

@@ -86,7 +86,7 @@ static void publish(struct supervisor *supervisor, uint32_t index, uint32_t gene
 }
 
 /* Takes socket over, on failure too. Returns the lane's index. */
-int lanes_attach(struct supervisor *supervisor, int socket, bool opener)
+int lanes_attach(struct supervisor *supervisor, int socket, enum tenancy tenancy)
 {
     char text[128];
     int index = supervisor->phase >= PHASE_DRAINING ? -ESHUTDOWN : find_free(supervisor);
@@ -103,16 +103,21 @@ int lanes_attach(struct supervisor *supervisor, int socket, bool opener)
     struct tenant *tenant = &supervisor->tenants[index];
     uint32_t generation = tenant->generation + 1;
     *tenant = (struct tenant){.used = true,
-                              .opener = opener,
+                              .tenancy = tenancy,
                               .socket = socket,
                               .generation = generation | 1,
                               .pidfd = -1,
                               .lane_fd = -1,
                               .notify = -1,
                               .notify_client = -1};
-    tenant->pid = channel_peer(socket);
-    tenant->pidfd = tenant->pid > 0 ? sys_pidfd_open(tenant->pid) : -ESRCH;
-    int result = tenant->pidfd < 0 ? tenant->pidfd : make_lane(supervisor, tenant, (uint32_t)index);
+    struct peer peer;
+    int result = channel_peer(socket, &peer);
+    if (result == 0) {
+        tenant->pid = peer.pid;
+        tenant->uid = peer.uid;
+        tenant->pidfd = channel_peer_pidfd(socket);
+        result = tenant->pidfd < 0 ? tenant->pidfd : make_lane(supervisor, tenant, (uint32_t)index);
+    }
     if (result == 0)
         result = supervisor_watch(supervisor, socket, WATCH_CLIENT_SOCKET, (uint32_t)index);
     if (result == 0)
@@ -128,6 +133,25 @@ int lanes_attach(struct supervisor *supervisor, int socket, bool opener)
     return index;
 }
 
+uint32_t lanes_of_user(const struct supervisor *supervisor, uid_t uid)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < supervisor->config->max_clients; i++)
+        count += supervisor->tenants[i].used && supervisor->tenants[i].tenancy == TENANT_ATTACHED &&
+                 supervisor->tenants[i].uid == uid;
+    return count;
+}
+
+/* The quarantine holds arguments of all clients. */
+static int descriptors_for(const struct supervisor *supervisor, const struct tenant *tenant)
+{
+    if (tenant->tenancy == TENANT_FORK)
+        return 2;
+    return tenant->tenancy == TENANT_OPENER || tenant->uid == 0 || tenant->uid == supervisor->uid
+               ? 5
+               : 4;
+}
+
 void lanes_welcome(struct supervisor *supervisor, struct tenant *tenant)
 {
     struct parcel parcel = {.message = {.type = MESSAGE_WELCOME,
@@ -137,7 +161,7 @@ void lanes_welcome(struct supervisor *supervisor, struct tenant *tenant)
                             .descriptors = {tenant->lane_fd, tenant->notify_client,
                                             supervisor->control_fd, supervisor->bells_fd,
                                             supervisor->quarantine_fd},
-                            .descriptor_count = tenant->opener ? 5 : 2};
+                            .descriptor_count = descriptors_for(supervisor, tenant)};
     channel_tell(tenant->socket, &parcel);
     sys_close(&tenant->notify_client);
 }
@@ -277,7 +301,7 @@ void lanes_admit(struct supervisor *supervisor, struct parcel *parcel)
 {
     if (parcel->descriptor_count != 1)
         return;
-    int index = lanes_attach(supervisor, parcel->descriptors[0], false);
+    int index = lanes_attach(supervisor, parcel->descriptors[0], TENANT_FORK);
     parcel->descriptor_count = 0;
     if (index >= 0)
         lanes_welcome(supervisor, &supervisor->tenants[index]);
@@ -301,11 +325,8 @@ static void handle(struct supervisor *supervisor, struct tenant *tenant, struct 
                     parcel->message.text);
         break;
     case MESSAGE_CLOSE:
-        if (tenant->opener && supervisor->phase < PHASE_DRAINING) {
-            supervisor->phase = PHASE_DRAINING;
-            supervisor->phase_deadline_ms = supervisor_now_ms() + (uint32_t)parcel->message.value;
-            atomic_store(&supervisor->control->closing, 1);
-        }
+        if (tenant->tenancy == TENANT_OPENER)
+            supervisor_drain(supervisor, (uint32_t)parcel->message.value);
         break;
     default:
         break; /* a guest's mistake is not our business */

@@ -175,7 +175,7 @@ static int await_welcome(mc_pool *pool, int socket, int timeout_ms)
 
 /* Starts the supervisor as a grandchild, so that the host never has it as a
  * child to wait for. The intermediate process ends without SIGCHLD. */
-static int start_supervisor(const struct config *config, int ends[2])
+static int start_supervisor(struct config *config, int ends[2])
 {
     pid_t host = getpid();
     /* With other threads around, take glibc's fork: it at least leaves malloc

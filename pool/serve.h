@@ -22,6 +22,7 @@ enum serve_event {
     SERVE_RELOADED,  /* they are in use; text: a warning, or "" */
     SERVE_KEPT,      /* they could not be; text: why. The old ones stay in use */
     SERVE_STOPPING,  /* tasks run to their end */
+    SERVE_ENDED,     /* the process is about to exit; text: why, or "" for an orderly end */
     SERVE_ALIVE,     /* now and then, every alive_ms */
 };
 
@@ -45,8 +46,9 @@ struct serve_options {
     void *context;
 };
 
-/* Runs the pool in this process, until SIGTERM or SIGINT. SIGHUP reloads. Returns 0
- * after an orderly end, or a negative errno with a message when it cannot start. */
+/* Runs the pool in this process, until SIGTERM or SIGINT; SIGHUP reloads. The process
+ * exits with status 0 after an orderly end, 1 if no worker could be started; before, it
+ * tells SERVE_ENDED. Returns a negative errno with a message when it cannot begin. */
 int serve_run(const struct serve_options *options);
 
 #endif

@@ -2,6 +2,7 @@
 #include "pool/supervisor.h"
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "base/fault.h"
 #include "base/sys.h"
 #include "ipc/segment.h"
@@ -37,6 +38,11 @@ int supervisor_watch(struct supervisor *supervisor, int fd, enum watched kind, u
                       epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, fd, &event)) < 0
                ? -errno
                : 0;
+}
+
+void supervisor_unwatch(struct supervisor *supervisor, int fd)
+{
+    (void)epoll_ctl(supervisor->epoll, EPOLL_CTL_DEL, fd, NULL);
 }
 
 int supervisor_rewatch(struct supervisor *supervisor, int fd, enum watched kind, uint32_t index)
@@ -116,35 +122,43 @@ static int make_segments(struct supervisor *supervisor)
     control->version = LAYOUT_VERSION;
     control->seat_count = config->workers;
     control->lane_limit = config->max_clients;
-    control->handler_count = config->handler_count;
+    control->limit_milli = config->policy.enabled ? config->policy.limit_milli : 0;
     control->total_size = size;
     control->max_payload = config->max_payload;
     control->geometry = config->geometry;
     for (uint32_t i = 0; i < config->handler_count; i++) {
-        memcpy(control->handlers[i].name, config->handlers[i].name, HANDLER_NAME_SIZE);
-        control->handlers[i].flags = config->handlers[i].flags;
+        const struct handler *handler = &config->handlers[i];
+        control->handlers[i] = (struct handler_entry){.flags = handler->flags,
+                                                      .max_attempts = handler->max_attempts,
+                                                      .soft_limit_ms = handler->soft_limit_ms,
+                                                      .time_limit_ms = handler->time_limit_ms};
+        memcpy(control->handlers[i].name, handler->name, HANDLER_NAME_SIZE);
     }
+    control->handler_count = config->handler_count;
     int result = segment_seal_writes(supervisor->quarantine_fd);
     return result < 0 ? result : segment_seal_writes(supervisor->control_fd);
 }
 
-static int start(struct supervisor *supervisor, int opener_socket, pid_t opener)
+static int start(struct supervisor *supervisor)
 {
     supervisor->epoll = FAULT_CALL("supervisor_epoll", EMFILE, epoll_create1(EPOLL_CLOEXEC));
     if (supervisor->epoll < 0)
         return -errno;
+    int result = make_segments(supervisor);
+    if (result == 0)
+        result = zygotes_start(supervisor, supervisor->config);
+    if (result == 0)
+        keeper_fill_seats(supervisor);
+    return result;
+}
+
+static int start_for(struct supervisor *supervisor, int opener_socket, pid_t opener)
+{
     supervisor->opener_pidfd = sys_pidfd_open(opener);
-    if (supervisor->opener_pidfd < 0)
-        return supervisor->opener_pidfd;
-    int result = supervisor_watch(supervisor, supervisor->opener_pidfd, WATCH_OPENER, 0);
+    int result = supervisor->opener_pidfd < 0 ? supervisor->opener_pidfd : start(supervisor);
     if (result == 0)
-        result = make_segments(supervisor);
-    if (result == 0)
-        result = keeper_start_zygote(supervisor);
-    if (result < 0)
-        return result;
-    keeper_fill_seats(supervisor);
-    return lanes_attach(supervisor, opener_socket, true);
+        result = supervisor_watch(supervisor, supervisor->opener_pidfd, WATCH_OPENER, 0);
+    return result < 0 ? result : lanes_attach(supervisor, opener_socket, TENANT_OPENER);
 }
 
 /* ---- end ---- */
@@ -156,9 +170,8 @@ static void fail_opening(int socket, int status, const char *text)
     (void)channel_send(socket, &parcel, 0);
 }
 
-/* Kills what is left, and sees it dead: after our exit nothing of the pool is
- * left behind. */
-_Noreturn static void end(struct supervisor *supervisor)
+/* After our exit nothing of the pool is left behind. */
+void supervisor_end(struct supervisor *supervisor, int status)
 {
     supervisor->phase = PHASE_ENDED;
     FAULT_POINT("supervisor_end");
@@ -168,7 +181,34 @@ _Noreturn static void end(struct supervisor *supervisor)
         keeper_reap_all(supervisor);
         (void)poll(NULL, 0, 1);
     }
-    _exit(0);
+    if (supervisor->config->serve != NULL && status == 0)
+        door_tell(supervisor, SERVE_ENDED, "");
+    _exit(status);
+}
+
+void supervisor_drain(struct supervisor *supervisor, uint32_t timeout_ms)
+{
+    uint64_t deadline = supervisor_now_ms() + timeout_ms;
+    if (supervisor->phase < PHASE_DRAINING) {
+        supervisor->phase = PHASE_DRAINING;
+        supervisor->phase_deadline_ms = deadline;
+        atomic_store(&supervisor->control->closing, 1);
+        if (supervisor->config->serve != NULL)
+            door_tell(supervisor, SERVE_STOPPING, "");
+    } else if (deadline < supervisor->phase_deadline_ms) {
+        supervisor->phase_deadline_ms = deadline;
+    }
+}
+
+/* No worker can be started. */
+_Noreturn static void give_up_opening(struct supervisor *supervisor)
+{
+    int status = supervisor->init_status < 0 ? supervisor->init_status : -EIO;
+    if (supervisor->config->serve != NULL)
+        door_tell(supervisor, SERVE_ENDED, supervisor->init_text);
+    else
+        fail_opening(supervisor->tenants[0].socket, status, supervisor->init_text);
+    supervisor_end(supervisor, 1);
 }
 
 static void drain(struct supervisor *supervisor, uint64_t now)
@@ -177,7 +217,7 @@ static void drain(struct supervisor *supervisor, uint64_t now)
     if (supervisor->phase == PHASE_DRAINING) {
         bool idle = lanes_idle(supervisor);
         if (!idle && (late || keeper_hopeless(supervisor)))
-            end(supervisor);
+            supervisor_end(supervisor, 0);
         if (!idle) {
             lanes_ring(supervisor); /* tickets of tasks that were helped linger */
             return;
@@ -190,18 +230,26 @@ static void drain(struct supervisor *supervisor, uint64_t now)
         late = false;
     }
     if (keeper_all_gone(supervisor) || late)
-        end(supervisor);
+        supervisor_end(supervisor, 0);
 }
 
 /* ---- loop ---- */
 
+static void sooner(uint64_t *next, uint64_t due_ms)
+{
+    if (due_ms < *next)
+        *next = due_ms;
+}
+
 static int timeout_ms(struct supervisor *supervisor, uint64_t now, bool polling)
 {
     uint64_t next = keeper_next_due(supervisor);
-    if (supervisor->sample_due_ms != 0 && supervisor->sample_due_ms < next)
-        next = supervisor->sample_due_ms;
-    if (supervisor->watch_due_ms != 0 && supervisor->watch_due_ms < next)
-        next = supervisor->watch_due_ms;
+    sooner(&next, zygotes_next_due(supervisor));
+    sooner(&next, door_next_due(supervisor));
+    if (supervisor->sample_due_ms != 0)
+        sooner(&next, supervisor->sample_due_ms);
+    if (supervisor->watch_due_ms != 0)
+        sooner(&next, supervisor->watch_due_ms);
     if (polling && now + POLL_MS < next)
         next = now + POLL_MS;
     if (next == UINT64_MAX)
@@ -215,10 +263,15 @@ static void dispatch(struct supervisor *supervisor, uint64_t data)
     enum watched kind = (enum watched)(data >> 32);
     switch (kind) {
     case WATCH_OPENER:
-        end(supervisor);
-    case WATCH_ZYGOTE:
-        if (supervisor->zygote_pidfd >= 0)
-            keeper_zygote_died(supervisor);
+        supervisor_end(supervisor, 0);
+    case WATCH_ZYGOTE_PID:
+    case WATCH_ZYGOTE_SOCKET:
+        zygotes_event(supervisor, index, kind);
+        break;
+    case WATCH_LISTENER:
+    case WATCH_STRANGER:
+    case WATCH_SIGNALS:
+        door_event(supervisor, index, kind);
         break;
     case WATCH_SEAT_PID:
     case WATCH_SEAT_SOCKET:
@@ -231,8 +284,9 @@ static void dispatch(struct supervisor *supervisor, uint64_t data)
         lanes_client_event(supervisor, index, kind);
         break;
     }
-    if (!supervisor->tenants[0].used || supervisor->tenants[0].dropping)
-        end(supervisor); /* that was the opener, or its lane was given up */
+    if (supervisor->opener_pidfd >= 0 &&
+        (!supervisor->tenants[0].used || supervisor->tenants[0].dropping))
+        supervisor_end(supervisor, 0); /* that was the opener, or its lane was given up */
 }
 
 static void loop(struct supervisor *supervisor)
@@ -240,7 +294,9 @@ static void loop(struct supervisor *supervisor)
     struct epoll_event events[32];
     for (;;) {
         uint64_t now = supervisor_now_ms();
+        zygotes_due(supervisor, now);
         keeper_due(supervisor, now);
+        door_due(supervisor, now);
         sample_due(supervisor, now);
         watch_due(supervisor, now);
         bool polling = lanes_reclaim(supervisor);
@@ -248,12 +304,8 @@ static void loop(struct supervisor *supervisor)
             drain(supervisor, now);
             polling = true;
         }
-        if (supervisor->phase == PHASE_OPENING && keeper_hopeless(supervisor)) {
-            fail_opening(supervisor->tenants[0].socket,
-                         supervisor->init_status < 0 ? supervisor->init_status : -EIO,
-                         supervisor->init_text);
-            end(supervisor);
-        }
+        if (supervisor->phase == PHASE_OPENING && keeper_hopeless(supervisor))
+            give_up_opening(supervisor);
         int count = FAULT_CALL(
             "supervisor_wait", EINTR,
             epoll_wait(supervisor->epoll, events, 32, timeout_ms(supervisor, now, polling)));
@@ -263,28 +315,63 @@ static void loop(struct supervisor *supervisor)
     }
 }
 
-void supervisor_run(const struct config *config, int opener_socket, pid_t opener)
+/* A static object: zeroed pages, which cost nothing until they are used. */
+static struct supervisor *make(struct config *config)
 {
-    process_begin("mc-supervisor", &opener_socket, true);
-    /* A static object: zeroed pages, which cost nothing until they are used. */
     static struct supervisor supervisor;
     supervisor.config = config;
     supervisor.pid = getpid();
+    supervisor.uid = getuid();
+    supervisor.opener_pidfd = supervisor.listener = supervisor.signals = -1;
     for (uint32_t i = 0; i < config->workers; i++)
         for (int which = 0; which < 2; which++)
             supervisor.seats[i].posts[which] =
                 (struct post){.life = LIFE_EMPTY, .pidfd = -1, .socket = -1};
-    supervisor.zygote_pidfd = supervisor.zygote_socket = -1;
-    int result = start(&supervisor, opener_socket, opener);
+    for (int i = 0; i < 2; i++)
+        supervisor.zygotes[i].pidfd = supervisor.zygotes[i].socket = -1;
+    return &supervisor;
+}
+
+static void warn(const struct supervisor *supervisor)
+{
+    if (supervisor->config->policy_warning != NULL)
+        log_write(supervisor->control, MC_LOG_WARNING, "%s", supervisor->config->policy_warning);
+}
+
+void supervisor_run(struct config *config, int opener_socket, pid_t opener)
+{
+    process_begin("mc-supervisor", &opener_socket, true);
+    struct supervisor *supervisor = make(config);
+    int result = start_for(supervisor, opener_socket, opener);
     clock_calibrate_end();
     if (result < 0) {
         char text[128];
         snprintf(text, sizeof(text), "the pool's supervisor cannot start: %s", strerror(-result));
         fail_opening(opener_socket, result, text);
-        end(&supervisor);
+        supervisor_end(supervisor, 1);
     }
-    if (config->policy_warning != NULL)
-        log_write(supervisor.control, MC_LOG_WARNING, "%s", config->policy_warning);
-    loop(&supervisor);
+    warn(supervisor);
+    loop(supervisor);
     _exit(0);
+}
+
+int serve_run(const struct serve_options *options)
+{
+    struct config *config;
+    clock_calibrate_begin();
+    int result = config_create(&options->pool, options, &config);
+    if (result < 0)
+        return result;
+    struct supervisor *supervisor = make(config);
+    result = start(supervisor);
+    if (result == 0)
+        result = door_open(supervisor);
+    clock_calibrate_end();
+    if (result < 0) {
+        zygotes_kill_all(supervisor);
+        return error_system(result, "the supervisor cannot start");
+    }
+    warn(supervisor);
+    loop(supervisor);
+    return 0;
 }

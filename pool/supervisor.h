@@ -5,7 +5,9 @@
  * the dead leave behind. It acts on a death only when the kernel confirmed it.
  *
  *   supervisor.c  start, event loop, timers, end
- *   keeper.c      the zygote and the seats
+ *   zygotes.c     where workers come from; changing the set-up
+ *   keeper.c      the seats
+ *   door.c        who connects from outside; signals
  *   lanes.c       clients and their lanes
  *   sweep.c       the tasks of a dead worker
  *   watch.c       tasks over their limits
@@ -19,6 +21,7 @@
 #include "loadavg/average.h"
 #include "pool/config.h"
 #include "pool/seats.h"
+#include "pool/serve.h"
 
 #include <stdbool.h>
 
@@ -26,6 +29,7 @@
 struct post {
     enum seat_life life;
     bool heir;       /* it was asked for while another had the seat */
+    uint32_t zygote; /* generation of the zygote that was asked */
     uint64_t due_ms; /* when a rest is over */
     pid_t pid;       /* 0: not known yet */
     int pidfd;
@@ -57,12 +61,39 @@ struct seat {
 enum { HOLDER, HEIR };
 enum { LEAVE_WAIT_MS = 1000 }; /* for workers to run worker_exit and leave */
 
+/* A zygote, and what it was made with. There are two while a new set-up takes over
+ * from an old one. */
+struct zygote {
+    struct config *config; /* NULL: there is none */
+    uint32_t generation;
+    bool ready; /* its modules are loaded */
+    pid_t pid;
+    int pidfd;
+    int socket;
+    uint64_t started_ms;
+    char text[236]; /* why it failed */
+};
+
+/* Somebody who connected, and did not say yet what for. */
+struct stranger {
+    int socket; /* -1: nobody */
+    uint64_t due_ms;
+};
+enum { STRANGERS = 64 };
+
+enum tenancy {
+    TENANT_OPENER,   /* whose pool it is */
+    TENANT_FORK,     /* its child, or a worker: has the common segments already */
+    TENANT_ATTACHED, /* came in by the door */
+};
+
 struct tenant {
     bool used;     /* the lane exists */
     bool dropping; /* the client is gone, tasks of its still run */
     bool faulted;  /* it lives, but its lane cannot be trusted */
-    bool opener;
+    enum tenancy tenancy;
     pid_t pid;
+    uid_t uid;
     int pidfd;
     int socket;
     int lane_fd;
@@ -81,18 +112,25 @@ enum pool_phase {
 };
 
 struct supervisor {
-    const struct config *config;
+    struct config *config; /* the target's */
     struct control *control;
     struct bells *bells;
     int control_fd, bells_fd;
     int epoll;
     pid_t pid;
-    int opener_pidfd;
+    uid_t uid;
+    int opener_pidfd; /* -1: nobody's, it is served */
 
-    pid_t zygote_pid;
-    int zygote_pidfd;
-    int zygote_socket;
-    uint64_t zygote_started_ms;
+    struct zygote zygotes[2];
+    int target; /* of the two, the one that workers are to come from */
+    bool moving;           /* seats are changing hands, from the other to the target */
+    uint32_t zygote_count; /* so many were there in all */
+
+    int listener, signals; /* of a pool that is served, else -1 */
+    struct stranger strangers[STRANGERS];
+    uint64_t strangers_due_ms; /* 0: nobody is waited for */
+    uint64_t alive_due_ms;
+    uint64_t log_cursor;
 
     struct seat seats[MAX_SEATS];
     struct tenant tenants[MAX_LANES];
@@ -115,7 +153,11 @@ struct supervisor {
 /* What an event is about, as kept in epoll's data. */
 enum watched {
     WATCH_OPENER,
-    WATCH_ZYGOTE,
+    WATCH_ZYGOTE_PID, /* index: of the two */
+    WATCH_ZYGOTE_SOCKET,
+    WATCH_LISTENER,
+    WATCH_STRANGER,
+    WATCH_SIGNALS,
     WATCH_SEAT_PID, /* of the holder of a seat; index: the seat */
     WATCH_SEAT_SOCKET,
     WATCH_HEIR_PID,
@@ -125,20 +167,51 @@ enum watched {
 };
 
 /* Runs the pool until it ends. The calling process is made for it. */
-_Noreturn void supervisor_run(const struct config *config, int opener_socket, pid_t opener);
+_Noreturn void supervisor_run(struct config *config, int opener_socket, pid_t opener);
 
 /* supervisor.c */
 int supervisor_watch(struct supervisor *supervisor, int fd, enum watched kind, uint32_t index);
 /* The descriptor is watched already, as something else. */
 int supervisor_rewatch(struct supervisor *supervisor, int fd, enum watched kind, uint32_t index);
+void supervisor_unwatch(struct supervisor *supervisor, int fd);
 uint64_t supervisor_now_ms(void);
 void supervisor_sample(struct supervisor *supervisor);
 
+/* Ends the pool: tasks run to their end, for so long at most. */
+void supervisor_drain(struct supervisor *supervisor, uint32_t timeout_ms);
+/* Kills what is left, sees it dead, and leaves. */
+_Noreturn void supervisor_end(struct supervisor *supervisor, int status);
+
+/* zygotes.c */
+/* Starts one with this configuration, which becomes the target. */
+int zygotes_start(struct supervisor *supervisor, struct config *config);
+void zygotes_event(struct supervisor *supervisor, uint32_t which, enum watched kind);
+void zygotes_due(struct supervisor *supervisor, uint64_t now_ms);
+uint64_t zygotes_next_due(const struct supervisor *supervisor);
+/* Where workers come from; NULL while it is not ready. */
+struct zygote *zygotes_target(struct supervisor *supervisor);
+/* Reads the configuration again, and lets workers of a new zygote take over. */
+void zygotes_reload(struct supervisor *supervisor);
+/* A worker of the target cannot be set up: if another set-up is there, back to that. */
+void zygotes_give_up(struct supervisor *supervisor, const char *why);
+bool zygotes_all_gone(const struct supervisor *supervisor);
+void zygotes_kill_all(struct supervisor *supervisor);
+void zygotes_reap_all(struct supervisor *supervisor);
+
+/* door.c: for a pool that is served */
+int door_open(struct supervisor *supervisor);
+void door_event(struct supervisor *supervisor, uint32_t index, enum watched kind);
+void door_due(struct supervisor *supervisor, uint64_t now_ms);
+uint64_t door_next_due(const struct supervisor *supervisor);
+void door_tell(struct supervisor *supervisor, enum serve_event event, const char *text);
+
 /* keeper.c */
-int keeper_start_zygote(struct supervisor *supervisor);
-void keeper_zygote_died(struct supervisor *supervisor);
+/* Ends a child that cannot be watched, and waits for that; its status. */
+int keeper_end_child(pid_t pid);
 void keeper_fill_seats(struct supervisor *supervisor);
 void keeper_seat_event(struct supervisor *supervisor, uint32_t index, enum watched kind);
+/* True while a worker of another zygote than this has a seat, or is to have one. */
+bool keeper_any_but(const struct supervisor *supervisor, uint32_t zygote);
 void keeper_due(struct supervisor *supervisor, uint64_t now_ms);
 uint64_t keeper_next_due(const struct supervisor *supervisor);
 bool keeper_all_gone(const struct supervisor *supervisor);
@@ -149,7 +222,8 @@ void keeper_dismiss_heirs(struct supervisor *supervisor);
 bool keeper_hopeless(const struct supervisor *supervisor);
 
 /* lanes.c */
-int lanes_attach(struct supervisor *supervisor, int socket, bool opener);
+int lanes_attach(struct supervisor *supervisor, int socket, enum tenancy tenancy);
+uint32_t lanes_of_user(const struct supervisor *supervisor, uid_t uid);
 void lanes_welcome(struct supervisor *supervisor, struct tenant *tenant);
 void lanes_client_event(struct supervisor *supervisor, uint32_t index, enum watched kind);
 void lanes_send(struct supervisor *supervisor, int socket, uint32_t index, uint32_t generation);

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "pool/zygote.h"
 
+#include "base/error.h"
 #include "base/fault.h"
 #include "base/sys.h"
 #include "ipc/channel.h"
+#include "pool/modules.h"
 #include "pool/process.h"
 #include "pool/worker.h"
 
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 static void spawn(const struct config *config, struct control *control, struct bells *bells,
@@ -28,11 +32,49 @@ static void spawn(const struct config *config, struct control *control, struct b
     /* If there is no worker, the supervisor sees the end of its socket. */
 }
 
-void zygote_run(const struct config *config, struct control *control, struct bells *bells,
+static void tell(int socket, const struct parcel *parcel)
+{
+    if (channel_send(socket, parcel, 0) < 0)
+        _exit(1);
+}
+
+static void tell_handler(int socket, const struct config *config, uint32_t number)
+{
+    const struct handler *handler = &config->handlers[number];
+    struct handler_entry entry = {.flags = handler->flags,
+                                  .max_attempts = handler->max_attempts,
+                                  .soft_limit_ms = handler->soft_limit_ms,
+                                  .time_limit_ms = handler->time_limit_ms};
+    struct parcel parcel = {.message = {.type = MESSAGE_HANDLER, .index = number}};
+    static_assert(sizeof(entry) <= sizeof(parcel.message.text), "an entry fits into a message");
+    memcpy(entry.name, handler->name, sizeof(entry.name));
+    memcpy(parcel.message.text, &entry, sizeof(entry));
+    tell(socket, &parcel);
+}
+
+static void load(struct config *config, int socket)
+{
+    struct parcel parcel = {.message = {.type = MESSAGE_LOADED}};
+    int result = modules_load(config);
+    if (result < 0) {
+        parcel.message.type = MESSAGE_LOAD_FAILED;
+        parcel.message.status = result;
+        snprintf(parcel.message.text, sizeof(parcel.message.text), "%s", error_message());
+        tell(socket, &parcel);
+        _exit(1);
+    }
+    for (uint32_t number = 0; number < config->handler_count; number++)
+        tell_handler(socket, config, number);
+    tell(socket, &parcel);
+}
+
+void zygote_run(struct config *config, struct control *control, struct bells *bells,
                 int socket, pid_t supervisor)
 {
     process_begin("mc-zygote", &socket, true);
     process_follow(supervisor);
+    if (config->serve != NULL)
+        load(config, socket);
     struct parcel parcel;
     for (;;) {
         int result = channel_receive(socket, &parcel, 0);

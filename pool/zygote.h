@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * The zygote makes workers, and does nothing else once it is set up. Workers are
+ * The zygote loads modules, if there are any, and then makes workers, and nothing else. Workers are
  * its forks, so they begin with everything that the opening process had loaded,
  * but children of the supervisor: it can die without them, and they die with the
  * supervisor.
@@ -13,7 +13,7 @@
 
 #include <sys/types.h>
 
-_Noreturn void zygote_run(const struct config *config, struct control *control, struct bells *bells,
+_Noreturn void zygote_run(struct config *config, struct control *control, struct bells *bells,
                           int socket, pid_t supervisor);
 
 #endif

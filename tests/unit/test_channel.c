@@ -228,11 +228,20 @@ START_TEST(a_text_without_end_is_ended)
 }
 END_TEST
 
+static pid_t pid_of_peer(int socket)
+{
+    struct peer peer = {0};
+    ck_assert_int_eq(channel_peer(socket, &peer), 0);
+    ck_assert_uint_eq(peer.uid, getuid());
+    return peer.pid;
+}
+
 START_TEST(the_peer_is_who_made_the_pair)
 {
     begin();
-    ck_assert_int_eq(channel_peer(ends[1]), getpid());
-    ck_assert_int_eq(channel_peer(-1), 0);
+    ck_assert_int_eq(pid_of_peer(ends[1]), getpid());
+    struct peer peer;
+    ck_assert_int_eq(channel_peer(-1, &peer), -EBADF);
     pid_t child = fork();
     if (child == 0) {
         int own[2];
@@ -244,7 +253,7 @@ START_TEST(the_peer_is_who_made_the_pair)
     struct parcel parcel;
     ck_assert_int_eq(channel_receive(ends[1], &parcel, 0), 1);
     ck_assert_int_eq(parcel.descriptor_count, 1);
-    ck_assert_int_eq(channel_peer(parcel.descriptors[0]), child);
+    ck_assert_int_eq(pid_of_peer(parcel.descriptors[0]), child);
     parcel_drop(&parcel);
     int status;
     ck_assert_int_eq(waitpid(child, &status, 0), child);

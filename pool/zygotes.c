@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Where workers come from. A zygote that has modules to load says when it is ready;
+ * the handlers that it found get numbers, and keep them for the supervisor's life.
+ *
+ * A new set-up gets a zygote of its own. When that is ready it is the target: each
+ * worker of the other is followed by one of the new, seat by seat (keeper.c), and then
+ * the other zygote ends. If the new one cannot load, or its workers cannot start, the
+ * other is the target again, and seats that have changed hands change back.
+ */
+#include "pool/supervisor.h"
+
+#include "base/error.h"
+#include "base/fault.h"
+#include "base/sys.h"
+#include "pool/log.h"
+#include "pool/zygote.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { LOAD_MOST_MS = 60000, LOAD_REST_MS = 1000 };
+
+static struct zygote *other(struct supervisor *supervisor)
+{
+    return &supervisor->zygotes[1 - supervisor->target];
+}
+
+struct zygote *zygotes_target(struct supervisor *supervisor)
+{
+    struct zygote *zygote = &supervisor->zygotes[supervisor->target];
+    return zygote->socket >= 0 && zygote->ready ? zygote : NULL;
+}
+
+/* ---- start ---- */
+
+static int give_birth(struct supervisor *supervisor, struct zygote *zygote)
+{
+    uint32_t which = (uint32_t)(zygote - supervisor->zygotes);
+    int ends[2];
+    zygote->started_ms = supervisor_now_ms();
+    zygote->ready = zygote->config->serve == NULL;
+    zygote->text[0] = '\0';
+    int result = channel_pair(ends);
+    if (result < 0)
+        return result;
+    pid_t pid = sys_fork(SIGCHLD, false, NULL);
+    if (pid == 0)
+        zygote_run(zygote->config, supervisor->control, supervisor->bells, ends[1],
+                   supervisor->pid);
+    close(ends[1]);
+    if (pid < 0) {
+        close(ends[0]);
+        return (int)pid;
+    }
+    zygote->pid = pid;
+    zygote->socket = ends[0];
+    zygote->pidfd = result = sys_pidfd_open(pid);
+    if (result >= 0)
+        result = supervisor_watch(supervisor, zygote->pidfd, WATCH_ZYGOTE_PID, which);
+    if (result == 0)
+        result = supervisor_watch(supervisor, zygote->socket, WATCH_ZYGOTE_SOCKET, which);
+    if (result < 0) {
+        (void)keeper_end_child(pid);
+        sys_close(&zygote->pidfd);
+        sys_close(&zygote->socket);
+    }
+    return result;
+}
+
+static int begin(struct supervisor *supervisor, struct zygote *zygote, struct config *config)
+{
+    *zygote = (struct zygote){.config = config,
+                              .generation = ++supervisor->zygote_count,
+                              .pidfd = -1,
+                              .socket = -1};
+    return give_birth(supervisor, zygote);
+}
+
+int zygotes_start(struct supervisor *supervisor, struct config *config)
+{
+    other(supervisor)->pidfd = other(supervisor)->socket = -1;
+    return begin(supervisor, &supervisor->zygotes[supervisor->target], config);
+}
+
+/* ---- a new set-up ---- */
+
+/* What lanes and seats are made of cannot change while they are in use. */
+static const char *keep_fixed(struct config *fresh, const struct config *old)
+{
+    bool same = fresh->workers == old->workers && fresh->max_payload == old->max_payload &&
+                fresh->max_clients == old->max_clients &&
+                memcmp(&fresh->geometry, &old->geometry, sizeof(old->geometry)) == 0;
+    fresh->workers = old->workers;
+    fresh->max_payload = old->max_payload;
+    fresh->max_clients = old->max_clients;
+    fresh->geometry = old->geometry;
+    return same ? ""
+                : "workers, queue-depth, max-payload, arena-size and max-clients stay as they are "
+                  "until a restart";
+}
+
+/* Handlers keep their numbers; whether they are still there, the modules will say. */
+static void keep_numbers(struct config *fresh, const struct config *old)
+{
+    fresh->handler_count = old->handler_count;
+    for (uint32_t i = 0; i < old->handler_count; i++) {
+        fresh->handlers[i] = old->handlers[i];
+        fresh->handlers[i].run = NULL;
+    }
+}
+
+void zygotes_reload(struct supervisor *supervisor)
+{
+    const struct serve_options *serve = supervisor->config->serve;
+    struct zygote *fresh = other(supervisor);
+    struct config *config = NULL;
+    if (serve == NULL || supervisor->phase != PHASE_OPEN)
+        return;
+    if (fresh->config != NULL) {
+        door_tell(supervisor, SERVE_KEPT, "the last reload is not over yet");
+        return;
+    }
+    door_tell(supervisor, SERVE_RELOADING, "");
+    const struct serve_options *options = serve->reload != NULL ? serve->reload(serve->context)
+                                                                : serve;
+    if (options == NULL || config_create(&options->pool, options, &config) < 0) {
+        door_tell(supervisor, SERVE_KEPT, error_message());
+        return;
+    }
+    const char *warning = keep_fixed(config, supervisor->config);
+    if (warning[0] != '\0')
+        log_write(supervisor->control, MC_LOG_WARNING, "%s", warning);
+    keep_numbers(config, supervisor->config);
+    int result = begin(supervisor, fresh, config);
+    if (result < 0) {
+        door_tell(supervisor, SERVE_KEPT, strerror(-result));
+        config_free(config);
+        fresh->config = NULL;
+    }
+}
+
+static void dismiss(struct zygote *zygote)
+{
+    if (zygote->pidfd >= 0)
+        (void)sys_pidfd_kill(zygote->pidfd, SIGKILL);
+}
+
+/* From now on workers come from this one. */
+static void aim_at(struct supervisor *supervisor, struct zygote *zygote)
+{
+    supervisor->target = (int)(zygote - supervisor->zygotes);
+    supervisor->config = zygote->config;
+    atomic_store(&supervisor->control->limit_milli,
+                 zygote->config->policy.enabled ? zygote->config->policy.limit_milli : 0);
+}
+
+void zygotes_give_up(struct supervisor *supervisor, const char *why)
+{
+    struct zygote *failed = &supervisor->zygotes[supervisor->target], *old = other(supervisor);
+    if (old->config == NULL || old->socket < 0)
+        return; /* there is nothing to go back to */
+    keep_numbers(old->config, failed->config); /* some may be new */
+    log_write(supervisor->control, MC_LOG_ERROR, "the new set-up is given up: %s", why);
+    door_tell(supervisor, SERVE_KEPT, why);
+    supervisor->moving = false;
+    aim_at(supervisor, old);
+    dismiss(failed);
+}
+
+/* ---- what a zygote says ---- */
+
+static void learn_handler(struct supervisor *supervisor, struct zygote *zygote,
+                          const struct message *message)
+{
+    struct handler_entry entry;
+    struct config *config = zygote->config;
+    struct control *control = supervisor->control;
+    uint32_t number = message->index;
+    memcpy(&entry, message->text, sizeof(entry));
+    entry.name[HANDLER_NAME_SIZE - 1] = '\0';
+    if (number >= config->handler_capacity || number > config->handler_count)
+        return;
+    struct handler *handler = &config->handlers[number];
+    memcpy(handler->name, entry.name, sizeof(handler->name));
+    handler->flags = entry.flags;
+    handler->max_attempts = entry.max_attempts;
+    handler->soft_limit_ms = entry.soft_limit_ms;
+    handler->time_limit_ms = entry.time_limit_ms;
+    control->handlers[number] = entry;
+    if (number == config->handler_count)
+        config->handler_count++;
+    if (atomic_load(&control->handler_count) < config->handler_count)
+        atomic_store_explicit(&control->handler_count, config->handler_count,
+                              memory_order_release);
+}
+
+static void loaded(struct supervisor *supervisor, struct zygote *zygote)
+{
+    zygote->ready = true;
+    if (zygote == other(supervisor)) {
+        aim_at(supervisor, zygote);
+        supervisor->moving = true;
+    }
+    keeper_fill_seats(supervisor);
+}
+
+static void hear(struct supervisor *supervisor, struct zygote *zygote)
+{
+    struct parcel parcel;
+    int result = channel_receive(zygote->socket, &parcel, MSG_DONTWAIT);
+    if (result == -EAGAIN)
+        return;
+    if (result <= 0) { /* its death follows */
+        sys_close(&zygote->socket);
+        dismiss(zygote);
+        return;
+    }
+    switch (parcel.message.type) {
+    case MESSAGE_HANDLER:
+        learn_handler(supervisor, zygote, &parcel.message);
+        break;
+    case MESSAGE_LOADED:
+        loaded(supervisor, zygote);
+        break;
+    case MESSAGE_LOAD_FAILED:
+        snprintf(zygote->text, sizeof(zygote->text), "%s", parcel.message.text);
+        break;
+    default:
+        break;
+    }
+    parcel_drop(&parcel);
+}
+
+/* ---- death ---- */
+
+static void forget(struct zygote *zygote)
+{
+    config_free(zygote->config);
+    *zygote = (struct zygote){.pidfd = -1, .socket = -1};
+}
+
+/* It never came to make a worker. */
+static void died_loading(struct supervisor *supervisor, struct zygote *zygote)
+{
+    const char *why = zygote->text[0] != '\0' ? zygote->text : "it died while it loaded modules";
+    if (zygote == other(supervisor)) {
+        log_write(supervisor->control, MC_LOG_ERROR, "the new set-up is given up: %s", why);
+        door_tell(supervisor, SERVE_KEPT, why);
+        forget(zygote);
+    } else if (supervisor->phase == PHASE_OPENING) {
+        door_tell(supervisor, SERVE_ENDED, why);
+        supervisor_end(supervisor, 1);
+    } else {
+        log_write(supervisor->control, MC_LOG_ERROR, "the zygote (pid %d) cannot start: %s",
+                  (int)zygote->pid, why);
+    }
+}
+
+static void died(struct supervisor *supervisor, struct zygote *zygote)
+{
+    int status;
+    if (sys_pidfd_reap(zygote->pidfd, &status) == -EAGAIN)
+        return;
+    bool was_ready = zygote->ready;
+    if (zygote->socket >= 0 && !was_ready)
+        hear(supervisor, zygote); /* its last words */
+    sys_close(&zygote->pidfd);
+    sys_close(&zygote->socket);
+    if (supervisor->phase >= PHASE_LEAVING)
+        return;
+    if (!was_ready) {
+        died_loading(supervisor, zygote);
+        return;
+    }
+    if (zygote == other(supervisor)) { /* it has had its day */
+        forget(zygote);
+        return;
+    }
+    log_write(supervisor->control, MC_LOG_WARNING, "the zygote (pid %d) died; starting another",
+              (int)zygote->pid);
+    /* Seats that it was asked for see the end of their sockets, or their worker
+     * was born and says so itself. */
+    int result = give_birth(supervisor, zygote);
+    if (result < 0)
+        log_write(supervisor->control, MC_LOG_ERROR, "no new zygote: %s", strerror(-result));
+    keeper_fill_seats(supervisor);
+}
+
+void zygotes_event(struct supervisor *supervisor, uint32_t which, enum watched kind)
+{
+    struct zygote *zygote = &supervisor->zygotes[which];
+    if (kind == WATCH_ZYGOTE_SOCKET && zygote->socket >= 0)
+        hear(supervisor, zygote);
+    if (kind == WATCH_ZYGOTE_PID && zygote->pidfd >= 0)
+        died(supervisor, zygote);
+}
+
+/* ---- in time ---- */
+
+static uint64_t rest_ms(const struct zygote *zygote)
+{
+    return zygote->config->serve != NULL ? LOAD_REST_MS : BACKOFF_FIRST_MS;
+}
+
+void zygotes_due(struct supervisor *supervisor, uint64_t now_ms)
+{
+    struct zygote *target = &supervisor->zygotes[supervisor->target], *old = other(supervisor);
+    if (supervisor->phase >= PHASE_LEAVING)
+        return;
+    if (target->pidfd < 0 && now_ms >= target->started_ms + rest_ms(target))
+        (void)give_birth(supervisor, target); /* it was impossible a moment ago */
+    for (int i = 0; i < 2; i++) {
+        struct zygote *zygote = &supervisor->zygotes[i];
+        if (zygote->pidfd >= 0 && !zygote->ready && now_ms >= zygote->started_ms + LOAD_MOST_MS) {
+            snprintf(zygote->text, sizeof(zygote->text), "loading modules took over %d s",
+                     LOAD_MOST_MS / 1000);
+            dismiss(zygote);
+        }
+    }
+    if (supervisor->moving && !keeper_any_but(supervisor, target->generation)) {
+        supervisor->moving = false;
+        dismiss(old);
+        door_tell(supervisor, SERVE_RELOADED, "");
+    }
+}
+
+uint64_t zygotes_next_due(const struct supervisor *supervisor)
+{
+    uint64_t next = UINT64_MAX;
+    for (int i = 0; i < 2; i++) {
+        const struct zygote *zygote = &supervisor->zygotes[i];
+        if (zygote->config == NULL)
+            continue;
+        uint64_t due = zygote->pidfd < 0  ? zygote->started_ms + rest_ms(zygote)
+                       : !zygote->ready ? zygote->started_ms + LOAD_MOST_MS
+                                        : UINT64_MAX;
+        next = due < next ? due : next;
+    }
+    return next;
+}
+
+/* ---- the end ---- */
+
+bool zygotes_all_gone(const struct supervisor *supervisor)
+{
+    return supervisor->zygotes[0].pidfd < 0 && supervisor->zygotes[1].pidfd < 0;
+}
+
+void zygotes_kill_all(struct supervisor *supervisor)
+{
+    dismiss(&supervisor->zygotes[0]);
+    dismiss(&supervisor->zygotes[1]);
+}
+
+void zygotes_reap_all(struct supervisor *supervisor)
+{
+    for (int i = 0; i < 2; i++)
+        if (supervisor->zygotes[i].pidfd >= 0)
+            died(supervisor, &supervisor->zygotes[i]);
+}
