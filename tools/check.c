@@ -2,6 +2,8 @@
  *
  * multicore check: what is wrong with a configuration.
  */
+#include "base/error.h"
+#include "pool/order.h"
 #include "tools/command.h"
 #include "tools/configuration.h"
 #include "tools/probe.h"
@@ -56,6 +58,17 @@ static void check_requires(struct configuration *configuration, const struct pro
     }
 }
 
+/* Requirements that go round in a circle. */
+static void check_order(struct configuration *configuration, const struct probe *probes)
+{
+    struct order_item items[MODULES_MOST];
+    uint32_t order[MODULES_MOST], count = configuration->module_count;
+    for (uint32_t i = 0; i < count; i++)
+        items[i] = (struct order_item){probes[i].name, (const char *const *)probes[i].requires};
+    if (order_modules(items, count, order) < 0)
+        problems_error(&configuration->problems, 0, "%s", error_message());
+}
+
 /* Returns the number of handlers. */
 static size_t check_modules(struct configuration *configuration)
 {
@@ -73,6 +86,8 @@ static size_t check_modules(struct configuration *configuration)
         check_names(configuration, probes, i);
         check_requires(configuration, probes, i);
     }
+    if (configuration->problems.errors == 0)
+        check_order(configuration, probes);
     for (uint32_t i = 0; i < count; i++)
         probe_free(&probes[i]);
     free(probes);

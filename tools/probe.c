@@ -7,9 +7,9 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "pool/modules.h"
 #include "pool/serve.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -26,65 +26,32 @@ enum { ANSWER_MOST = 256 * 1024 };
 
 /* ---- In the child ---- */
 
-static int check_descriptor(const struct mc_module *module, FILE *out)
+static void put(FILE *out, char kind, const char *text)
 {
-    if (module->abi != MC_MODULE_ABI)
-        return error_set(-EINVAL,
-                         "it is made for version %u of the interface, and this is %d; "
-                         "compile it with this version's multicore.h",
-                         module->abi, MC_MODULE_ABI);
-    if (module->size != sizeof(*module))
-        return error_set(-EINVAL,
-                         "its mc_module has %zu bytes where %zu are wanted; begin it "
-                         "with MC_MODULE_HEAD(), and compile it with this multicore.h",
-                         module->size, sizeof(*module));
-    size_t length = module->name == NULL ? 0 : strnlen(module->name, HANDLER_NAME_SIZE);
-    if (length == 0 || length == HANDLER_NAME_SIZE || strchr(module->name, '\n') != NULL)
-        return error_set(-EINVAL,
-                         "its name has not 1 to %d bytes in one line; change it in "
-                         "MC_MODULE_HEAD()",
-                         HANDLER_NAME_SIZE - 1);
-    if (module->handlers == NULL && module->handler_count != 0)
-        return error_set(-EINVAL, "it counts %zu handlers and has none", module->handler_count);
-    fprintf(out, "n%s\n", module->name);
-    return 0;
+    fputc(kind, out);
+    for (; *text != '\0'; text++)
+        fputc(*text != '\n' ? *text : ' ', out);
+    fputc('\n', out);
 }
 
-static int check_handlers(const struct mc_module *module, FILE *out)
+static int look(const char *path, FILE *out)
 {
     const struct serve_options serve = {.pool.size = sizeof(serve.pool)};
+    const struct mc_module *module = module_open(path);
     struct config *config;
+    if (module == NULL)
+        return error_code();
     int result = config_create(&serve.pool, &serve, &config);
-    if (result == 0) {
-        result = config_add_handlers(config, 0, module->handlers, module->handler_count);
-        config_free(config);
-    }
-    for (size_t i = 0; result == 0 && i < module->handler_count; i++)
-        fprintf(out, "h%s\n", module->handlers[i].name);
-    for (size_t i = 0; result == 0 && module->requires != NULL && module->requires[i] != NULL; i++)
-        fprintf(out, "r%s\n", module->requires[i]);
-    return result;
-}
-
-static void look(const char *path, FILE *out)
-{
-    void *file = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (file == NULL) {
-        fprintf(out, "eit cannot be loaded: %s\n", dlerror());
-        return;
-    }
-    const struct mc_module *module = dlsym(file, "mc_module");
-    if (module == NULL) {
-        fprintf(out, "eit defines no mc_module; it is no module, or lacks MC_MODULE = { ... }\n");
-        return;
-    }
-    int result = check_descriptor(module, out);
-    if (result == 0)
-        result = check_handlers(module, out);
     if (result < 0)
-        fprintf(out, "e%s\n", error_message());
-    else
-        fprintf(out, "k\n");
+        return result;
+    put(out, 'n', module->name);
+    result = config_add_handlers(config, 0, module->handlers, module->handler_count);
+    config_free(config);
+    for (size_t i = 0; result == 0 && i < module->handler_count; i++)
+        put(out, 'h', module->handlers[i].name);
+    for (size_t i = 0; result == 0 && module->requires != NULL && module->requires[i] != NULL; i++)
+        put(out, 'r', module->requires[i]);
+    return result;
 }
 
 static void run_child(const char *path, int answer)
@@ -99,7 +66,10 @@ static void run_child(const char *path, int answer)
     dup2(nowhere, STDOUT_FILENO);
     if (out == NULL)
         _exit(1);
-    look(path, out);
+    if (look(path, out) < 0)
+        put(out, 'e', error_message());
+    else
+        put(out, 'k', "");
     fclose(out);
     _exit(0); /* without the destructors of what was loaded */
 }
@@ -135,10 +105,11 @@ static void fail(struct probe *probe, const char *text)
 
 static void add(char ***list, size_t *count, char *text)
 {
-    char **grown = reallocarray(*list, *count + 1, sizeof(*grown));
+    char **grown = reallocarray(*list, *count + 2, sizeof(*grown));
     if (grown != NULL) {
         *list = grown;
         grown[(*count)++] = text;
+        grown[*count] = NULL;
     }
 }
 

@@ -14,7 +14,7 @@ struct probe {
     char *name;  /* what the module calls itself */
     char **handlers;
     size_t handler_count;
-    char **requires;
+    char **requires; /* ends with NULL, if there are any */
     size_t require_count;
 };
 

@@ -59,7 +59,7 @@ static void on_log(void *context, int level, const char *line)
 
 static void on_event(void *context, enum serve_event event, const char *text)
 {
-    const struct server *server = context;
+    struct server *server = context;
     struct timespec now;
     switch (event) {
     case SERVE_READY:
@@ -88,6 +88,13 @@ static void on_event(void *context, enum serve_event event, const char *text)
     case SERVE_STOPPING:
         journal_line(MC_LOG_INFO, "stopping, when accepted tasks have ended");
         sd_notify(0, "STOPPING=1\nSTATUS=Stopping, when accepted tasks have ended.");
+        break;
+    case SERVE_ENDED: /* the pool exits by itself, without going back to main() */
+        if (text != NULL && text[0] != '\0') {
+            journal_line(MC_LOG_ERROR, "%s", text);
+            sd_notifyf(0, "STATUS=Failed: %s", text);
+        }
+        listener_close(&server->listener);
         break;
     case SERVE_ALIVE:
         sd_notify(0, "WATCHDOG=1");

@@ -48,7 +48,6 @@ const struct key keys[] = {
      .type = KEY_CHOICE,
      .initial = "core",
      .choices = pinnings,
-     .fixed = true,
      MEMBER(serve.pool.pinning)},
     {.name = "max-load-average",
      .type = KEY_LOAD,
