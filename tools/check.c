@@ -27,10 +27,12 @@ static void check_names(struct configuration *configuration, const struct probe 
     const struct configured_module *module = &configuration->modules[place];
     for (uint32_t i = 0; i < place; i++) {
         if (probes[i].name != NULL && probes[place].name != NULL &&
-            strcmp(probes[i].name, probes[place].name) == 0)
+            strcmp(probes[i].name, probes[place].name) == 0) {
             problems_error(&configuration->problems, module->line,
                            "module \"%s\" calls itself '%s', as \"%s\" does; take one out",
                            module->title, probes[place].name, configuration->modules[i].title);
+            continue;
+        }
         for (size_t h = 0; h < probes[i].handler_count; h++)
             for (size_t g = 0; g < probes[place].handler_count; g++)
                 if (strcmp(probes[i].handlers[h], probes[place].handlers[g]) == 0)

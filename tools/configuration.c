@@ -5,6 +5,7 @@
 #include "tools/nearest.h"
 #include "tools/parse.h"
 #include "tools/source.h"
+#include "tools/units.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -201,11 +202,26 @@ static int line_of(const struct configuration *configuration, const char *key)
     return given == NULL ? 0 : given->line;
 }
 
+static void check_arena(struct configuration *configuration)
+{
+    const struct mc_pool_options *pool = &configuration->settings.serve.pool;
+    char arena[UNITS_TEXT_SIZE], payload[UNITS_TEXT_SIZE];
+    if (pool->arena_size != 0 && pool->arena_size < pool->max_payload)
+        problems_error(&configuration->problems, line_of(configuration, "arena-size"),
+                       "arena-size is '%s', which is less than max-payload, %s; give that or more, "
+                       "or 'auto'",
+                       units_of_size(pool->arena_size, arena),
+                       units_of_size(pool->max_payload, payload));
+}
+
 /* What only holds together: asks the pool itself. */
 static void check_together(struct configuration *configuration)
 {
     struct settings *settings = &configuration->settings;
     struct config *config = NULL;
+    check_arena(configuration);
+    if (configuration->problems.errors > 0)
+        return;
     if (config_create(&settings->serve.pool, &settings->serve, &config) == 0) {
         config_free(config);
         return;

@@ -88,14 +88,20 @@ static void complain(cfg_t *cfg, const char *format, va_list arguments)
     struct problems *problems = &reader->configuration->problems;
     char text[256];
     reader->failed = true;
-    vsnprintf(text, sizeof(text), format, arguments);
-    if (strcmp(format, "missing equal sign after option '%s'") == 0)
+    if (strcmp(format, "missing equal sign after option '%s'") == 0) {
+        const char *key = va_arg(arguments, const char *);
+        problems_error(
+            problems, cfg->line,
+            "%s lacks its '='; write %s = VALUE, or module \"NAME\" { ... } for a module", key,
+            key);
+    } else if (strcmp(format, "found duplicate title '%s'") == 0) {
         problems_error(problems, cfg->line,
-                       "%s; write KEY = VALUE, or module \"NAME\" { ... } for a module", text);
-    else if (strcmp(format, "found duplicate title '%s'") == 0)
-        problems_error(problems, cfg->line, "module: %s; give each module one section", text);
-    else
+                       "module \"%s\" is there twice; give each module one section",
+                       va_arg(arguments, const char *));
+    } else {
+        vsnprintf(text, sizeof(text), format, arguments);
         problems_error(problems, cfg->line, "%s; write KEY = VALUE, with quotes if in doubt", text);
+    }
 }
 
 static void on_error(cfg_t *cfg, const char *format, va_list arguments)

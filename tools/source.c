@@ -163,8 +163,11 @@ static void other(struct scan *scan)
         scan->at++;
     } else if (strchr("()*+", found) != NULL || (unsigned char)found < ' ') {
         problems_error(scan->problems, scan->line,
-                       "the character '%c' does not belong here; quote values that contain it",
-                       (unsigned char)found < ' ' ? '?' : found);
+                       (unsigned char)found < ' ' ? "the character \\x%02x does not belong here; "
+                                                    "is this a text file?"
+                                                  : "the character '%c' does not belong here; "
+                                                    "quote values that contain it",
+                       found);
         scan->result = -EINVAL;
         blank(scan);
     } else {
