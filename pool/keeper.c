@@ -43,11 +43,22 @@ static _Atomic int32_t *pid_place(struct supervisor *supervisor, uint32_t index,
     return heir ? &row->heir_pid : &row->pid;
 }
 
-/* A request that failed is made again after a rest. */
 static void rest(struct post *post, uint32_t rest_ms)
 {
     post->life = LIFE_RESTING;
     post->due_ms = supervisor_now_ms() + rest_ms;
+}
+
+/* A request that failed is made again after a rest. */
+static void ask_later(struct supervisor *supervisor, uint32_t index, int which)
+{
+    struct seat *seat = &supervisor->seats[index];
+    if (which == HOLDER) {
+        rest(&seat->posts[HOLDER], BACKOFF_FIRST_MS);
+        return;
+    }
+    seat->posts[HEIR].life = LIFE_EMPTY;
+    seat->retire_due_ms = supervisor_now_ms() + BACKOFF_FIRST_MS;
 }
 
 static void ask(struct supervisor *supervisor, uint32_t index, int which)
@@ -56,7 +67,7 @@ static void ask(struct supervisor *supervisor, uint32_t index, int which)
     const struct zygote *zygote = zygotes_target(supervisor);
     int ends[2];
     if (zygote == NULL || channel_pair(ends) < 0) {
-        rest(post, BACKOFF_FIRST_MS);
+        ask_later(supervisor, index, which);
         return;
     }
     *post = (struct post){.life = LIFE_ASKED,
@@ -75,7 +86,7 @@ static void ask(struct supervisor *supervisor, uint32_t index, int which)
                                   which == HEIR ? WATCH_HEIR_SOCKET : WATCH_SEAT_SOCKET, index);
     if (result < 0) {
         sys_close(&post->socket);
-        rest(post, BACKOFF_FIRST_MS);
+        ask_later(supervisor, index, which);
     }
 }
 
