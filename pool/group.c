@@ -12,6 +12,7 @@
 #include "pool/split.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -337,7 +338,10 @@ static int full_timeout_ms(const mc_group *group, uint64_t *deadline_ns)
     uint64_t now = clock_quick_ns();
     if (*deadline_ns == 0)
         *deadline_ns = now + group->full_timeout_ms * UINT64_C(1000000);
-    return now >= *deadline_ns ? 0 : (int)((*deadline_ns - now) / 1000000) + 1;
+    if (now >= *deadline_ns)
+        return 0;
+    uint64_t left_ms = (*deadline_ns - now) / 1000000 + 1;
+    return left_ms < INT_MAX ? (int)left_ms : INT_MAX;
 }
 
 /* Submits one, waiting for room if there is none. Called and returns with the
