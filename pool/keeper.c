@@ -199,6 +199,7 @@ static void succeed(struct supervisor *supervisor, uint32_t index, uint32_t rest
 {
     struct seat *seat = &supervisor->seats[index];
     seat->retire_due_ms = seat->leave_due_ms = 0;
+    seat->retire_text[0] = '\0';
     if (seat->posts[HEIR].socket >= 0) {
         promote(supervisor, index);
         return;
@@ -218,6 +219,10 @@ static void bury(struct supervisor *supervisor, uint32_t index, int status, enum
     struct seat *seat = &supervisor->seats[index];
     struct post *post = &seat->posts[HOLDER];
     char how[96];
+    /* Its last message may not have been read yet, and the sweep clears the row. */
+    bool left = (seat->leave_due_ms != 0 ||
+                 atomic_load(&supervisor->control->rows[index].leave) != 0) &&
+                WIFEXITED(status) && WEXITSTATUS(status) == 0;
     describe_death(seat, status, how, sizeof(how));
     sweep_seat(supervisor, index, status);
     seat->doom = (struct doom){.why = DOOM_NONE};
@@ -231,7 +236,7 @@ static void bury(struct supervisor *supervisor, uint32_t index, int status, enum
         rest(post, BACKOFF_FIRST_MS);
         return;
     }
-    if (seat->leave_due_ms != 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+    if (left) {
         log_write(supervisor->control, MC_LOG_INFO,
                   "worker %d (seat %u) made room for its successor, because of %s", (int)post->pid,
                   index, seat->retire_text);
@@ -247,22 +252,27 @@ static void bury(struct supervisor *supervisor, uint32_t index, int status, enum
     succeed(supervisor, index, rest_ms);
 }
 
-/* An heir that never came to be one: the holder goes on, and asks again later. */
+/* An heir that never came to be one: the holder goes on, and asks again later if it was
+ * the one who wants to retire. */
 static void bury_heir(struct supervisor *supervisor, uint32_t index)
 {
     struct seat *seat = &supervisor->seats[index];
     struct post *post = &seat->posts[HEIR];
     sys_close(&post->pidfd);
     sys_close(&post->socket);
+    if (supervisor->phase >= PHASE_LEAVING)
+        return;
     atomic_store(&supervisor->control->rows[index].leave, 0);
     uint64_t now = supervisor_now_ms();
     uint32_t rest_ms = seat_rest_ms(&seat->record, false, now);
-    seat->retire_due_ms = now + rest_ms;
     if (supervisor->init_status != 0 || seat->record.failed_starts >= HEIRS_MOST)
         zygotes_give_up(supervisor, supervisor->init_status != 0
                                         ? supervisor->init_text
                                         : "its workers die before they are ready");
     supervisor->init_status = 0;
+    if (seat->retire_text[0] == '\0')
+        return;
+    seat->retire_due_ms = now + rest_ms;
     log_write(supervisor->control, MC_LOG_WARNING,
               "no successor for seat %u: worker %d died before it was ready; another try in %u ms",
               index, (int)post->pid, rest_ms);
@@ -453,6 +463,8 @@ static void sooner(uint64_t *next, uint64_t due_ms)
 uint64_t keeper_next_due(const struct supervisor *supervisor)
 {
     uint64_t next = UINT64_MAX;
+    if (supervisor->phase >= PHASE_LEAVING)
+        return next;
     for (uint32_t i = 0; i < supervisor->config->workers; i++) {
         const struct seat *seat = &supervisor->seats[i];
         if (seat->posts[HOLDER].life == LIFE_RESTING)

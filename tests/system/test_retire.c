@@ -138,6 +138,7 @@ START_TEST(workers_are_replaced_after_their_number_of_tasks_and_no_task_is_lost)
     finish();
     ck_assert_ptr_ne(strstr(log_text, "made room for its successor, because of its number"), NULL);
     ck_assert_ptr_eq(strstr(log_text, "was killed"), NULL);
+    ck_assert_ptr_eq(strstr(log_text, "exited with status"), NULL);
 }
 END_TEST
 
@@ -290,10 +291,23 @@ START_TEST(a_successor_that_could_not_be_asked_for_is_asked_for_later)
 }
 END_TEST
 
+START_TEST(a_pool_that_closes_misses_no_successor)
+{
+    board_open();
+    begin((struct mc_pool_options){.max_tasks_per_worker = PER_WORKER});
+    atomic_store(&board->words[INIT_MS], 3 * BOUND_MS);
+    run_counted();
+    ck_assert(board_await(&board->words[INITS], 3, BOUND_MS));
+    mc_pool_close(pool);
+    ck_assert_ptr_eq(strstr(log_text, "no successor"), NULL);
+}
+END_TEST
+
 TEST_MAIN(retire, workers_are_replaced_after_their_number_of_tasks_and_no_task_is_lost,
           a_slow_worker_init_leaves_no_gap, a_worker_that_has_grown_is_replaced,
           a_worker_that_is_old_is_replaced,
           a_successor_that_cannot_start_leaves_the_worker_at_its_place,
           workers_that_die_while_they_are_replaced_cost_their_own_task_at_most,
           a_worker_that_answers_one_caller_all_the_time_is_replaced_too,
-          a_successor_that_could_not_be_asked_for_is_asked_for_later)
+          a_successor_that_could_not_be_asked_for_is_asked_for_later,
+          a_pool_that_closes_misses_no_successor)
