@@ -331,6 +331,13 @@ static void wants_to_retire(struct supervisor *supervisor, uint32_t index,
     struct seat *seat = &supervisor->seats[index];
     snprintf(seat->retire_text, sizeof(seat->retire_text), "%.31s", message->text);
     seat->retire_due_ms = supervisor_now_ms();
+    if (message->status == 0 || supervisor->cramped_told)
+        return;
+    supervisor->cramped_told = true;
+    log_write(supervisor->control, MC_LOG_WARNING,
+              "max_worker_memory is %llu: workers have more before their first task, and are "
+              "replaced every second or so; raise it",
+              (unsigned long long)supervisor->config->max_worker_memory);
 }
 
 static void hear(struct supervisor *supervisor, uint32_t index, int which, struct parcel *parcel)

@@ -136,6 +136,7 @@ struct supervisor {
 
     enum pool_phase phase;
     uint64_t phase_deadline_ms;
+    bool cramped_told; /* that max_worker_memory is too small to begin with */
     char init_text[sizeof(((struct message *)0)->text)]; /* why worker_init failed */
     int init_status;
 

@@ -287,13 +287,19 @@ static uint64_t private_memory(void)
     return (resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-static bool too_large(struct worker *worker)
+bool work_too_large(const struct worker *worker)
+{
+    uint64_t most = worker->config->max_worker_memory;
+    return most != 0 && private_memory() > most;
+}
+
+static bool has_grown(struct worker *worker)
 {
     uint64_t now = clock_coarse_ms();
     if (worker->config->max_worker_memory == 0 || now < worker->retirement.memory_due_ms)
         return false;
     worker->retirement.memory_due_ms = now + MEMORY_MS;
-    return private_memory() > worker->config->max_worker_memory;
+    return work_too_large(worker);
 }
 
 /* Once one of the limits is reached the supervisor is asked for a successor; until
@@ -309,11 +315,11 @@ static void consider_retirement(struct worker *worker)
         reason = "its number of tasks";
     else if (retirement->age_ns != 0 && clock_ns() - retirement->began_ns >= retirement->age_ns)
         reason = "its age";
-    else if (too_large(worker))
+    else if (has_grown(worker))
         reason = "its memory";
     if (reason == NULL)
         return;
-    struct parcel parcel = {.message = {.type = MESSAGE_RETIRE}};
+    struct parcel parcel = {.message = {.type = MESSAGE_RETIRE, .status = retirement->cramped}};
     snprintf(parcel.message.text, sizeof(parcel.message.text), "%s", reason);
     retirement->asked = channel_send(worker->socket, &parcel, 0) == 0;
 }

@@ -303,6 +303,28 @@ START_TEST(a_pool_that_closes_misses_no_successor)
 }
 END_TEST
 
+START_TEST(a_worker_that_is_too_large_from_the_start_is_not_replaced_at_once)
+{
+    board_open();
+    uint64_t began = clock_ns();
+    begin((struct mc_pool_options){.max_worker_memory = 1});
+    mc_group *group = open_unhelped(pool);
+    while (atomic_load(&board->words[EXITS]) < 4 && ms_since(began) < BOUND_MS) {
+        run_number(group, "count", 1);
+        run_number(group, "count", 2);
+        wait_all(group);
+    }
+    await_exits(4);
+    ck_assert(ms_since(began) >= 1950); /* two workers of one seat, but for coarse clocks */
+    ck_assert_uint_eq(failures(group), 0);
+    mc_group_close(group);
+    finish();
+    const char *warning = strstr(log_text, "max_worker_memory is 1: workers have more");
+    ck_assert_ptr_nonnull(warning);
+    ck_assert_ptr_null(strstr(warning + 1, "max_worker_memory is 1"));
+}
+END_TEST
+
 TEST_MAIN(retire, workers_are_replaced_after_their_number_of_tasks_and_no_task_is_lost,
           a_slow_worker_init_leaves_no_gap, a_worker_that_has_grown_is_replaced,
           a_worker_that_is_old_is_replaced,
@@ -310,4 +332,5 @@ TEST_MAIN(retire, workers_are_replaced_after_their_number_of_tasks_and_no_task_i
           workers_that_die_while_they_are_replaced_cost_their_own_task_at_most,
           a_worker_that_answers_one_caller_all_the_time_is_replaced_too,
           a_successor_that_could_not_be_asked_for_is_asked_for_later,
-          a_pool_that_closes_misses_no_successor)
+          a_pool_that_closes_misses_no_successor,
+          a_worker_that_is_too_large_from_the_start_is_not_replaced_at_once)
