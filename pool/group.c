@@ -235,10 +235,25 @@ static int cancel_all(mc_group *group, bool by_force)
         _Atomic uint64_t *slot = &client->lane.slots[record->slot].word;
         if (cancel_one(slot, &word))
             cancelled++;
-        else if (by_force && slot_state(word) == SLOT_RUNNING && slot_seat(word) != 0)
-            client_kill(client, record);
+        else if (by_force && slot_state(word) == SLOT_RUNNING && slot_seat(word) != 0 &&
+                 !client_kill(client, record))
+            group->kill_before = group->count;
     }
     return cancelled;
+}
+
+void group_kill_again(mc_group *group)
+{
+    struct client *client = &group->pool->client;
+    size_t before = group->kill_before;
+    group->kill_before = 0;
+    for (size_t index = group->first_open; index < before; index++) {
+        struct record *record = group_record(group, index);
+        uint64_t word = slot_load(&client->lane.slots[record->slot].word);
+        if (record_state(record) == RECORD_OPEN && slot_state(word) == SLOT_RUNNING &&
+            slot_seat(word) != 0 && !client_kill(client, record))
+            group->kill_before = before;
+    }
 }
 
 /* Takes the group off the client's list. With the lock held, where there is one. */
