@@ -229,8 +229,9 @@ struct mc_pool_options {
     /* When a worker is replaced although nothing is wrong with it: after so many
      * tasks, so many seconds, or when so much private memory is resident. Its
      * successor is set up first, so that the seat is hardly empty. The first two
-     * vary by up to a tenth from worker to worker, lest all leave at once; memory
-     * is looked at after a task, ten times a second at most. 0: never. */
+     * vary by up to a tenth from worker to worker, lest all leave at once. All are
+     * looked at after a task, so that an idle worker stays; memory ten times a
+     * second at most, and not in a worker's first second. 0: never. */
     uint64_t max_tasks_per_worker;
     unsigned max_worker_age_s;
     size_t max_worker_memory;

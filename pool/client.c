@@ -433,6 +433,14 @@ static void reap(mc_group *group, size_t index, struct record *record, uint64_t 
     finish(group, index, record);
 }
 
+/* The supervisor empties the lane of a client whose connection broke. To one that lives
+ * nevertheless its slots then look as if they had never been used; but for flags that it
+ * sets itself before it sleeps. */
+static bool taken_away(uint64_t word)
+{
+    return slot_state(word) == SLOT_FREE && slot_generation(word) == 0;
+}
+
 /* An open record's slot is its own: neither free nor another task's, and not run
  * by a seat that is not there. */
 static bool word_damaged(const struct client *client, const struct record *record, uint64_t word)
@@ -460,12 +468,12 @@ void client_collect(mc_group *group, bool all)
             __builtin_prefetch(&client->lane.slots[group_record(group, index + AHEAD)->slot]);
         if (record_state(record) == RECORD_OPEN) {
             uint64_t word = slot_load(&client->lane.slots[record->slot].word); /* S4 */
-            if (UNLIKELY(word_damaged(client, record, word)))
+            if (UNLIKELY(taken_away(word)))
+                client_settle_lost(group, index); /* there is no pool for us */
+            else if (UNLIKELY(word_damaged(client, record, word)))
                 settle_damaged(group, index, record);
             else if (slot_ended(word))
                 reap(group, index, record, word);
-            else if (slot_generation(word) != record->generation)
-                client_settle_lost(group, index); /* our lane was taken away: no pool for us */
             else if (!all)
                 break;
         }
@@ -683,9 +691,9 @@ void client_poke(struct client *client)
     (void)channel_send(client->socket, &parcel, MSG_DONTWAIT);
 }
 
-void client_kill(struct client *client, const struct record *record)
+bool client_kill(struct client *client, const struct record *record)
 {
     struct parcel parcel = {
         .message = {.type = MESSAGE_KILL, .index = record->slot, .generation = record->generation}};
-    (void)channel_send(client->socket, &parcel, 0);
+    return channel_send(client->socket, &parcel, MSG_DONTWAIT) == 0;
 }

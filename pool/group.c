@@ -12,6 +12,7 @@
 #include "pool/split.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -242,10 +243,25 @@ static int cancel_all(mc_group *group, bool by_force)
         _Atomic uint64_t *slot = &client->lane.slots[record->slot].word;
         if (cancel_one(slot, &word))
             cancelled++;
-        else if (by_force && slot_state(word) == SLOT_RUNNING && slot_seat(word) != 0)
-            client_kill(client, record);
+        else if (by_force && slot_state(word) == SLOT_RUNNING && slot_seat(word) != 0 &&
+                 !client_kill(client, record))
+            group->kill_before = group->count;
     }
     return cancelled;
+}
+
+void group_kill_again(mc_group *group)
+{
+    struct client *client = &group->pool->client;
+    size_t before = group->kill_before;
+    group->kill_before = 0;
+    for (size_t index = group->first_open; index < before; index++) {
+        struct record *record = group_record(group, index);
+        uint64_t word = slot_load(&client->lane.slots[record->slot].word);
+        if (record_state(record) == RECORD_OPEN && slot_state(word) == SLOT_RUNNING &&
+            slot_seat(word) != 0 && !client_kill(client, record))
+            group->kill_before = before;
+    }
 }
 
 /* Takes the group off the client's list. With the lock held, where there is one. */
@@ -366,7 +382,10 @@ static int full_timeout_ms(const mc_group *group, uint64_t *deadline_ns)
     uint64_t now = clock_quick_ns();
     if (*deadline_ns == 0)
         *deadline_ns = now + group->full_timeout_ms * UINT64_C(1000000);
-    return now >= *deadline_ns ? 0 : (int)((*deadline_ns - now) / 1000000) + 1;
+    if (now >= *deadline_ns)
+        return 0;
+    uint64_t left_ms = (*deadline_ns - now) / 1000000 + 1;
+    return left_ms < INT_MAX ? (int)left_ms : INT_MAX;
 }
 
 /* Submits one, waiting for room if there is none. Called and returns with the

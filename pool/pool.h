@@ -108,6 +108,7 @@ struct mc_group {
     _Atomic size_t first_open; /* all before it have ended */
     size_t next_offer;         /* all before it have a ticket, or need none */
     uint32_t tickets_out;
+    size_t kill_before; /* of the tasks before it some are to be killed, and were not yet */
 
     uint32_t *completed; /* indexes in the order of completion, for mc_group_next() */
     size_t completed_capacity, returned;
@@ -141,6 +142,8 @@ void group_orphan(mc_group *group);
 /* We are in a forked child, and the group is its parent's. */
 void group_inherit(mc_group *group);
 void group_free(mc_group *group);
+/* Tells the supervisor of kills that it could not be told of before. With the lock held. */
+void group_kill_again(mc_group *group);
 
 /* ---- the lane's producing side ---- */
 
@@ -225,8 +228,8 @@ void client_fault(struct client *client, const char *why);
 /* The same, but asks the kernel only now and then. */
 bool client_gone(struct client *client);
 void client_poke(struct client *client);
-/* Has the supervisor kill whoever runs the record's task. */
-void client_kill(struct client *client, const struct record *record);
+/* Has the supervisor kill whoever runs the record's task; false if it cannot be told now. */
+bool client_kill(struct client *client, const struct record *record);
 /* A task is not begun: looks whether our rings are sound, and if so, pokes. */
 void client_complain(struct client *client);
 

@@ -49,7 +49,7 @@ struct seat {
     struct seat_record record;
     uint64_t retire_due_ms; /* when a successor is asked for; 0: nobody wants one */
     uint64_t leave_due_ms;  /* when one that leaves is killed; 0: nobody leaves */
-    char retire_text[32];
+    char retire_text[32];   /* why its worker is to be followed; "": it is not */
     struct doom doom;
     struct slow { /* the task that is, or was, reported as slow */
         uint64_t started;
@@ -136,6 +136,7 @@ struct supervisor {
 
     enum pool_phase phase;
     uint64_t phase_deadline_ms;
+    bool cramped_told; /* that max_worker_memory is too small to begin with */
     char init_text[sizeof(((struct message *)0)->text)]; /* why worker_init failed */
     int init_status;
 

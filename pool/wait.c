@@ -13,6 +13,7 @@
  */
 #include "pool/pool.h"
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fault.h"
@@ -44,6 +45,7 @@ enum {
     NAP_NS = 200000000,       /* and looks itself whether there still is one */
     ROOM_NAP_NS = 1000000,
     DEADLOCK_NS = 1000000000, /* that long no worker had anything that could make room */
+    KILL_NAP_NS = 10000000, /* from one try to tell the supervisor to the next */
 };
 
 struct waiting {
@@ -67,8 +69,8 @@ struct waiting {
 static bool has_ended(const struct client *client, const struct record *record)
 {
     uint64_t word = slot_load(&client->lane.slots[record->slot].word);
-    return slot_ended(word) || slot_generation(word) != record->generation ||
-           record_state(record) != RECORD_OPEN;
+    return slot_ended(word) || slot_state(word) == SLOT_FREE ||
+           slot_generation(word) != record->generation || record_state(record) != RECORD_OPEN;
 }
 
 static uint32_t usual_ns(const struct client *client, const struct record *record)
@@ -622,6 +624,8 @@ static int rest(struct waiting *waiting, uint64_t now)
     waiting->naps++;
     if (waiting->deadline_ns != UINT64_MAX && waiting->deadline_ns - now < nap_ns)
         nap_ns = waiting->deadline_ns - now;
+    if (group->kill_before != 0 && nap_ns > KILL_NAP_NS)
+        nap_ns = KILL_NAP_NS;
     int result = nap(waiting, record, nap_ns);
     if (result == -EINTR && group->interruptible)
         return error_set(-EINTR, "a signal arrived during the wait");
@@ -661,11 +665,13 @@ static void collect(struct waiting *waiting)
     mc_group *group = waiting->group;
     struct client *client = waiting->client;
     /* The usual case of a look too early needs no lock. */
-    if (waiting->goal == GOAL_ALL && group->parallel_limit == 0 &&
+    if (waiting->goal == GOAL_ALL && group->parallel_limit == 0 && group->kill_before == 0 &&
         waiting->first_open < waiting->count &&
         !has_ended(client, group_record(group, waiting->first_open)))
         return;
     pthread_mutex_lock(&client->lock);
+    if (UNLIKELY(waiting->group->kill_before != 0))
+        group_kill_again(waiting->group);
     if (waiting->goal == GOAL_ROOM)
         client_collect_everything(client);
     else

@@ -52,6 +52,7 @@ struct worker {
         uint64_t age_ns;        /* likewise */
         uint64_t began_ns;      /* clock_ns() */
         uint64_t memory_due_ms; /* when memory is looked at next */
+        bool cramped;           /* it had too much of that before its first task */
         bool possible, asked;
     } retirement;
 };
@@ -60,6 +61,8 @@ struct worker {
 bool work_once(struct worker *worker);
 /* Until the pool closes. */
 void work(struct worker *worker);
+/* True if more private memory is resident than max_worker_memory. */
+bool work_too_large(const struct worker *worker);
 
 /* What a task is told about where it runs, in a worker. */
 extern const struct task_home worker_home;

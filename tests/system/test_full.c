@@ -325,6 +325,24 @@ START_TEST(a_group_is_closed_while_another_thread_runs_a_task_of_it)
 }
 END_TEST
 
+/* The gate opens when the caller waits already, or does not any more. */
+START_TEST(a_time_to_wait_longer_than_an_int_is_no_end)
+{
+    begin();
+    mc_group *group = open_with(
+        pool, (struct mc_group_options){.help = MC_HELP_NEVER, .full_timeout_ms = UINT32_MAX});
+    for (uint32_t i = 0; i < DEPTH - 2; i++)
+        ck_assert_int_eq(try_number(group, i), 0);
+    pthread_t opener;
+    ck_assert_int_eq(pthread_create(&opener, NULL, open_gate_later, NULL), 0);
+    ck_assert_int_eq(try_number(group, DEPTH), 0);
+    pthread_join(opener, NULL);
+    wait_all(group);
+    mc_group_close(group);
+    finish();
+}
+END_TEST
+
 TEST_MAIN(full, a_full_lane_fails_at_once_if_that_was_chosen,
           a_full_arena_fails_likewise_and_names_its_size,
           a_full_lane_is_waited_for_no_longer_than_was_chosen,
@@ -334,4 +352,5 @@ TEST_MAIN(full, a_full_lane_fails_at_once_if_that_was_chosen,
           who_waits_for_room_sleeps_and_sees_the_end_of_the_pool,
           a_pool_that_is_terminated_kills_what_runs,
           tasks_that_are_left_to_workers_are_not_run_for_room,
-          a_group_is_closed_while_another_thread_runs_a_task_of_it)
+          a_group_is_closed_while_another_thread_runs_a_task_of_it,
+          a_time_to_wait_longer_than_an_int_is_no_end)

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "pool/pool.h"
 
 #include <signal.h>
 
@@ -413,6 +414,44 @@ START_TEST(the_time_of_the_task_before_in_the_same_run_does_not_count)
 }
 END_TEST
 
+/* Its socket is full, so the kill goes out later, from the wait or the dispatch. */
+static void expect_late_kill(mc_group *group, bool dispatched)
+{
+    struct family family;
+    family_find(pool, &family);
+    uint32_t started = atomic_load(&board->started);
+    run_number(group, "forever", 0);
+    ck_assert(board_await(&board->started, started + 1, BOUND_MS));
+    ck_assert_int_eq(kill(family.supervisor, SIGSTOP), 0);
+    ck_assert(await_state(family.supervisor, 'T'));
+    for (int i = 0; i < 5000; i++)
+        client_poke(&pool->client);
+    ck_assert_int_eq(mc_group_kill(group), 0);
+    ck_assert_int_eq(kill(family.supervisor, SIGCONT), 0);
+    if (dispatched)
+        for (uint64_t began = clock_ns(); mc_pool_dispatch(pool) == 0; pause_us(1000))
+            ck_assert(ms_since(began) < BOUND_MS);
+    else
+        wait_all(group);
+    ck_assert_int_eq(result_of(group, 0).status, -ECANCELED);
+    mc_group_close(group);
+}
+
+static void do_nothing(mc_group *group, void *context)
+{
+    (void)group;
+    (void)context;
+}
+
+START_TEST(a_kill_by_force_does_not_wait_for_a_supervisor_that_is_busy)
+{
+    begin(0);
+    expect_late_kill(open_unhelped(pool), false);
+    expect_late_kill(open_with(pool, (struct mc_group_options){.on_done = do_nothing}), true);
+    finish();
+}
+END_TEST
+
 TEST_MAIN(limits, a_task_over_its_limit_ends_and_names_handler_limit_and_time,
           a_group_sets_limits_in_place_of_the_handlers, the_clock_starts_when_the_task_does,
           the_kill_for_one_task_never_strikes_the_next,
@@ -424,4 +463,5 @@ TEST_MAIN(limits, a_task_over_its_limit_ends_and_names_handler_limit_and_time,
           a_slow_task_is_reported_once_with_the_place_where_it_is,
           what_a_handler_started_dies_with_its_worker,
           limits_that_contradict_each_other_are_refused,
-          the_time_of_the_task_before_in_the_same_run_does_not_count)
+          the_time_of_the_task_before_in_the_same_run_does_not_count,
+          a_kill_by_force_does_not_wait_for_a_supervisor_that_is_busy)
