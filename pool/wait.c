@@ -629,7 +629,8 @@ static int rest(struct waiting *waiting, uint64_t now)
     int result = nap(waiting, record, nap_ns);
     if (result == -EINTR && group->interruptible)
         return error_set(-EINTR, "a signal arrived during the wait");
-    if (result != -ETIMEDOUT)
+    /* Signals may come more often than naps end. */
+    if (result != -ETIMEDOUT && result != -EINTR)
         return 0;
     if (client_check_gone(client) || no_workers(group)) {
         pthread_mutex_lock(&client->lock);
