@@ -69,7 +69,6 @@ void clock_calibrate_end(void)
 
 void clock_calibrate_again(void)
 {
-    if (clock_machine.counter &&
-        clock_ticks() - clock_machine.ticks >= BETTER * clock_machine.span)
+    if (clock_machine.counter && clock_ticks() - clock_machine.ticks >= BETTER * clock_machine.span)
         clock_calibrate_end();
 }

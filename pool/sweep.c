@@ -88,8 +88,8 @@ static enum slot_event verdict(const struct supervisor *supervisor, uint32_t sea
     const struct doom *doom = &supervisor->seats[seat].doom;
     uint32_t handler = name_handler(name);
     bool noted = atomic_load_explicit(&row->watched, memory_order_relaxed) == name;
-    *attempt = noted ? atomic_load_explicit(&row->attempt, memory_order_relaxed)
-                     : slot_attempt(word);
+    *attempt =
+        noted ? atomic_load_explicit(&row->attempt, memory_order_relaxed) : slot_attempt(word);
     if (doom->why != DOOM_NONE && doom->name == name)
         return doom->why == DOOM_TIME ? EVENT_TIME_OUT : EVENT_KILL;
     if (handler < supervisor->config->handler_count &&

@@ -154,7 +154,7 @@ static void run_here(mc_pool *pool, mc_group *group, size_t index)
         task.status = result;
     }
     uint64_t run_ns = clock_quick_ns() - began, word;
-    enum slot_state outcome = task.status == 0    ? SLOT_DONE
+    enum slot_state outcome = task.status == 0   ? SLOT_DONE
                               : result == -ETIME ? SLOT_TIMED_OUT
                                                  : SLOT_FAILED;
     pthread_mutex_lock(&client->lock);
@@ -183,8 +183,7 @@ static bool claim_here(mc_group *group, size_t index)
     enum slot_claims claims = group->pool->in_worker ? CLAIM_ANY : CLAIM_FIRST;
     if (!may_run_here(group, record) || !within_limit(group, record) ||
         !slot_claim(&group->pool->client.lane.slots[record->slot].word,
-                    name_make(record->handler, record->generation, record->slot), 0, claims,
-                    &word))
+                    name_make(record->handler, record->generation, record->slot), 0, claims, &word))
         return false;
     FAULT_POINT("client_claimed");
     return true;
@@ -214,8 +213,8 @@ static bool help(const struct waiting *waiting)
 static bool gives_room(const mc_group *group, bool any)
 {
     return pthread_equal(group->thread, pthread_self()) && group->count != 0 &&
-           (group->busy || (any && (group->help != MC_HELP_NEVER ||
-                                    group->on_full == MC_FULL_INLINE)));
+           (group->busy ||
+            (any && (group->help != MC_HELP_NEVER || group->on_full == MC_FULL_INLINE)));
 }
 
 static void part(struct client *client, mc_group *group)

@@ -255,9 +255,8 @@ END_TEST
 START_TEST(a_task_that_began_in_time_may_begin_again_later)
 {
     begin();
-    mc_group *group = open_with(pool, (struct mc_group_options){
-                                          .help = MC_HELP_NEVER,
-                                          .start_within_ms = START_WITHIN_MS});
+    mc_group *group = open_with(
+        pool, (struct mc_group_options){.help = MC_HELP_NEVER, .start_within_ms = START_WITHIN_MS});
     run(group, "late", NULL, 0);
     wait_all(group);
     ck_assert_int_eq(result_of(group, 0).status, 0);

@@ -254,8 +254,8 @@ static void help(uint32_t index)
 {
     struct slot *slot = &lane.slots[index];
     uint64_t word;
-    if (!slot_claim(&slot->word, name_make(QUICK, generations[index], index), 0,
-                        CLAIM_FIRST, &word))
+    if (!slot_claim(&slot->word, name_make(QUICK, generations[index], index), 0, CLAIM_FIRST,
+                    &word))
         return;
     atomic_fetch_add(&claims[slot->start], 1);
     slot->run_ns = answer(slot->start);

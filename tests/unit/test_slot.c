@@ -135,7 +135,8 @@ START_TEST(a_name_of_an_older_generation_claims_nothing)
     _Atomic uint64_t slot = before;
     uint64_t word;
     for (uint32_t age = 1; age < 0x10000; age++)
-        ck_assert(!slot_claim(&slot, name_make(HANDLER, GENERATION - age, SLOT), SEAT, CLAIM_ANY, &word));
+        ck_assert(
+            !slot_claim(&slot, name_make(HANDLER, GENERATION - age, SLOT), SEAT, CLAIM_ANY, &word));
     ck_assert_uint_eq(slot_load(&slot), before);
     ck_assert_uint_eq(word, before);
     ck_assert(slot_claim(&slot, name(), SEAT, CLAIM_ANY, &word));
