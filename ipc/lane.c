@@ -33,6 +33,18 @@ void lane_geometry_set(struct lane_geometry *geometry, uint32_t slot_count, uint
     geometry->total_size = at + (seat_count + 1) * geometry->arena_size;
 }
 
+bool lane_geometry_same(const struct lane_geometry *left, const struct lane_geometry *right)
+{
+    bool same =
+        left->slot_count == right->slot_count && left->ring_capacity == right->ring_capacity &&
+        left->seat_count == right->seat_count && left->slots_offset == right->slots_offset &&
+        left->arenas_offset == right->arenas_offset && left->arena_size == right->arena_size &&
+        left->total_size == right->total_size;
+    for (int ring = 0; ring < LANE_RINGS; ring++)
+        same = same && left->ring_offset[ring] == right->ring_offset[ring];
+    return same;
+}
+
 void lane_format(const struct lane_geometry *geometry, void *memory, uint32_t index)
 {
     struct lane_header *header = memory;

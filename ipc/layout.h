@@ -20,6 +20,7 @@
 #include <assert.h>
 #include <stdalign.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -154,6 +155,7 @@ struct lane_geometry {
     uint64_t total_size;
 };
 
+bool lane_geometry_same(const struct lane_geometry *left, const struct lane_geometry *right);
 void lane_geometry_set(struct lane_geometry *geometry, uint32_t slot_count, uint64_t arena_size,
                        uint32_t seat_count);
 

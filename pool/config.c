@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "pool/config.h"
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "pool/serve.h"
@@ -302,13 +303,13 @@ static int take_geometry(struct config *config, const struct control *control)
     if (control->seat_count == 0 || control->seat_count > MAX_SEATS ||
         theirs.slot_count < LEAST_QUEUE_DEPTH || theirs.slot_count > MAX_SLOTS ||
         (theirs.slot_count & (theirs.slot_count - 1)) != 0 ||
-        theirs.arena_size > MOST_ARENA_SIZE + 2 * PAGE_SIZE_BYTES ||
+        theirs.arena_size > MOST_ARENA_SIZE + UINT64_C(2) * PAGE_SIZE_BYTES ||
         control->max_payload > theirs.arena_size)
         return -EPROTO;
     lane_geometry_set(&config->geometry, theirs.slot_count, theirs.arena_size, control->seat_count);
     config->workers = control->seat_count;
     config->max_payload = control->max_payload;
-    return memcmp(&config->geometry, &theirs, sizeof(theirs)) == 0 ? 0 : -EPROTO;
+    return lane_geometry_same(&config->geometry, &theirs) ? 0 : -EPROTO;
 }
 
 int config_create_attached(const struct control *control, const struct config *local,
@@ -340,6 +341,7 @@ void config_learn_handlers(struct config *config, const struct control *control,
                            const struct config *local)
 {
     uint32_t count = atomic_load_explicit(&control->handler_count, memory_order_acquire);
+    CHECK(config->handlers != NULL);
     for (uint32_t i = config->handler_count; i < count && i < config->handler_capacity; i++) {
         const struct handler_entry *entry = &control->handlers[i];
         struct handler *handler = &config->handlers[i];

@@ -127,6 +127,7 @@ static void let_knock(struct supervisor *supervisor, int socket)
 static void open_door(struct supervisor *supervisor)
 {
     int socket =
+        // cppcheck-suppress nullPointer ; who it is will be asked of the kernel
         FAULT_CALL("door_accept", EMFILE, accept4(supervisor->listener, NULL, NULL, SOCK_CLOEXEC));
     struct peer peer;
     char text[128];

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "pool/modules.h"
 
+#include "base/check.h"
 #include "base/error.h"
 #include "pool/order.h"
 #include "pool/serve.h"
@@ -44,8 +45,8 @@ const struct mc_module *module_open(const char *path)
     if (module == NULL)
         error_set(-EINVAL, "%s defines no MC_MODULE", path);
     else if (check(path, module) == 0)
-        return module;
-    return NULL;
+        return module; // cppcheck-suppress resourceLeak ; it stays open as long as the process
+    return NULL;       // cppcheck-suppress resourceLeak ; which has failed
 }
 
 static int open_all(struct config *config)
@@ -68,9 +69,11 @@ static int put_in_order(struct config *config)
     struct order_item items[MODULES_MOST];
     struct mc_module_self declared[MODULES_MOST];
     uint32_t order[MODULES_MOST];
+    memcpy(declared, config->modules, config->module_count * sizeof(declared[0]));
     for (uint32_t i = 0; i < config->module_count; i++) {
-        declared[i] = config->modules[i];
-        items[i] = (struct order_item){declared[i].name, declared[i].descriptor->requires};
+        const struct mc_module *descriptor = declared[i].descriptor;
+        CHECK(descriptor != NULL); /* it was opened */
+        items[i] = (struct order_item){declared[i].name, descriptor->requires};
     }
     int result = order_modules(items, config->module_count, order);
     for (uint32_t i = 0; result == 0 && i < config->module_count; i++)

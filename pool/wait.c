@@ -45,7 +45,7 @@ enum {
     NAP_NS = 200000000,       /* and looks itself whether there still is one */
     ROOM_NAP_NS = 1000000,
     DEADLOCK_NS = 1000000000, /* that long no worker had anything that could make room */
-    KILL_NAP_NS = 10000000, /* from one try to tell the supervisor to the next */
+    KILL_NAP_NS = 10000000,   /* from one try to tell the supervisor to the next */
 };
 
 struct waiting {

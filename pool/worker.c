@@ -86,7 +86,8 @@ static void initialise(struct worker *worker)
 /* A tenth more or less, lest all workers leave at once. */
 static uint64_t jittered(uint64_t limit)
 {
-    return limit - limit / 10 + (uint64_t)(drand48() * (double)(limit / 5 + 1));
+    uint64_t span = limit / 5 + 1;
+    return limit - limit / 10 + (uint64_t)(drand48() * (double)span);
 }
 
 /* A limit that the first task would reach is no reason to do nothing but replace. */

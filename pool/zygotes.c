@@ -93,7 +93,7 @@ static const char *keep_fixed(struct config *fresh, const struct config *old)
 {
     bool same = fresh->workers == old->workers && fresh->max_payload == old->max_payload &&
                 fresh->max_clients == old->max_clients &&
-                memcmp(&fresh->geometry, &old->geometry, sizeof(old->geometry)) == 0;
+                lane_geometry_same(&fresh->geometry, &old->geometry);
     fresh->workers = old->workers;
     fresh->max_payload = old->max_payload;
     fresh->max_clients = old->max_clients;
