@@ -110,7 +110,7 @@ static void judge_end(uint64_t readable_ns)
     if (gone == 0 || readable_ns < gone)
         return;
     raise_to(&board->longest_gone_ns, readable_ns - gone);
-    if (readable_ns - gone > SEEN_WITHIN_MS * UINT64_C(1000000))
+    if (!seen_in_time(readable_ns - gone))
         complain(&board->wrong, "the descriptor told of the end of the pool after %.0f ms",
                  (double)(readable_ns - gone) / 1e6);
 }
