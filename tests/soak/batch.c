@@ -35,7 +35,7 @@ void call_end(struct thread *thread)
     if (now <= from + own)
         return;
     raise_to(&board->longest_gone_ns, now - from - own);
-    if (now - from - own > SEEN_WITHIN_MS * UINT64_C(1000000))
+    if (!seen_in_time(now - from - own))
         complain(&board->wrong, "%s saw the end of the pool after %.0f ms",
                  atomic_load(&thread->progress->what), (double)(now - from - own) / 1e6);
 }
@@ -85,8 +85,7 @@ bool batch_open(struct batch *batch, struct thread *thread, mc_done_fn *on_done)
         pause_us(2000); /* the lane of one who died is not free yet */
     else if (result != 0)
         complain(&board->wrong, "no group: %d %s", result, mc_error_message());
-    if (result == 0 && gone_ns() != 0 &&
-        now_ns() - gone_ns() > (SEEN_WITHIN_MS + 100) * UINT64_C(1000000))
+    if (result == 0 && gone_ns() != 0 && !seen_in_time(now_ns() - gone_ns()))
         complain(&board->wrong, "a group was opened %.0f ms after the end of the pool",
                  (double)(now_ns() - gone_ns()) / 1e6);
     return result == 0;

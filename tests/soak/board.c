@@ -184,6 +184,20 @@ void pause_us(unsigned microseconds)
     }
 }
 
+void pause_noting_us(unsigned microseconds)
+{
+    uint64_t began = now_ns();
+    pause_us(microseconds);
+    uint64_t took = now_ns() - began;
+    if (took > microseconds * UINT64_C(1000))
+        (void)raise_to(&board->delay_ns, took - microseconds * UINT64_C(1000));
+}
+
+bool seen_in_time(uint64_t after_ns)
+{
+    return after_ns <= SEEN_WITHIN_MS * UINT64_C(1000000) + atomic_load(&board->delay_ns);
+}
+
 bool raise_to(_Atomic uint64_t *most, uint64_t value)
 {
     uint64_t before = atomic_load(most);

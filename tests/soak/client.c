@@ -59,7 +59,7 @@ static void *watch(void *context)
 {
     struct client *client = context;
     for (unsigned turn = 0; atomic_load(&client->watching); turn++) {
-        pause_us(50000);
+        pause_noting_us(50000);
         uint64_t now = now_ns();
         (void)tgkill(getpid(), atomic_load(&client->threads[0].progress->thread), SIGUSR1);
         if (turn % 8 == 0)

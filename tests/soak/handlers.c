@@ -21,6 +21,8 @@ void pattern_fill(void *data, size_t size, uint64_t task, uint64_t salt)
 {
     uint8_t *bytes = data;
     size_t at = 0;
+    if (size == 0)
+        return;
     for (; at + 8 <= size; at += 8) {
         uint64_t word = pattern_word(task, salt, at);
         memcpy(bytes + at, &word, 8);
@@ -33,6 +35,8 @@ bool pattern_check(const void *data, size_t size, uint64_t task, uint64_t salt)
 {
     const uint8_t *bytes = data;
     size_t at = 0;
+    if (size == 0)
+        return true; /* and there may be no bytes to point to */
     for (; at + 8 <= size; at += 8) {
         uint64_t word;
         memcpy(&word, bytes + at, 8);

@@ -10,6 +10,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,24 @@
 #include <unistd.h>
 
 /* ---- who there is ---- */
+
+enum { EXITING = 4 }; /* the kernel's PF_EXITING, in field 9 of stat */
+
+/* SIGKILL is on its way, to the process or to its thread. */
+static bool killed(pid_t pid)
+{
+    char path[64], line[200];
+    unsigned long long pending, all = 0;
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+    FILE *file = fopen(path, "re");
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL)
+        if (sscanf(line, "SigPnd: %llx", &pending) == 1 ||
+            sscanf(line, "ShdPnd: %llx", &pending) == 1)
+            all |= pending;
+    if (file != NULL)
+        fclose(file);
+    return (all & (1u << (SIGKILL - 1))) != 0;
+}
 
 static bool read_process(pid_t pid, struct process *process)
 {
@@ -29,13 +48,16 @@ static bool read_process(pid_t pid, struct process *process)
     fclose(file);
     const char *open = strchr(line, '('), *close = strrchr(line, ')');
     int parent;
+    unsigned flags;
     if (!read || open == NULL || close == NULL || close - open > 31 ||
-        sscanf(close + 1, " %c %d", &process->state, &parent) != 2)
+        sscanf(close + 1, " %c %d %*d %*d %*d %*d %u", &process->state, &parent, &flags) != 3)
         return false;
     process->pid = pid;
     process->parent = parent;
     memcpy(process->name, open + 1, (size_t)(close - open - 1));
     process->name[close - open - 1] = '\0';
+    process->exiting =
+        (flags & EXITING) != 0 || (strncmp(process->name, "mc-", 3) == 0 && killed(pid));
     return true;
 }
 

@@ -129,8 +129,9 @@ struct board {
     /* of the round */
     struct plan plan;
     _Atomic uint32_t phase;
-    _Atomic uint32_t stuck;   /* somebody is wedged: the round is given up */
-    _Atomic uint64_t gone_ns; /* when the pool was killed; 0: it was not */
+    _Atomic uint32_t stuck;    /* somebody is wedged: the round is given up */
+    _Atomic uint64_t gone_ns;  /* when the pool was killed; 0: it was not */
+    _Atomic uint64_t delay_ns; /* how late a sleeper was woken: what the machine adds */
     _Atomic uint64_t next_task;
     _Atomic uint32_t next_life;
     _Atomic int32_t supervisor;
@@ -194,6 +195,10 @@ static inline bool one_in(struct chance *chance, uint32_t count)
 
 uint64_t now_ns(void);
 void pause_us(unsigned microseconds);
+/* The same, and notes how much longer it took. */
+void pause_noting_us(unsigned microseconds);
+/* False for what came later after the end of the pool than it may. */
+bool seen_in_time(uint64_t after_ns);
 
 /* ---- orders: what a task is to do ------------------------------------------ */
 
@@ -312,6 +317,7 @@ void killer_run(pid_t opener);
 struct process {
     pid_t pid, parent;
     char state, name[32];
+    bool exiting; /* killed, and waits for a core to be gone */
 };
 enum { PROCESSES_MOST = 512 };
 
