@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "base/error.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,12 +26,16 @@ int error_system(int code, const char *format, ...)
     int length = vsnprintf(message, sizeof(message), format, arguments);
     va_end(arguments);
     if (length >= 0 && (size_t)length < sizeof(message)) {
-        char text[128];
-        snprintf(message + length, sizeof(message) - (size_t)length, ": %s",
-                 strerror_r(-code, text, sizeof(text)));
+        snprintf(message + length, sizeof(message) - (size_t)length, ": %s", error_text(code));
     }
     last_code = code;
     return code;
+}
+
+const char *error_text(int code)
+{
+    static _Thread_local char text[128];
+    return strerror_r(code > 0 || code == INT_MIN ? EINVAL : -code, text, sizeof(text));
 }
 
 const char *error_message(void)

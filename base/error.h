@@ -17,6 +17,9 @@ int error_set(int code, const char *format, ...) __attribute__((format(printf, 2
 /* The same for a failed system call: appends the text of code. */
 int error_system(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* strerror() for what should be a negative errno but may be any number. */
+const char *error_text(int code);
+
 /* What was kept last: the sentence, and the code that it came with. */
 const char *error_message(void);
 int error_code(void);

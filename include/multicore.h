@@ -122,7 +122,12 @@ enum mc_handler_flags {
 
 /* Called once in a task that has run for longer than its soft time limit, in
  * its worker, from a signal handler: only functions that are async-signal-safe
- * may be called. Never called for tasks that run in the caller. */
+ * may be called. Never called for tasks that run in the caller.
+ *
+ * The signal is SIGURG, which belongs to the library in workers: leave its
+ * disposition alone there. It is sent for soft limits and for slow_task_ms, and
+ * makes some blocking calls of a handler fail with EINTR although it restarts the
+ * others: nanosleep(), poll(), epoll_wait() and the like; see signal(7). */
 typedef void mc_soft_limit_fn(mc_task *task);
 
 struct mc_handler {
@@ -224,8 +229,9 @@ struct mc_pool_options {
     /* When a worker is replaced although nothing is wrong with it: after so many
      * tasks, so many seconds, or when so much private memory is resident. Its
      * successor is set up first, so that the seat is hardly empty. The first two
-     * vary by up to a tenth from worker to worker, lest all leave at once; memory
-     * is looked at after a task, ten times a second at most. 0: never. */
+     * vary by up to a tenth from worker to worker, lest all leave at once. All are
+     * looked at after a task, so that an idle worker stays; memory ten times a
+     * second at most, and not in a worker's first second. 0: never. */
     uint64_t max_tasks_per_worker;
     unsigned max_worker_age_s;
     size_t max_worker_memory;
@@ -298,7 +304,7 @@ MC_API unsigned mc_pool_worker_pids(mc_pool *pool, pid_t *pids, unsigned count);
 typedef struct mc_module_self mc_module_self;
 
 struct mc_module {
-    size_t size;  /* these two: MC_MODULE_HEAD */
+    size_t size; /* these two: MC_MODULE_HEAD */
     unsigned abi;
     const char *name; /* unique in the pool, 1 to 63 bytes */
 
@@ -393,8 +399,10 @@ typedef void mc_done_fn(mc_group *group, void *context);
 enum mc_full {
     MC_FULL_WAIT = 0,   /* wait until a task has ended */
     MC_FULL_FAIL = 1,   /* fail with -EAGAIN */
-    MC_FULL_INLINE = 2, /* run tasks in the caller meanwhile; wait if there are none
-                           that may */
+    MC_FULL_INLINE = 2, /* run tasks in the caller meanwhile, of this group, or of
+                           others that this thread submitted last to, unless they
+                           are MC_HELP_NEVER and not MC_FULL_INLINE themselves;
+                           wait if there are none that may */
 };
 
 struct mc_group_options {
@@ -419,7 +427,9 @@ struct mc_group_options {
     unsigned soft_time_limit_ms;
     unsigned time_limit_ms;
     /* A task that has not started within this time of its submission never
-     * does, and ends with -ETIME. 0: no limit. */
+     * does, and ends with -ETIME: when somebody reaches it, so that it ends no
+     * sooner than a task in its place would have begun. A task that is tried
+     * again is not asked. 0: no limit. */
     unsigned start_within_ms;
 
     /* What a submission does when queue_depth tasks are in flight, or the
@@ -441,7 +451,8 @@ enum mc_mode {
 
 /* Opens an empty group. options may be NULL. Does not block, except that the
  * first call in a forked child attaches that child to the pool (about 1 ms).
- * Errors: -EINVAL; -ENOMEM; -ESHUTDOWN when the pool is closing or gone;
+ * Errors: -EINVAL; -ENOMEM; -ESHUTDOWN when the pool is closing or gone, or this
+ * process's shared memory was found damaged: the message says which;
  * -EUSERS when max_clients are attached. */
 MC_API int mc_group_open(mc_pool *pool, const struct mc_group_options *options, mc_group **group);
 
@@ -453,12 +464,15 @@ MC_API void mc_group_close(mc_group *group);
  * (args may be NULL when size is 0). Does not block while fewer than
  * queue_depth tasks are in flight and their arguments fit the arena; otherwise
  * it collects finished tasks and, if there are none, waits for one as
- * mc_group_wait() does.
+ * mc_group_wait() does; in a handler it runs this task instead.
  * Errors:
  *   -ENOENT     no handler of that name; the message lists those there are
  *   -ENOTCONN   the pool is not there, and the handler not linked into this program
  *   -EMSGSIZE   size is above max_payload
  *   -EAGAIN     no room, for a group with on_done, or as its on_full says
+ *   -EDEADLK    in a handler that runs in the caller, for one that is MC_ISOLATED:
+ *               what is in flight waits for that handler to end, so there will
+ *               be no room
  *   -ESTALE     the group was opened before fork(), in the parent
  *   -ESHUTDOWN  the pool is closing or gone
  *   -ENOMEM */
@@ -512,8 +526,9 @@ MC_API int mc_group_run_encoded(mc_group *group, const char *handler, enum mc_fo
  *   -ETIMEDOUT  some have not; they go on, and can be waited for again
  *   -EINTR      see interruptible
  *   -ESTALE     the group was opened before fork(), in the parent
- * When the pool is gone, tasks that had started end with -EOWNERDEAD, others
- * run inline or, where they may not, end with -EOWNERDEAD too. */
+ * When the pool is gone, or this process's shared memory was found damaged and
+ * given up, tasks that had started end with -EOWNERDEAD, others run inline or,
+ * where they may not, end with -EOWNERDEAD too. */
 MC_API int mc_group_wait(mc_group *group, int timeout_ms);
 
 /* Cancels what has not started: those tasks end with -ECANCELED. Running ones
@@ -596,7 +611,8 @@ struct mc_quarantined {
 
 /* The index-th newest task in quarantine; the pool remembers 64 of all clients.
  * Returns 1 and the entry, or 0 when there are no more. Does not block.
- * Errors: -EINVAL without size, -ENOTSUP in a handler. */
+ * Errors: -EINVAL without size, -ENOTSUP for those whom it does not concern: handlers,
+ * and clients of another user than the pool's. */
 MC_API int mc_pool_quarantine(mc_pool *pool, size_t index, struct mc_quarantined *entry);
 
 /* ---- Event loops --------------------------------------------------------- */

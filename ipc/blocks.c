@@ -82,39 +82,98 @@ void blocks_collect(struct blocks *blocks)
     collect(blocks, 2 * blocks->use_count);
 }
 
-/* Takes over the chain that a predecessor left, newest first: it is first read
- * into the books, then remembered in reverse. */
-static int read_chain(struct blocks *blocks)
+/* ---- taking over ---- */
+
+/* A block of the chain that a predecessor left. */
+struct link {
+    uint32_t unit, units;
+    uint32_t place;  /* in the chain, newest first */
+    uint32_t number; /* in the books */
+};
+
+struct chain {
+    struct link *links;
+    uint32_t count, capacity;
+};
+
+static int add_link(struct chain *chain, uint32_t unit, uint32_t units)
+{
+    if (chain->count == chain->capacity) {
+        uint32_t capacity = chain->capacity == 0 ? 64 : chain->capacity * 2;
+        struct link *links = realloc(chain->links, capacity * sizeof(*links));
+        if (links == NULL)
+            return -ENOMEM;
+        chain->links = links;
+        chain->capacity = capacity;
+    }
+    chain->links[chain->count] = (struct link){.unit = unit, .units = units, .place = chain->count};
+    chain->count++;
+    return 0;
+}
+
+/* Walks the chain, which may be damaged: into a loop as well. */
+static int read_chain(const struct blocks *blocks, struct chain *chain)
 {
     uint32_t unit = atomic_load_explicit(blocks->newest, memory_order_acquire);
-    uint32_t oldest = 0;
+    uint32_t seen = 0; /* of the blocks passed, one is kept, ever farther apart: a loop meets it */
     while (unit != 0) {
         uint32_t start = unit - blocks->first_unit;
-        if (start == 0 || start >= blocks->extents.units)
+        if (start == 0 || start >= blocks->extents.units || unit == seen)
             return -EFAULT;
         const struct block *block = block_at(blocks, unit);
-        uint32_t number = block->magic == BLOCK_MAGIC
-                              ? extents_claim(&blocks->extents, start, block->units)
-                              : 0; /* also for a loop: taken already */
-        if (number == 0)
+        if (LOAD_ONCE(block->magic) != BLOCK_MAGIC)
             return -EFAULT;
-        int result = remember(blocks, number, unit);
+        int result = add_link(chain, unit, LOAD_ONCE(block->units));
         if (result < 0)
             return result;
-        oldest = number;
+        if ((chain->count & (chain->count - 1)) == 0)
+            seen = unit;
         unit = atomic_load_explicit(&block->next, memory_order_acquire);
     }
-    /* remember() took each for newer than the one before: turn the links round. */
-    blocks->newest_use = blocks->oldest_use;
-    blocks->oldest_use = oldest;
-    for (uint32_t number = oldest; number != 0;) {
-        struct block_use *use = &blocks->uses[number];
-        uint32_t next = use->older;
-        use->older = use->newer;
-        use->newer = next;
-        number = next;
+    return 0;
+}
+
+static int by_unit(const void *left, const void *right)
+{
+    uint32_t a = ((const struct link *)left)->unit, b = ((const struct link *)right)->unit;
+    return a < b ? -1 : a > b;
+}
+
+static int by_place(const void *left, const void *right)
+{
+    uint32_t a = ((const struct link *)left)->place, b = ((const struct link *)right)->place;
+    return a < b ? -1 : a > b;
+}
+
+/* Enters the blocks into the books: by address, which is quick, then in the order
+ * of the chain. */
+static int adopt(struct blocks *blocks, struct chain *chain)
+{
+    qsort(chain->links, chain->count, sizeof(*chain->links), by_unit);
+    for (uint32_t i = 0; i < chain->count; i++) {
+        struct link *link = &chain->links[i];
+        link->number =
+            extents_claim(&blocks->extents, link->unit - blocks->first_unit, link->units);
+        if (link->number == 0)
+            return -EFAULT; /* or no memory for the books, which is as bad */
+    }
+    qsort(chain->links, chain->count, sizeof(*chain->links), by_place);
+    for (uint32_t i = chain->count; i-- > 0;) {
+        int result = remember(blocks, chain->links[i].number, chain->links[i].unit);
+        if (result < 0)
+            return result;
     }
     return 0;
+}
+
+static int take_over(struct blocks *blocks)
+{
+    struct chain chain = {0};
+    int result = read_chain(blocks, &chain);
+    if (result == 0 && chain.count != 0)
+        result = adopt(blocks, &chain);
+    free(chain.links);
+    return result;
 }
 
 int blocks_init(struct blocks *blocks, uint8_t *lane, uint64_t arena_offset, uint64_t arena_size,
@@ -130,7 +189,7 @@ int blocks_init(struct blocks *blocks, uint8_t *lane, uint64_t arena_offset, uin
     if (result < 0)
         return result;
     extents_assume_warm(&blocks->extents, atomic_load_explicit(touched, memory_order_acquire));
-    result = read_chain(blocks);
+    result = take_over(blocks);
     if (result < 0) {
         blocks_fini(blocks);
         return result;

@@ -293,6 +293,7 @@ uint32_t extents_free(struct extents *extents, uint32_t number)
     CHECK(number != 0 && number < extents->capacity && !extents->table[number].free);
     struct extent freed = extents->table[number];
     extents->taken_units -= freed.units;
+    extents->claimed = 0;
     uint32_t after = extents->table[number].after;
     if (after != 0 && extents->table[after].free) {
         list_remove(extents, after);
@@ -314,7 +315,9 @@ uint32_t extents_free(struct extents *extents, uint32_t number)
 
 static uint32_t find_containing(const struct extents *extents, uint32_t start)
 {
-    for (uint32_t number = 1; number != 0; number = extents->table[number].after) {
+    bool behind = extents->claimed != 0 && extents->table[extents->claimed].start <= start;
+    for (uint32_t number = behind ? extents->claimed : 1; number != 0;
+         number = extents->table[number].after) {
         const struct extent *extent = &extents->table[number];
         if (start - extent->start < extent->units)
             return extent->free ? number : 0;
@@ -350,6 +353,7 @@ uint32_t extents_claim(struct extents *extents, uint32_t start, uint32_t units)
     }
     extents->taken_units += units;
     warm_up(extents, from, start, units);
+    extents->claimed = number;
     return number;
 }
 

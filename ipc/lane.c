@@ -2,6 +2,7 @@
 #include "ipc/lane.h"
 
 #include "base/fault.h"
+#include "ipc/segment.h"
 #include "ipc/slot.h"
 
 #include <errno.h>
@@ -47,6 +48,9 @@ int lane_map(struct lane *lane, const struct lane_geometry *geometry, int fd)
 {
     if (FAULT_FAILS("lane_map", ENOMEM))
         return -errno;
+    int result = segment_check(fd, geometry->total_size);
+    if (result < 0)
+        return result;
     uint8_t *memory =
         mmap(NULL, geometry->total_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
     if (memory == MAP_FAILED)

@@ -38,14 +38,14 @@ static inline uint64_t lane_arena_offset(const struct lane_geometry *geometry, u
     return geometry->arenas_offset + arena * geometry->arena_size;
 }
 
-/* True if the bytes lie in the given arena; 0 is the client's, seat + 1 a
- * worker's. The sum cannot overflow: units are 32 bits wide. */
+/* True if there is such an arena (0 is the client's, seat + 1 a worker's), and the
+ * bytes lie in it. The sum cannot overflow: units are 32 bits wide. */
 static inline bool lane_inside(const struct lane_geometry *geometry, uint32_t arena, uint32_t unit,
                                uint64_t header, uint64_t size)
 {
     uint64_t first = lane_arena_offset(geometry, arena);
     uint64_t offset = (uint64_t)unit * UNIT;
-    return offset >= first && size <= geometry->arena_size &&
+    return arena <= geometry->seat_count && offset >= first && size <= geometry->arena_size &&
            offset - first + header + size <= geometry->arena_size;
 }
 

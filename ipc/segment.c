@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int segment_create(const char *name, uint64_t size)
@@ -31,10 +32,29 @@ int segment_seal_writes(int fd)
                : 0;
 }
 
+uint64_t segment_size(int fd)
+{
+    struct stat status;
+    return fstat(fd, &status) == 0 && status.st_size > 0 ? (uint64_t)status.st_size : 0;
+}
+
+int segment_check(int fd, uint64_t size)
+{
+    struct stat status;
+    if (fstat(fd, &status) < 0)
+        return -errno;
+    return status.st_size >= 0 && (uint64_t)status.st_size >= size ? 0 : -EPROTO;
+}
+
 void *segment_map(int fd, uint64_t size, bool writable)
 {
     if (FAULT_FAILS("segment_map", ENOMEM))
         return NULL;
+    int result = segment_check(fd, size);
+    if (result < 0) {
+        errno = -result;
+        return NULL;
+    }
     void *memory = mmap(NULL, size, PROT_READ | (writable ? PROT_WRITE : 0),
                         MAP_SHARED | MAP_NORESERVE, fd, 0);
     return memory == MAP_FAILED ? NULL : memory;

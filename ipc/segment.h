@@ -14,6 +14,11 @@ int segment_create(const char *name, uint64_t size);
 /* After this, mappings made so far stay writable and new ones cannot be; a
  * read-only descriptor alone would not do, it can be opened again for writing. */
 int segment_seal_writes(int fd);
+/* Its size; 0 if that cannot be told. */
+uint64_t segment_size(int fd);
+/* 0 if fd has at least this size: reading behind its end would kill. -EPROTO if not,
+ * -EBADF. */
+int segment_check(int fd, uint64_t size);
 /* NULL and errno on failure. */
 void *segment_map(int fd, uint64_t size, bool writable);
 /* Gives all pages back to the system while the mappings stay. */

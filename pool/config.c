@@ -239,8 +239,7 @@ int config_create(const struct mc_pool_options *options, const struct serve_opti
                   struct config **config)
 {
     struct mc_pool_options known = {0};
-    int result =
-        read_options(options, options == NULL ? 0 : options->size, &known, sizeof(known));
+    int result = read_options(options, options == NULL ? 0 : options->size, &known, sizeof(known));
     if (result < 0)
         return result;
     struct config *made = calloc(1, sizeof(*made));
@@ -262,20 +261,31 @@ int config_create(const struct mc_pool_options *options, const struct serve_opti
     return 0;
 }
 
-int config_create_attached(const struct mc_attach_options *options, struct config **config)
+int config_create_local(const struct mc_attach_options *options, struct config **config)
 {
+    struct mc_attach_options known = {0};
+    int result = options == NULL ? 0 : read_options(options, options->size, &known, sizeof(known));
+    if (result == 0 && known.handler_count > MAX_HANDLERS)
+        result = error_set(-EINVAL, "handler_count is %zu: at most %d", known.handler_count,
+                           MAX_HANDLERS);
+    if (result < 0)
+        return result;
     struct config *made = calloc(1, sizeof(*made));
     if (made == NULL)
         return error_set(-ENOMEM, "no memory for the options");
-    int result = make_tables(made, MAX_HANDLERS, 1);
+    struct mc_pool_options defaults = {.workers = 1};
+    result = make_tables(made, MAX_HANDLERS, 1);
     if (result == 0)
-        result = topology_read(&made->topology);
+        result = set_workers(made, &defaults);
+    if (result == 0)
+        result = set_memory(made, &defaults);
     if (result == 0) {
         made->module_count = 1;
-        made->modules[0].worker_init = options->worker_init;
-        made->modules[0].worker_exit = options->worker_exit;
-        made->modules[0].hook_context = options->hook_context;
-        result = config_add_handlers(made, 0, options->handlers, options->handler_count);
+        made->modules[0].worker_init = known.worker_init;
+        made->modules[0].worker_exit = known.worker_exit;
+        made->modules[0].hook_context = known.hook_context;
+        made->max_clients = 1;
+        result = config_add_handlers(made, 0, known.handlers, known.handler_count);
     }
     if (result < 0) {
         config_free(made);
@@ -283,6 +293,68 @@ int config_create_attached(const struct mc_attach_options *options, struct confi
     }
     *config = made;
     return 0;
+}
+
+/* The lane is laid out anew from a few numbers, which must give what the pool says. */
+static int take_geometry(struct config *config, const struct control *control)
+{
+    struct lane_geometry theirs = control->geometry;
+    if (control->seat_count == 0 || control->seat_count > MAX_SEATS ||
+        theirs.slot_count < LEAST_QUEUE_DEPTH || theirs.slot_count > MAX_SLOTS ||
+        (theirs.slot_count & (theirs.slot_count - 1)) != 0 ||
+        theirs.arena_size > MOST_ARENA_SIZE + 2 * PAGE_SIZE_BYTES ||
+        control->max_payload > theirs.arena_size)
+        return -EPROTO;
+    lane_geometry_set(&config->geometry, theirs.slot_count, theirs.arena_size, control->seat_count);
+    config->workers = control->seat_count;
+    config->max_payload = control->max_payload;
+    return memcmp(&config->geometry, &theirs, sizeof(theirs)) == 0 ? 0 : -EPROTO;
+}
+
+int config_create_attached(const struct control *control, const struct config *local,
+                           struct config **config)
+{
+    struct config *made = calloc(1, sizeof(*made));
+    if (made == NULL)
+        return error_set(-ENOMEM, "no memory for the options");
+    int result = make_tables(made, MAX_HANDLERS, 1);
+    if (result == 0 && (control->magic != LAYOUT_MAGIC_CONTROL ||
+                        control->version != LAYOUT_VERSION || take_geometry(made, control) < 0))
+        result = error_set(-EPROTO, "the pool's shared memory is not what this library makes");
+    if (result < 0) {
+        config_free(made);
+        return result;
+    }
+    made->module_count = 1;
+    made->modules[0] = local->modules[0];
+    made->topology = local->topology;
+    made->max_clients = control->lane_limit;
+    uint32_t limit = atomic_load(&control->limit_milli);
+    made->policy = (struct admission_policy){.enabled = limit != 0, .limit_milli = limit};
+    config_learn_handlers(made, control, local);
+    *config = made;
+    return 0;
+}
+
+void config_learn_handlers(struct config *config, const struct control *control,
+                           const struct config *local)
+{
+    uint32_t count = atomic_load_explicit(&control->handler_count, memory_order_acquire);
+    for (uint32_t i = config->handler_count; i < count && i < config->handler_capacity; i++) {
+        const struct handler_entry *entry = &control->handlers[i];
+        struct handler *handler = &config->handlers[i];
+        memcpy(handler->name, entry->name, sizeof(handler->name));
+        handler->name[sizeof(handler->name) - 1] = '\0';
+        uint32_t here = find(local, handler->name);
+        bool linked = here < local->handler_count;
+        handler->run = linked ? local->handlers[here].run : NULL;
+        /* What is not here cannot run here. */
+        handler->flags = entry->flags | (linked ? local->handlers[here].flags : MC_ISOLATED);
+        handler->max_attempts = entry->max_attempts;
+        handler->soft_limit_ms = entry->soft_limit_ms;
+        handler->time_limit_ms = entry->time_limit_ms;
+        config->handler_count = i + 1;
+    }
 }
 
 void config_free(struct config *config)

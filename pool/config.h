@@ -12,6 +12,8 @@
 #include "multicore.h"
 #include "pool/topology.h"
 
+#include <stdatomic.h>
+
 struct handler {
     char name[HANDLER_NAME_SIZE];
     mc_handler_fn *run;
@@ -43,7 +45,7 @@ enum { MODULES_MOST = 64 };
 
 struct config {
     struct handler *handlers;
-    uint32_t handler_count;
+    _Atomic uint32_t handler_count; /* grows in attached clients and supervisors only */
     uint32_t handler_capacity;
     struct mc_module_self *modules; /* in the order in which they are set up */
     uint32_t module_count;
@@ -71,8 +73,16 @@ struct config {
  * come later, from its modules. */
 int config_create(const struct mc_pool_options *options, const struct serve_options *serve,
                   struct config **config);
-/* What an attached client knows: the handlers of its own program, to begin with. */
-int config_create_attached(const struct mc_attach_options *options, struct config **config);
+/* For a program that attaches: the handlers that are linked into it, and memory enough
+ * to run them without a pool. */
+int config_create_local(const struct mc_attach_options *options, struct config **config);
+/* For one that did: what the pool says of itself, with the functions of `local` where
+ * names agree. -EPROTO when the pool cannot be believed. */
+int config_create_attached(const struct control *control, const struct config *local,
+                           struct config **config);
+/* Handlers that the pool got since. One thread at a time. */
+void config_learn_handlers(struct config *config, const struct control *control,
+                           const struct config *local);
 /* Adds the handlers of a module, under the numbers that they had before if they are
  * known. -EINVAL with a message. */
 int config_add_handlers(struct config *config, uint32_t module, const struct mc_handler *handlers,

@@ -115,9 +115,8 @@ static void let_knock(struct supervisor *supervisor, int socket)
         if (stranger->socket >= 0)
             continue;
         *stranger = (struct stranger){.socket = socket, .due_ms = now + STRANGER_MS};
-        supervisor->strangers_due_ms = supervisor->strangers_due_ms != 0
-                                           ? supervisor->strangers_due_ms
-                                           : stranger->due_ms;
+        supervisor->strangers_due_ms =
+            supervisor->strangers_due_ms != 0 ? supervisor->strangers_due_ms : stranger->due_ms;
         if (supervisor_watch(supervisor, socket, WATCH_STRANGER, i) < 0)
             sys_close(&stranger->socket);
         return;
@@ -127,8 +126,8 @@ static void let_knock(struct supervisor *supervisor, int socket)
 
 static void open_door(struct supervisor *supervisor)
 {
-    int socket = FAULT_CALL("door_accept", EMFILE,
-                            accept4(supervisor->listener, NULL, NULL, SOCK_CLOEXEC));
+    int socket =
+        FAULT_CALL("door_accept", EMFILE, accept4(supervisor->listener, NULL, NULL, SOCK_CLOEXEC));
     struct peer peer;
     char text[128];
     if (socket < 0)

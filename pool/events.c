@@ -31,6 +31,16 @@ static bool anything_done(const struct client *client)
 
 int mc_pool_fd(mc_pool *pool)
 {
+    return pool->front != NULL ? front_fd(pool->front) : events_fd(pool);
+}
+
+int mc_pool_dispatch(mc_pool *pool)
+{
+    return pool->front != NULL ? front_dispatch(pool->front) : events_dispatch(pool);
+}
+
+int events_fd(mc_pool *pool)
+{
     int result = pool_ready(pool);
     if (result < 0)
         return result;
@@ -68,6 +78,10 @@ static mc_group *next_done(struct client *client, bool lost)
         if (group->on_done == NULL || group->reported || group->count == 0)
             continue;
         client_collect(group, true);
+        if (group->kill_before != 0)
+            group_kill_again(group);
+        if (group->kill_before != 0 && client->self >= 0)
+            (void)eventfd_write(client->self, 1); /* to be called again */
         if (lost)
             client_settle_all(group);
         if (group->ended == group->count)
@@ -94,7 +108,7 @@ static void announce_deferred(mc_pool *pool)
         wake_for_submit(pool->bells, pool->control, client->index, WAKE_STRICT, -1, sched_getcpu());
 }
 
-int mc_pool_dispatch(mc_pool *pool)
+int events_dispatch(mc_pool *pool)
 {
     int result = pool_ready(pool);
     if (result < 0)

@@ -7,10 +7,12 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/fault.h"
 #include "ipc/slot.h"
 #include "pool/split.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -174,11 +176,17 @@ static void link_group(mc_group *group)
 
 int mc_group_open(mc_pool *pool, const struct mc_group_options *options, mc_group **group)
 {
+    return pool->front != NULL ? front_open_group(pool->front, options, group)
+                               : group_open(pool, options, group);
+}
+
+int group_open(mc_pool *pool, const struct mc_group_options *options, mc_group **group)
+{
     int result = pool_ready(pool);
     if (result < 0)
         return result;
     pool_deliver_log(pool);
-    if (client_gone(&pool->client))
+    if (pool->away == NULL && client_gone(&pool->client))
         return error_set(-ESHUTDOWN, "%s", client_why_gone(&pool->client));
     if (atomic_load_explicit(&pool->control->closing, memory_order_relaxed) != 0)
         return error_set(-ESHUTDOWN, "the pool is closing");
@@ -186,6 +194,8 @@ int mc_group_open(mc_pool *pool, const struct mc_group_options *options, mc_grou
     result = read_options(options, &known);
     if (result < 0)
         return result;
+    if (pool->away != NULL && known.on_done != NULL)
+        return error_set(-ENOTCONN, "%s, and groups with on_done need it", pool->away);
     struct admission admission = admit(pool);
     pthread_mutex_lock(&pool->client.lock);
     client_collect_abandoned(&pool->client);
@@ -194,7 +204,7 @@ int mc_group_open(mc_pool *pool, const struct mc_group_options *options, mc_grou
         made->pool = pool;
         set_options(made, &known);
         made->admission = admission;
-        made->busy = admission.busy && !pool->in_worker;
+        made->busy = (admission.busy && !pool->in_worker) || pool->away != NULL;
         made->narrowed = made->busy && known.on_done != NULL;
         made->parallel_limit = made->narrowed ? 1 : known.max_parallel;
         link_group(made);
@@ -204,6 +214,19 @@ int mc_group_open(mc_pool *pool, const struct mc_group_options *options, mc_grou
         return error_set(-ENOMEM, "no memory for a group");
     *group = made;
     return 0;
+}
+
+/* True if the task will never run. One that runs is asked to stop. Between the two steps
+ * its worker may have died, and the task been queued again; after the second it is not
+ * queued any more. */
+static bool cancel_one(_Atomic uint64_t *slot, uint64_t *word)
+{
+    while (!slot_cancel(slot, word)) {
+        FAULT_POINT("client_cancelling");
+        if (!slot_flag(slot, SLOT_CANCEL, word) || slot_state(*word) != SLOT_SUBMITTED)
+            return false;
+    }
+    return true;
 }
 
 /* Cancels what is queued, and asks what runs to stop, or has its worker killed;
@@ -218,12 +241,27 @@ static int cancel_all(mc_group *group, bool by_force)
         if (record_state(record) != RECORD_OPEN)
             continue;
         _Atomic uint64_t *slot = &client->lane.slots[record->slot].word;
-        if (slot_cancel(slot, &word))
+        if (cancel_one(slot, &word))
             cancelled++;
-        else if (slot_flag(slot, SLOT_CANCEL, &word) && by_force && slot_seat(word) != 0)
-            client_kill(client, record);
+        else if (by_force && slot_state(word) == SLOT_RUNNING && slot_seat(word) != 0 &&
+                 !client_kill(client, record))
+            group->kill_before = group->count;
     }
     return cancelled;
+}
+
+void group_kill_again(mc_group *group)
+{
+    struct client *client = &group->pool->client;
+    size_t before = group->kill_before;
+    group->kill_before = 0;
+    for (size_t index = group->first_open; index < before; index++) {
+        struct record *record = group_record(group, index);
+        uint64_t word = slot_load(&client->lane.slots[record->slot].word);
+        if (record_state(record) == RECORD_OPEN && slot_state(word) == SLOT_RUNNING &&
+            slot_seat(word) != 0 && !client_kill(client, record))
+            group->kill_before = before;
+    }
 }
 
 /* Takes the group off the client's list. With the lock held, where there is one. */
@@ -269,6 +307,8 @@ void mc_group_close(mc_group *group)
         return;
     if (group_usable(group) < 0) { /* of a closed pool, or of our parent's */
         free_heap(group);
+        if (group->pool != NULL)
+            unlink_group(group); /* the list is about to be dropped */
         group_free(group);
         return;
     }
@@ -286,7 +326,8 @@ void mc_group_close(mc_group *group)
             client_abandon(client, record);
     }
     unlink_group(group);
-    group = retire(client, group);
+    group->closed = group->guests != 0;
+    group = group->closed ? NULL : retire(client, group);
     pthread_mutex_unlock(&client->lock);
     group_free(group);
 }
@@ -295,9 +336,19 @@ void mc_group_close(mc_group *group)
 
 static int find_handler(const mc_group *group, const char *name)
 {
+    const mc_pool *pool = group->pool;
     if (name == NULL)
         return error_set(-EINVAL, "no handler was named");
-    return config_handler(group->pool->config, name);
+    int number = config_handler(pool->config, name);
+    if (pool->away == NULL)
+        return number;
+    if (number < 0)
+        return error_set(-ENOTCONN, "%s, and handler '%.64s' is not linked into this program",
+                         pool->away, name);
+    if ((pool->config->handlers[number].flags & MC_ISOLATED) != 0)
+        return error_set(-ENOTCONN, "%s, and handler '%.64s' may not run in this program",
+                         pool->away, name);
+    return number;
 }
 
 static int no_room(const mc_group *group)
@@ -311,6 +362,15 @@ static int no_room(const mc_group *group)
                                             : "wait for tasks, and release their results");
 }
 
+static int no_way_out(const mc_group *group)
+{
+    return error_set(-EDEADLK,
+                     "handlers that run in the caller fill the lane: queue_depth (%u) tasks are in "
+                     "flight, or their arguments fill the arena, and no worker has any of them: "
+                     "raise the limit, or mark the handlers as MC_ISOLATED",
+                     group->pool->config->geometry.slot_count);
+}
+
 /* How long to wait for room, from the first time that there was none: -1 without
  * limit, 0 not at all. */
 static int full_timeout_ms(const mc_group *group, uint64_t *deadline_ns)
@@ -322,7 +382,10 @@ static int full_timeout_ms(const mc_group *group, uint64_t *deadline_ns)
     uint64_t now = clock_quick_ns();
     if (*deadline_ns == 0)
         *deadline_ns = now + group->full_timeout_ms * UINT64_C(1000000);
-    return now >= *deadline_ns ? 0 : (int)((*deadline_ns - now) / 1000000) + 1;
+    if (now >= *deadline_ns)
+        return 0;
+    uint64_t left_ms = (*deadline_ns - now) / 1000000 + 1;
+    return left_ms < INT_MAX ? (int)left_ms : INT_MAX;
 }
 
 /* Submits one, waiting for room if there is none. Called and returns with the
@@ -331,7 +394,7 @@ static int submit(mc_group *group, const struct request *request)
 {
     mc_pool *pool = group->pool;
     struct client *client = &pool->client;
-    uint64_t deadline_ns = 0;
+    uint64_t deadline_ns = 0, stuck_since_ns = 0;
     for (;;) {
         int result = client_submit(group, request);
         if (result != -EAGAIN)
@@ -346,11 +409,19 @@ static int submit(mc_group *group, const struct request *request)
         int timeout_ms = full_timeout_ms(group, &deadline_ns);
         if (timeout_ms == 0)
             return no_room(group);
+        if (wait_runs_at_once(group, request))
+            return wait_run_at_once(group, request);
+        if (client_gone(client))
+            return error_set(-ESHUTDOWN, "the pool is gone");
+        if (wait_is_deadlocked(group, &stuck_since_ns))
+            return no_way_out(group);
         bool offered = group->tickets_out != 0;
         pthread_mutex_unlock(&client->lock);
         if (offered)
             wait_announce(group, false);
         result = wait_for(group, GOAL_ROOM, timeout_ms);
+        if (result == 0 && client_check_gone(client)) /* slots of lost tasks do not come back */
+            result = error_set(-ESHUTDOWN, "the pool is gone");
         pthread_mutex_lock(&client->lock);
         if (result < 0 && result != -ETIMEDOUT)
             return result;
@@ -378,9 +449,11 @@ static int check_request(mc_group *group, const char *handler, struct request *r
     if ((unsigned)request->format > MC_MSGPACK)
         return error_set(-EINVAL, "unknown format %d: give MC_RAW, MC_JSON or MC_MSGPACK",
                          (int)request->format);
-    if (atomic_load_explicit(&group->pool->control->closing, memory_order_relaxed) != 0 ||
+    if (group->pool->away == NULL &&
         atomic_load_explicit(&group->pool->client.gone, memory_order_relaxed))
-        return error_set(-ESHUTDOWN, "the pool is closing, or gone");
+        return error_set(-ESHUTDOWN, "%s", client_why_gone(&group->pool->client));
+    if (atomic_load_explicit(&group->pool->control->closing, memory_order_relaxed) != 0)
+        return error_set(-ESHUTDOWN, "the pool is closing");
     return 0;
 }
 
@@ -598,6 +671,10 @@ const char *mc_group_reason(const mc_group *group)
     mc_group *own = (mc_group *)(uintptr_t)group;
     if (group->pool == NULL)
         return "the group's pool was closed, or is the parent's";
+    if (group->pool->away != NULL) {
+        snprintf(own->reason, sizeof(own->reason), "inline: %s", group->pool->away);
+        return own->reason;
+    }
     return admission_reason(group->admission, &group->pool->config->policy, mc_group_mode(group),
                             own->reason, sizeof(own->reason));
 }

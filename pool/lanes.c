@@ -17,6 +17,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -51,8 +52,11 @@ static int make_lane(struct supervisor *supervisor, struct tenant *tenant, uint3
     return 0;
 }
 
-static void close_client(struct tenant *tenant)
+/* Closing does not end the watch on a socket of which somebody else still has this
+ * end, such as the client that sent it; and its number is soon another's. */
+static void close_client(const struct supervisor *supervisor, struct tenant *tenant)
 {
+    (void)epoll_ctl(supervisor->epoll, EPOLL_CTL_DEL, tenant->socket, NULL);
     sys_close(&tenant->socket);
     sys_close(&tenant->pidfd);
     sys_close(&tenant->notify_client);
@@ -126,7 +130,7 @@ int lanes_attach(struct supervisor *supervisor, int socket, enum tenancy tenancy
         snprintf(text, sizeof(text), "the client's shared memory: %s", strerror(-result));
         refuse(socket, result, text);
         free_lane(tenant);
-        close_client(tenant);
+        close_client(supervisor, tenant);
         return result;
     }
     publish(supervisor, (uint32_t)index, tenant->generation, tenant->pid);
@@ -211,7 +215,7 @@ static void cancel_queued(struct tenant *tenant)
 static void client_gone(struct supervisor *supervisor, struct tenant *tenant)
 {
     uint32_t index = (uint32_t)(tenant - supervisor->tenants);
-    close_client(tenant);
+    close_client(supervisor, tenant);
     tenant->dropping = true;
     tenant->generation++;
     publish(supervisor, index, tenant->generation, 0);

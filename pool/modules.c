@@ -19,8 +19,9 @@ static int check(const char *path, const struct mc_module *module)
                          "version %d: build it against this multicore.h",
                          path, module->abi, MC_MODULE_ABI);
     if (module->size != sizeof(struct mc_module))
-        return error_set(-EINVAL, "%s: its mc_module has %zu bytes instead of %zu: begin it with "
-                                  "MC_MODULE_HEAD",
+        return error_set(-EINVAL,
+                         "%s: its mc_module has %zu bytes instead of %zu: begin it with "
+                         "MC_MODULE_HEAD",
                          path, module->size, sizeof(struct mc_module));
     size_t length = module->name == NULL ? 0 : strnlen(module->name, HANDLER_NAME_SIZE);
     if (length == 0 || length == HANDLER_NAME_SIZE)
@@ -98,8 +99,8 @@ static int set_up(struct config *config)
 {
     int result = 0;
     for (uint32_t i = 0; result == 0 && i < config->module_count; i++)
-        result = run_phase(&config->modules[i], "configure",
-                           config->modules[i].descriptor->configure);
+        result =
+            run_phase(&config->modules[i], "configure", config->modules[i].descriptor->configure);
     for (uint32_t i = 0; result == 0 && i < config->module_count; i++)
         result = run_phase(&config->modules[i], "load", config->modules[i].descriptor->load);
     for (uint32_t i = 0; result == 0 && i < config->module_count; i++)

@@ -65,8 +65,9 @@ static int describe_cycle(const struct order_item *items, uint32_t count, uint64
 int order_modules(const struct order_item *items, uint32_t count, uint32_t *order)
 {
     uint64_t placed = 0;
-    int result = count > ITEMS_MOST ? error_set(-EINVAL, "%u modules: at most %d", count, ITEMS_MOST)
-                                    : check(items, count);
+    int result = count > ITEMS_MOST
+                     ? error_set(-EINVAL, "%u modules: at most %d", count, ITEMS_MOST)
+                     : check(items, count);
     for (uint32_t at = 0; result == 0 && at < count; at++) {
         uint32_t next = 0;
         while (next < count &&

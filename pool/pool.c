@@ -11,6 +11,7 @@
 #include "pool/supervisor.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -80,7 +81,7 @@ static void init_locks(mc_pool *pool)
     pthread_mutex_init(&pool->log_lock, NULL);
 }
 
-static mc_pool *pool_create(struct config *config)
+mc_pool *pool_create(struct config *config)
 {
     mc_pool *pool = calloc(1, sizeof(*pool));
     if (pool == NULL)
@@ -101,7 +102,7 @@ static mc_pool *pool_create(struct config *config)
     return pool;
 }
 
-static void pool_free(mc_pool *pool)
+void pool_free(mc_pool *pool)
 {
     if (pool == NULL)
         return;
@@ -110,36 +111,63 @@ static void pool_free(mc_pool *pool)
     if (pool->quarantine != NULL)
         munmap((void *)(uintptr_t)pool->quarantine, sizeof(struct quarantine));
     if (pool->control != NULL && !pool->in_worker)
-        munmap((void *)(uintptr_t)pool->control, control_size(pool->config->workers));
+        munmap((void *)(uintptr_t)pool->control, pool->control_bytes);
     pthread_key_delete(pool->thread_key);
     munmap((void *)pool->mark, PAGE_SIZE_BYTES);
     sys_close(&pool->supervisor_pidfd);
     if (!pool->in_worker)
         config_free(pool->config);
+    free(pool->away);
     free(pool);
 }
 
-static int read_welcome(mc_pool *pool, int socket, struct parcel *parcel)
+static int check_welcome(const mc_pool *pool, const struct parcel *parcel)
 {
-    if (parcel->message.type != MESSAGE_WELCOME || parcel->descriptor_count < 2) {
-        close(socket);
-        return error_set(parcel->message.status < 0 ? parcel->message.status : -EPROTO, "%s",
-                         parcel->message.text);
-    }
-    if (parcel->descriptor_count == 5) {
-        pool->control =
-            segment_map(parcel->descriptors[2], control_size(pool->config->workers), false);
-        pool->bells = segment_map(parcel->descriptors[3], sizeof(struct bells), true);
+    const struct message *message = &parcel->message;
+    int count = parcel->descriptor_count;
+    if (message->type == MESSAGE_REFUSED && message->status < 0)
+        return error_set(message->status, "%s", message->text);
+    if (message->type != MESSAGE_WELCOME || message->index >= MAX_LANES ||
+        (pool->control == NULL ? count < 4 : count != 2))
+        return error_set(-EPROTO, "the supervisor's answer makes no sense (type %u)",
+                         message->type);
+    return 0;
+}
+
+/* The segments that all clients share; a forked child has them already. */
+static int map_common(mc_pool *pool, const struct parcel *parcel)
+{
+    uint64_t size = segment_size(parcel->descriptors[2]);
+    if (size < sizeof(struct control))
+        return error_set(-EPROTO, "the pool's shared memory is too small to be a pool's");
+    pool->control_bytes = size;
+    pool->control = segment_map(parcel->descriptors[2], size, false);
+    pool->bells = segment_map(parcel->descriptors[3], sizeof(struct bells), true);
+    if (parcel->descriptor_count == 5)
         pool->quarantine = segment_map(parcel->descriptors[4], sizeof(struct quarantine), false);
-        pool->supervisor_pidfd = sys_pidfd_open(parcel->message.value);
-    }
-    if (pool->control == NULL || pool->bells == NULL) {
-        close(socket);
+    if (pool->control == NULL || pool->bells == NULL)
         return error_system(-ENOMEM, "the pool's shared memory cannot be mapped");
-    }
-    if (pool->opener && pool->supervisor_pidfd < 0) {
-        close(socket);
+    if (pool->control->magic != LAYOUT_MAGIC_CONTROL || pool->control->version != LAYOUT_VERSION ||
+        size < control_size(pool->control->seat_count) ||
+        (pool->config != NULL && pool->control->seat_count != pool->config->workers))
+        return error_set(-EPROTO, "the pool's shared memory is not what this library makes");
+    pool->supervisor_pidfd = sys_pidfd_open(parcel->message.value);
+    if (pool->opener && pool->supervisor_pidfd < 0)
         return error_system(pool->supervisor_pidfd, "the pool's supervisor cannot be watched");
+    return 0;
+}
+
+static int read_welcome(mc_pool *pool, int socket, struct parcel *parcel,
+                        const struct config *local)
+{
+    int result = check_welcome(pool, parcel);
+    if (result == 0 && pool->control == NULL)
+        result = map_common(pool, parcel);
+    if (result == 0 && local != NULL)
+        result = config_create_attached(pool->control, local, &pool->config);
+    if (result < 0) {
+        close(socket);
+        return result;
     }
     int notify = parcel->descriptors[1];
     parcel->descriptors[1] = -1;
@@ -147,9 +175,7 @@ static int read_welcome(mc_pool *pool, int socket, struct parcel *parcel)
                        parcel->message.index);
 }
 
-/* Receives the supervisor's answer, and makes the client of it. Takes socket
- * over, on failure too. */
-static int await_welcome(mc_pool *pool, int socket, int timeout_ms)
+int pool_await_welcome(mc_pool *pool, int socket, int timeout_ms, const struct config *local)
 {
     struct pollfd ready = {.fd = socket, .events = POLLIN};
     int polled;
@@ -163,7 +189,7 @@ static int await_welcome(mc_pool *pool, int socket, int timeout_ms)
     else if (channel_receive(socket, &parcel, 0) <= 0)
         result = error_set(-ESHUTDOWN, "the pool's supervisor is gone");
     else {
-        result = read_welcome(pool, socket, &parcel);
+        result = read_welcome(pool, socket, &parcel, local);
         socket = -1;
     }
     sys_close(&socket);
@@ -229,7 +255,7 @@ int mc_pool_open(const struct mc_pool_options *options, mc_pool **pool)
     result = start_supervisor(config, ends);
     sys_close(&ends[1]);
     if (result == 0)
-        result = await_welcome(made, ends[0], -1);
+        result = pool_await_welcome(made, ends[0], -1, NULL);
     else
         sys_close(&ends[0]);
     if (result < 0)
@@ -258,7 +284,7 @@ static int attach(mc_pool *pool, int over)
     result = channel_send(over, &parcel, 0);
     sys_close(&ends[1]);
     if (result == 0)
-        return await_welcome(pool, ends[0], ATTACH_TIMEOUT_MS);
+        return pool_await_welcome(pool, ends[0], ATTACH_TIMEOUT_MS, NULL);
     sys_close(&ends[0]);
     return error_set(-ESHUTDOWN, "the pool's supervisor is gone");
 }
@@ -296,6 +322,12 @@ static int reattach(mc_pool *pool)
     close(over);
     pool->attach_socket = client->socket;
     return 0;
+}
+
+void pool_drop_inherited(mc_pool *pool)
+{
+    drop_inherited(&pool->client);
+    sys_close(&pool->attach_socket);
 }
 
 int pool_ready(mc_pool *pool)
@@ -359,7 +391,9 @@ static void end_pool(mc_pool *pool, uint32_t timeout_ms)
         struct pollfd gone = {.fd = pool->client.socket, .events = POLLIN};
         if (now >= deadline)
             break;
-        if (poll(&gone, 1, (int)(deadline - now)) > 0 && client_check_gone(&pool->client)) {
+        uint64_t left_ms = deadline - now;
+        if (poll(&gone, 1, left_ms < INT_MAX ? (int)left_ms : INT_MAX) > 0 &&
+            client_check_gone(&pool->client)) {
             reap_supervisor(pool);
             return;
         }
@@ -368,29 +402,38 @@ static void end_pool(mc_pool *pool, uint32_t timeout_ms)
     reap_supervisor(pool);
 }
 
+void pool_detach(mc_pool *pool)
+{
+    while (pool->client.groups != NULL)
+        group_orphan(pool->client.groups);
+    end_inline_states(pool);
+    client_fini(&pool->client);
+    pool_free(pool);
+}
+
 static void close_within(mc_pool *pool, uint32_t timeout_ms)
 {
-    bool current = pool_current(pool);
-    if (current) {
-        pool_deliver_log(pool);
-        if (pool->opener)
-            end_pool(pool, timeout_ms);
-        pool_deliver_log(pool);
-        while (pool->client.groups != NULL)
-            group_orphan(pool->client.groups);
-        end_inline_states(pool);
-        client_fini(&pool->client);
-    } else {
-        drop_inherited(&pool->client); /* a child that never used it */
-        sys_close(&pool->attach_socket);
+    if (pool->front != NULL) {
+        front_close(pool->front);
+        pool_free(pool);
+        return;
     }
-    pool_free(pool);
+    if (!pool_current(pool)) { /* a child that never used it */
+        pool_drop_inherited(pool);
+        pool_free(pool);
+        return;
+    }
+    pool_deliver_log(pool);
+    if (pool->opener)
+        end_pool(pool, timeout_ms);
+    pool_deliver_log(pool);
+    pool_detach(pool);
 }
 
 void mc_pool_close(mc_pool *pool)
 {
     if (pool != NULL)
-        close_within(pool, pool->config->close_timeout_ms);
+        close_within(pool, pool->front != NULL ? 0 : pool->config->close_timeout_ms);
 }
 
 void mc_pool_terminate(mc_pool *pool)
@@ -399,16 +442,47 @@ void mc_pool_terminate(mc_pool *pool)
         close_within(pool, 0);
 }
 
+/* The pool itself, for a look; leave() follows. */
+static mc_pool *enter(mc_pool *pool)
+{
+    return pool->front != NULL ? front_enter(pool->front) : pool;
+}
+
+static void leave(mc_pool *pool)
+{
+    if (pool->front != NULL)
+        front_leave(pool->front);
+}
+
+static unsigned workers_of(const mc_pool *pool)
+{
+    return pool->away != NULL || pool->config == NULL ? 0 : pool->config->workers;
+}
+
 unsigned mc_pool_workers(const mc_pool *pool)
 {
-    return pool->config->workers;
+    mc_pool *handle = (mc_pool *)(uintptr_t)pool;
+    unsigned workers = workers_of(enter(handle));
+    leave(handle);
+    return workers;
 }
 
 unsigned mc_pool_worker_pids(mc_pool *pool, pid_t *pids, unsigned count)
 {
-    for (uint32_t i = 0; i < count && i < pool->config->workers; i++)
-        pids[i] = atomic_load_explicit(&pool->control->rows[i].pid, memory_order_relaxed);
-    return pool->config->workers;
+    const mc_pool *there = enter(pool);
+    unsigned workers = workers_of(there);
+    for (uint32_t i = 0; i < count && i < workers; i++)
+        pids[i] = atomic_load_explicit(&there->control->rows[i].pid, memory_order_relaxed);
+    leave(pool);
+    return workers;
+}
+
+bool mc_pool_connected(mc_pool *pool)
+{
+    mc_pool *there = enter(pool);
+    bool connected = workers_of(there) != 0 && !client_gone(&there->client);
+    leave(pool);
+    return connected;
 }
 
 /* ---- the state of inline tasks ---- */
@@ -473,8 +547,7 @@ static void end_inline_states(mc_pool *pool)
         hooks_end(pool->config, &pool->inline_states);
 }
 
-int pool_inline_enter(mc_pool *pool, const struct handler *handler,
-                      const struct states **states)
+int pool_inline_enter(mc_pool *pool, const struct handler *handler, const struct states **states)
 {
     if (pool->in_worker) {
         *states = pool->worker_states;

@@ -10,12 +10,14 @@
  *   wait.c    waiting: helping, waking, spinning, sleeping
  *   events.c  the descriptor for event loops
  *   quarantine.c  the tasks that killed workers
+ *   attach.c  pools at a socket, which come and go
  */
 #ifndef POOL_POOL_H
 #define POOL_POOL_H
 
 #include "ipc/extents.h"
 #include "ipc/lane.h"
+#include "ipc/slot.h"
 #include "pool/config.h"
 #include "pool/task.h"
 
@@ -76,6 +78,8 @@ struct mc_group {
     mc_pool *pool;             /* NULL once the pool was closed */
     mc_group *next, *previous; /* all groups of the client */
     bool inherited;            /* from the parent of this process */
+    uint32_t guests;           /* callers of other groups that run a task of it now */
+    bool closed;               /* the last guest frees it */
     pthread_t thread;          /* that submitted last */
     enum mc_help help;
     bool urgent, interruptible;
@@ -104,6 +108,7 @@ struct mc_group {
     _Atomic size_t first_open; /* all before it have ended */
     size_t next_offer;         /* all before it have a ticket, or need none */
     uint32_t tickets_out;
+    size_t kill_before; /* of the tasks before it some are to be killed, and were not yet */
 
     uint32_t *completed; /* indexes in the order of completion, for mc_group_next() */
     size_t completed_capacity, returned;
@@ -137,6 +142,8 @@ void group_orphan(mc_group *group);
 /* We are in a forked child, and the group is its parent's. */
 void group_inherit(mc_group *group);
 void group_free(mc_group *group);
+/* Tells the supervisor of kills that it could not be told of before. With the lock held. */
+void group_kill_again(mc_group *group);
 
 /* ---- the lane's producing side ---- */
 
@@ -198,7 +205,14 @@ void client_collect(mc_group *group, bool all);
 void client_collect_everything(struct client *client);
 void client_abandon(struct client *client, struct record *record);
 void client_collect_abandoned(struct client *client);
-void client_settle_inline(mc_group *group, size_t index, mc_task *task, uint64_t run_ns);
+/* ran: the handler was called. */
+void client_settle_inline(mc_group *group, size_t index, const mc_task *task,
+                          enum slot_state outcome, bool ran, uint64_t run_ns);
+/* A task that this process runs without a slot: before, false when there is no memory
+ * for it; and afterwards. */
+bool client_expect_unplaced(mc_group *group);
+void client_settle_unplaced(mc_group *group, const struct request *request, const mc_task *task,
+                            bool ran, uint64_t run_ns);
 /* Ends an open task that will never run, or whose worker is gone. */
 void client_settle_lost(mc_group *group, size_t index);
 void client_release(mc_group *group, size_t index);
@@ -214,8 +228,8 @@ void client_fault(struct client *client, const char *why);
 /* The same, but asks the kernel only now and then. */
 bool client_gone(struct client *client);
 void client_poke(struct client *client);
-/* Has the supervisor kill whoever runs the record's task. */
-void client_kill(struct client *client, const struct record *record);
+/* Has the supervisor kill whoever runs the record's task; false if it cannot be told now. */
+bool client_kill(struct client *client, const struct record *record);
 /* A task is not begun: looks whether our rings are sound, and if so, pokes. */
 void client_complain(struct client *client);
 
@@ -223,6 +237,13 @@ void client_complain(struct client *client);
 
 enum goal { GOAL_ALL, GOAL_NEXT, GOAL_ROOM };
 int wait_for(mc_group *group, enum goal goal, int timeout_ms);
+/* In a handler, when the lane is full: what fills it may be waiting for this very
+ * handler to end. True for a task that is to run at once then, in this thread. */
+bool wait_runs_at_once(const mc_group *group, const struct request *request);
+int wait_run_at_once(mc_group *group, const struct request *request);
+/* The same for tasks that must not run here: true when nothing that is in flight will
+ * make room, as it seems. *since_ns is 0 before the first look. */
+bool wait_is_deadlocked(const mc_group *group, uint64_t *since_ns);
 /* After tickets were pushed: has somebody look at them, now or, if it is a single
  * task and all that is open, when the caller waits. */
 void wait_announce(mc_group *group, bool single);
@@ -232,8 +253,12 @@ void wait_announce(mc_group *group, bool single);
 enum fork_mark { MARK_FORKED = 0, MARK_ATTACHING = 1, MARK_READY = 2 };
 
 struct mc_pool {
+    struct front *front; /* not NULL: this is only a handle for the pools behind it */
+    uint32_t pins;       /* its front's: it is being looked at without the lock */
+    char *away;          /* not NULL: there is no pool, and why; tasks run here */
     struct config *config;
     const struct control *control;
+    uint64_t control_bytes; /* of that mapping */
     struct bells *bells;
     const struct quarantine *quarantine; /* NULL in a worker */
     _Atomic uint32_t *mark;              /* on a page that a fork wipes */
@@ -252,7 +277,7 @@ struct mc_pool {
     bool inline_ready;
     struct states inline_states;
     const struct states *worker_states; /* in a worker */
-    pthread_key_t thread_key; /* for handlers that are MC_THREAD_SAFE */
+    pthread_key_t thread_key;           /* for handlers that are MC_THREAD_SAFE */
 };
 
 /* The worker's own pool object; NULL with a message when it cannot attach. */
@@ -260,14 +285,39 @@ mc_pool *pool_of_worker(const struct config *config, struct control *control, st
                         int socket, const struct states *states);
 /* The state for inline tasks of this thread, made on first use; with the lock
  * that belongs to it held until pool_inline_leave(). */
-int pool_inline_enter(mc_pool *pool, const struct handler *handler,
-                      const struct states **states);
+int pool_inline_enter(mc_pool *pool, const struct handler *handler, const struct states **states);
 void pool_inline_leave(mc_pool *pool, const struct handler *handler);
 /* Hands waiting log records to the callback. */
 void pool_deliver_log(mc_pool *pool);
 
 /* Makes a forked child a client of its own; 0 at once otherwise. */
 int pool_ready(mc_pool *pool);
+
+/* A pool object that is no client yet; takes config over. */
+mc_pool *pool_create(struct config *config);
+void pool_free(mc_pool *pool);
+/* Receives the supervisor's answer, and makes the client of it. Takes socket over, on
+ * failure too. local: what an attaching program is linked with, else NULL. */
+int pool_await_welcome(mc_pool *pool, int socket, int timeout_ms, const struct config *local);
+/* What a forked child has of its parent's client is dropped. */
+void pool_drop_inherited(mc_pool *pool);
+/* Ends this process's part in the pool. */
+void pool_detach(mc_pool *pool);
+
+/* ---- pools that come and go (attach.c) ---- */
+
+int front_open_group(struct front *front, const struct mc_group_options *options, mc_group **group);
+int front_fd(struct front *front);
+int front_dispatch(struct front *front);
+void front_close(struct front *front);
+/* The pool that is there now, or one that is not there; as long as the lock is held. */
+mc_pool *front_enter(struct front *front);
+void front_leave(struct front *front);
+
+/* In one pool that is no front. */
+int group_open(mc_pool *pool, const struct mc_group_options *options, mc_group **group);
+int events_fd(mc_pool *pool);
+int events_dispatch(mc_pool *pool);
 
 static inline bool pool_current(const mc_pool *pool)
 {

@@ -41,17 +41,25 @@ static bool read_entry(const mc_pool *pool, uint64_t number, struct mc_quarantin
     return atomic_load_explicit(&entry->sequence, memory_order_relaxed) == number + 1; /* Q3 */
 }
 
+static int read_newest(const mc_pool *pool, size_t index, struct mc_quarantined *known)
+{
+    if (pool->quarantine == NULL)
+        return error_set(-ENOTSUP, "the quarantine is not for this process to see");
+    uint64_t tail = atomic_load_explicit(&pool->quarantine->tail, memory_order_acquire);
+    return index < tail && index < QUARANTINE_MOST && read_entry(pool, tail - 1 - index, known);
+}
+
 int mc_pool_quarantine(mc_pool *pool, size_t index, struct mc_quarantined *entry)
 {
     if (entry->size < sizeof(size_t))
         return error_set(-EINVAL, "entry.size is %zu: set it to sizeof(struct mc_quarantined)",
                          entry->size);
-    if (pool->quarantine == NULL)
-        return error_set(-ENOTSUP, "a handler does not see the quarantine");
     struct mc_quarantined known = {.size = entry->size};
-    uint64_t tail = atomic_load_explicit(&pool->quarantine->tail, memory_order_acquire);
-    if (index >= tail || index >= QUARANTINE_MOST || !read_entry(pool, tail - 1 - index, &known))
-        return 0;
-    memcpy(entry, &known, entry->size < sizeof(known) ? entry->size : sizeof(known));
-    return 1;
+    mc_pool *there = pool->front != NULL ? front_enter(pool->front) : pool;
+    int result = read_newest(there, index, &known);
+    if (pool->front != NULL)
+        front_leave(pool->front);
+    if (result == 1)
+        memcpy(entry, &known, entry->size < sizeof(known) ? entry->size : sizeof(known));
+    return result;
 }

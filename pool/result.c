@@ -70,13 +70,15 @@ static char *cancel_text(const mc_group *group, const struct record *record)
     return length < 0 ? NULL : text;
 }
 
-/* A failing handler's message, which came as bytes. */
+/* A failing handler's message, which came as bytes, as many as it was written
+ * with: more than a sentence is not believed. */
 static char *text_of(const struct record *record)
 {
-    char *text = malloc((size_t)record->size + 1);
+    size_t size = record->size < ERROR_MESSAGE_SIZE ? record->size : ERROR_MESSAGE_SIZE;
+    char *text = malloc(size + 1);
     if (text != NULL) {
-        memcpy(text, record->data, record->size);
-        text[record->size] = '\0';
+        memcpy(text, record->data, size);
+        text[size] = '\0';
     }
     return text;
 }
@@ -99,7 +101,7 @@ static const char *error_of(mc_group *group, size_t index)
         else if (record->place != DATA_NONE)
             text = text_of(record);
         else
-            text = strdup(strerror(record->status < 0 ? -record->status : EINVAL));
+            text = strdup(error_text(record->status));
         if (text == NULL)
             return "no memory for the error's text";
         client_release(group, index);

@@ -104,7 +104,7 @@ void task_run(mc_task *task)
             snprintf(text, sizeof(text), "%s", error_message());
         else if (status < 0)
             snprintf(text, sizeof(text), "handler '%s' returned %d (%s)", task->handler->name,
-                     status, strerror(-status));
+                     status, error_text(status));
         else
             snprintf(text, sizeof(text), "handler '%s' returned %d", task->handler->name, status);
         set_message(task, text);

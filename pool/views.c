@@ -96,6 +96,10 @@ struct view *views_renew(struct views *views, uint32_t index, uint32_t generatio
             views_fault(views, index, generation, "a worker's chain of results is damaged");
         else if (result == -EPROTO)
             views_fault(views, index, generation, "the header of the shared memory is damaged");
+        else if (result != -ENOENT)
+            _exit(1); /* No memory: to go on would be to sleep while there is work, or to
+                       * drop a repair. A successor may have more luck, and meanwhile all
+                       * seats look. */
     }
     wake_clear_lane(views->bells, index);
     return NULL;

@@ -13,10 +13,12 @@
  */
 #include "pool/pool.h"
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fault.h"
 #include "base/sys.h"
+#include "ipc/notify.h"
 #include "ipc/slot.h"
 #include "ipc/wake.h"
 
@@ -42,6 +44,8 @@ enum {
     SECOND_NAP_NS = 10000000, /* then it asks the supervisor to look */
     NAP_NS = 200000000,       /* and looks itself whether there still is one */
     ROOM_NAP_NS = 1000000,
+    DEADLOCK_NS = 1000000000, /* that long no worker had anything that could make room */
+    KILL_NAP_NS = 10000000, /* from one try to tell the supervisor to the next */
 };
 
 struct waiting {
@@ -52,7 +56,8 @@ struct waiting {
     size_t open;              /* how many of its tasks had not ended */
     bool reached;             /* the goal, likewise */
     size_t room_index;        /* GOAL_ROOM: the task to wait for, amid those in flight */
-    size_t ended_before;      /* GOAL_ROOM: how many had */
+    size_t ended_before;      /* GOAL_ROOM: how many had, ... */
+    size_t ended_enough;      /* ... and how many are to have, whichever they are */
     uint64_t began_ns;
     uint64_t deadline_ns; /* UINT64_MAX: none */
     int cpu;
@@ -64,8 +69,8 @@ struct waiting {
 static bool has_ended(const struct client *client, const struct record *record)
 {
     uint64_t word = slot_load(&client->lane.slots[record->slot].word);
-    return slot_ended(word) || slot_generation(word) != record->generation ||
-           record_state(record) != RECORD_OPEN;
+    return slot_ended(word) || slot_state(word) == SLOT_FREE ||
+           slot_generation(word) != record->generation || record_state(record) != RECORD_OPEN;
 }
 
 static uint32_t usual_ns(const struct client *client, const struct record *record)
@@ -115,48 +120,137 @@ static bool too_late(const mc_group *group, const struct slot *slot)
     return group->start_within_ms != 0 && clock_ns() > slot->start_by_ns;
 }
 
-/* Runs a task that this call claimed. */
-static void run_here(mc_group *group, size_t index)
+/* Tasks that this thread is running itself, within one another. */
+static _Thread_local unsigned tasks_within;
+
+/* What both kinds of tasks that run in the caller have in common. */
+static void prepare(const mc_group *group, mc_task *task, uint32_t number)
 {
-    mc_pool *pool = group->pool;
+    const struct handler *handler = &group->pool->config->handlers[number];
+    task->config = group->pool->config;
+    task->handler = handler;
+    task->home = &inline_home;
+    task->owner = group->pool;
+    task->is_inline = true;
+    task_init(task);
+    task->soft_limit_ms = group->soft_limit_ms != 0 ? group->soft_limit_ms : handler->soft_limit_ms;
+}
+
+/* Runs it, unless *result says why not, or will; returns for how long it ran. */
+static uint64_t run_prepared(mc_pool *pool, mc_task *task, int *result)
+{
+    if (*result == 0)
+        *result = pool_inline_enter(pool, task->handler, &task->states);
+    uint64_t began = clock_quick_ns();
+    task->began_ticks = clock_ticks();
+    if (*result == 0) {
+        tasks_within++;
+        task_run(task);
+        tasks_within--;
+        pool_inline_leave(pool, task->handler);
+    } else {
+        task->status = *result;
+    }
+    return clock_quick_ns() - began;
+}
+
+/* Runs a task that this call claimed. The group may be another thread's by now, which
+ * closes it meanwhile: then the slot is freed with those of tasks that were left behind. */
+static void run_here(mc_pool *pool, mc_group *group, size_t index)
+{
     struct client *client = &pool->client;
     struct record *record = group_record(group, index);
     struct slot *slot = &client->lane.slots[record->slot];
-    const struct handler *handler = &pool->config->handlers[record->handler];
     mc_task task; /* large, and not cleared as a whole */
-    task.config = pool->config;
-    task.handler = handler;
-    task.home = &inline_home;
-    task.owner = pool;
+    prepare(group, &task, record->handler);
     task.word = &slot->word;
     task.start = record->start;
     task.end = record->end;
     task.args_format = (enum mc_format)LOAD_ONCE(slot->args_format);
-    task.is_inline = true;
-    task_init(&task);
     task.attempt = slot_attempt(slot_load(&slot->word));
-    task.soft_limit_ms = group->soft_limit_ms != 0 ? group->soft_limit_ms : handler->soft_limit_ms;
     /* Workers can write there, by accident. */
     int result = lane_arguments(&client->lane, slot, &task.args, &task.args_size) ? 0 : -EFAULT;
-    if (too_late(group, slot))
+    if (task.attempt == 0 && too_late(group, slot))
         result = -ETIME;
-    else if (result == 0)
-        result = pool_inline_enter(pool, handler, &task.states);
-    uint64_t began = clock_quick_ns();
-    task.began_ticks = clock_ticks();
-    if (result == 0) {
-        task_run(&task);
-        pool_inline_leave(pool, handler);
-    } else {
-        task.status = result;
-    }
-    uint64_t run_ns = clock_quick_ns() - began, word;
+    uint64_t run_ns = run_prepared(pool, &task, &result), word;
+    enum slot_state outcome = task.status == 0   ? SLOT_DONE
+                              : result == -ETIME ? SLOT_TIMED_OUT
+                                                 : SLOT_FAILED;
     pthread_mutex_lock(&client->lock);
-    (void)slot_end(&slot->word, 0, task.status == 0 ? SLOT_DONE : SLOT_FAILED, &word);
-    client_settle_inline(group, index, &task, run_ns);
-    if (result == -ETIME)
-        record->outcome = SLOT_TIMED_OUT;
+    bool ended = slot_end(&slot->word, 0, outcome, &word);
+    if (!group->closed)
+        client_settle_inline(group, index, &task, outcome, result == 0, run_ns);
+    else if (task.data != task.small)
+        inline_drop(&task);
     pthread_mutex_unlock(&client->lock);
+    if (ended) /* another thread may wait for its group */
+        notify_ended(client->lane.header, &slot->word, slot_flags(word), -1);
+}
+
+bool wait_runs_at_once(const mc_group *group, const struct request *request)
+{
+    const mc_pool *pool = group->pool;
+    return (tasks_within != 0 || pool->in_worker) && group->on_done == NULL &&
+           !(pool->config->handlers[request->handler].flags & MC_ISOLATED) &&
+           (group->parallel_limit == 0 || group->tickets_out < group->parallel_limit);
+}
+
+/* Called and returns with the lock held. */
+int wait_run_at_once(mc_group *group, const struct request *request)
+{
+    mc_pool *pool = group->pool;
+    struct client *client = &pool->client;
+    _Atomic uint64_t word = slot_word(SLOT_RUNNING, 0, 0, 0, 0); /* nobody cancels it */
+    mc_task task;
+    void *args = NULL; /* as aligned as in a lane */
+    if (!client_expect_unplaced(group) || posix_memalign(&args, UNIT, request->size + 1) != 0)
+        return error_set(-ENOMEM, "no memory for task %zu of the group", group->count);
+    if (request->size > 0)
+        memcpy(args, request->args, request->size);
+    prepare(group, &task, request->handler);
+    task.word = &word;
+    task.start = request->start;
+    task.end = request->end;
+    task.args_format = request->format;
+    task.args = args;
+    task.args_size = (uint32_t)request->size;
+    task.attempt = 0;
+    pthread_mutex_unlock(&client->lock);
+    int result = 0;
+    uint64_t run_ns = run_prepared(pool, &task, &result);
+    pthread_mutex_lock(&client->lock);
+    client_settle_unplaced(group, request, &task, result == 0, run_ns);
+    free(args);
+    return 0;
+}
+
+/* True if a task of this client is with a worker, or offered to them. With the lock
+ * held. */
+static bool any_outside(const struct client *client)
+{
+    if (client->abandoned_count != 0)
+        return true;
+    for (const mc_group *group = client->groups; group != NULL; group = group->next)
+        for (size_t index = group->first_open; index < group->count; index++) {
+            const struct record *record = group_record(group, index);
+            uint64_t word = slot_load(&client->lane.slots[record->slot].word);
+            if (record_state(record) == RECORD_OPEN &&
+                (slot_state(word) == SLOT_SUBMITTED ? record->offered : slot_seat(word) != 0))
+                return true;
+        }
+    return false;
+}
+
+/* With the lock held. Other handlers in this process may be slow, or wait for room as
+ * we do; from here only the clock can tell. */
+bool wait_is_deadlocked(const mc_group *group, uint64_t *since_ns)
+{
+    uint64_t now = clock_quick_ns();
+    if (tasks_within == 0 || any_outside(&group->pool->client))
+        *since_ns = 0;
+    else if (*since_ns == 0)
+        *since_ns = now;
+    return *since_ns != 0 && now - *since_ns > DEADLOCK_NS;
 }
 
 /* Of a group that may not run more than so many at once, only tasks that are on
@@ -170,9 +264,11 @@ static bool claim_here(mc_group *group, size_t index)
 {
     struct record *record = group_record(group, index);
     uint64_t word;
+    /* Whether it has killed a worker meanwhile, the claim itself decides. */
+    enum slot_claims claims = group->pool->in_worker ? CLAIM_ANY : CLAIM_FIRST;
     if (!may_run_here(group, record) || !within_limit(group, record) ||
         !slot_claim(&group->pool->client.lane.slots[record->slot].word,
-                    name_make(record->handler, record->generation, record->slot), 0, &word))
+                    name_make(record->handler, record->generation, record->slot), 0, claims, &word))
         return false;
     FAULT_POINT("client_claimed");
     return true;
@@ -189,34 +285,56 @@ static bool help(const struct waiting *waiting)
     for (size_t step = 0; step < span; step++) {
         size_t index = forward ? waiting->first_open + step : waiting->count - 1 - step;
         if (claim_here(group, index)) {
-            run_here(group, index);
+            run_here(group->pool, group, index);
             return true;
         }
     }
     return false;
 }
 
-/* Runs a task of whichever group of this thread: one that only this process may run,
- * since when those fill the queue, nobody else makes room; or any. */
-static bool help_any_group(struct client *client, bool any)
+/* True for a group whose tasks this thread runs to make room for another's: those that
+ * only this process may run, since when those fill the queue, nobody else makes room; or,
+ * with any, those of every group that does not leave them to workers. */
+static bool gives_room(const mc_group *group, bool any)
 {
+    return pthread_equal(group->thread, pthread_self()) && group->count != 0 &&
+           (group->busy ||
+            (any && (group->help != MC_HELP_NEVER || group->on_full == MC_FULL_INLINE)));
+}
+
+static void part(struct client *client, mc_group *group)
+{
+    pthread_mutex_lock(&client->lock);
+    bool last = --group->guests == 0 && group->closed;
+    pthread_mutex_unlock(&client->lock);
+    if (last)
+        group_free(group);
+}
+
+/* Runs a task of whichever group gives room. */
+static bool help_any_group(mc_pool *pool, bool any)
+{
+    struct client *client = &pool->client;
     mc_group *group;
     size_t index = 0;
     bool claimed = false;
     pthread_mutex_lock(&client->lock);
     for (group = client->groups; group != NULL; group = group->next) {
-        if ((!group->busy && !any) || group->count == 0 ||
-            !pthread_equal(group->thread, pthread_self()))
+        if (!gives_room(group, any))
             continue;
         for (index = group->first_open; index < group->count && !claimed; index++)
             claimed = claim_here(group, index);
         if (claimed)
             break;
     }
-    pthread_mutex_unlock(&client->lock);
     if (claimed)
-        run_here(group, index - 1);
-    return claimed;
+        group->guests++;
+    pthread_mutex_unlock(&client->lock);
+    if (!claimed)
+        return false;
+    run_here(pool, group, index - 1);
+    part(client, group);
+    return true;
 }
 
 /* True if one of the group's tasks is in this state. */
@@ -467,9 +585,9 @@ static const struct record *awaited(const struct waiting *waiting)
     if (waiting->goal == GOAL_ROOM && waiting->room_index > index)
         index = waiting->room_index;
     else if (waiting->goal == GOAL_ALL && group->parallel_limit == 0)
-        for (index = waiting->count - 1; index > waiting->first_open; index--)
-            if (!has_ended(waiting->client, group_record(group, index)))
-                break;
+        index = waiting->count - 1;
+    while (index > waiting->first_open && has_ended(waiting->client, group_record(group, index)))
+        index--; /* nobody tells of it any more */
     return group_record(group, index);
 }
 
@@ -481,7 +599,11 @@ static int rest(struct waiting *waiting, uint64_t now)
     if (waiting->first_open == waiting->count) { /* waits for room that others take */
         struct timespec room = {.tv_nsec = ROOM_NAP_NS};
         waiting->naps++;
-        if (!help_any_group(client, group->on_full == MC_FULL_INLINE))
+        /* Workers that all wait for room would wait for each other. A client that ran
+         * another task from within one would come here again from that, and so on. */
+        bool in_worker = group->pool->in_worker, may_help = in_worker || tasks_within == 0;
+        if (!may_help ||
+            !help_any_group(group->pool, in_worker || group->on_full == MC_FULL_INLINE))
             (void)nanosleep(&room, NULL);
         return 0;
     }
@@ -502,10 +624,13 @@ static int rest(struct waiting *waiting, uint64_t now)
     waiting->naps++;
     if (waiting->deadline_ns != UINT64_MAX && waiting->deadline_ns - now < nap_ns)
         nap_ns = waiting->deadline_ns - now;
+    if (group->kill_before != 0 && nap_ns > KILL_NAP_NS)
+        nap_ns = KILL_NAP_NS;
     int result = nap(waiting, record, nap_ns);
     if (result == -EINTR && group->interruptible)
         return error_set(-EINTR, "a signal arrived during the wait");
-    if (result != -ETIMEDOUT)
+    /* Signals may come more often than naps end. */
+    if (result != -ETIMEDOUT && result != -EINTR)
         return 0;
     if (client_check_gone(client) || no_workers(group)) {
         pthread_mutex_lock(&client->lock);
@@ -528,7 +653,7 @@ static bool reached(const struct waiting *waiting)
     case GOAL_NEXT:
         return group->completed_count > group->returned || group->ended == group->count;
     case GOAL_ROOM:
-        return group->first_open > waiting->room_index ||
+        return group->first_open > waiting->room_index || group->ended >= waiting->ended_enough ||
                (group->on_full == MC_FULL_INLINE && group->ended > waiting->ended_before) ||
                (group->first_open == group->count && waiting->naps > 0);
     }
@@ -541,11 +666,13 @@ static void collect(struct waiting *waiting)
     mc_group *group = waiting->group;
     struct client *client = waiting->client;
     /* The usual case of a look too early needs no lock. */
-    if (waiting->goal == GOAL_ALL && group->parallel_limit == 0 &&
+    if (waiting->goal == GOAL_ALL && group->parallel_limit == 0 && group->kill_before == 0 &&
         waiting->first_open < waiting->count &&
         !has_ended(client, group_record(group, waiting->first_open)))
         return;
     pthread_mutex_lock(&client->lock);
+    if (UNLIKELY(waiting->group->kill_before != 0))
+        group_kill_again(waiting->group);
     if (waiting->goal == GOAL_ROOM)
         client_collect_everything(client);
     else
@@ -610,7 +737,8 @@ int wait_for(mc_group *group, enum goal goal, int timeout_ms)
                               .goal = goal,
                               .deadline_ns = UINT64_MAX,
                               .room_index = SIZE_MAX,
-                              .ended_before = group->ended};
+                              .ended_before = group->ended,
+                              .ended_enough = SIZE_MAX};
     /* What was submitted a moment ago is hardly begun: then the first look would
      * only be in the way of the worker. */
     if (goal == GOAL_ALL && timeout_ms != 0 && group->submitted_ns != 0) {
@@ -623,6 +751,7 @@ int wait_for(mc_group *group, enum goal goal, int timeout_ms)
     /* One slot would do; but who fills the queue once fills it again, and had
      * better not be woken for each task. */
     waiting.room_index = waiting.first_open + (waiting.count - waiting.first_open) / 2;
+    waiting.ended_enough = waiting.count - waiting.open + (waiting.open + 1) / 2;
     int result = 0;
     if (!waiting.reached)
         result = timeout_ms == 0 ? poll_once(&waiting) : wait_until(&waiting, timeout_ms);

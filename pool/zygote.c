@@ -68,8 +68,8 @@ static void load(struct config *config, int socket)
     tell(socket, &parcel);
 }
 
-void zygote_run(struct config *config, struct control *control, struct bells *bells,
-                int socket, pid_t supervisor)
+void zygote_run(struct config *config, struct control *control, struct bells *bells, int socket,
+                pid_t supervisor)
 {
     process_begin("mc-zygote", &socket, true);
     process_follow(supervisor);

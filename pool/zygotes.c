@@ -75,10 +75,8 @@ static int give_birth(struct supervisor *supervisor, struct zygote *zygote)
 
 static int begin(struct supervisor *supervisor, struct zygote *zygote, struct config *config)
 {
-    *zygote = (struct zygote){.config = config,
-                              .generation = ++supervisor->zygote_count,
-                              .pidfd = -1,
-                              .socket = -1};
+    *zygote = (struct zygote){
+        .config = config, .generation = ++supervisor->zygote_count, .pidfd = -1, .socket = -1};
     return give_birth(supervisor, zygote);
 }
 
@@ -127,8 +125,8 @@ void zygotes_reload(struct supervisor *supervisor)
         return;
     }
     door_tell(supervisor, SERVE_RELOADING, "");
-    const struct serve_options *options = serve->reload != NULL ? serve->reload(serve->context)
-                                                                : serve;
+    const struct serve_options *options =
+        serve->reload != NULL ? serve->reload(serve->context) : serve;
     if (options == NULL || config_create(&options->pool, options, &config) < 0) {
         door_tell(supervisor, SERVE_KEPT, error_message());
         return;
@@ -164,7 +162,7 @@ void zygotes_give_up(struct supervisor *supervisor, const char *why)
 {
     struct zygote *failed = &supervisor->zygotes[supervisor->target], *old = other(supervisor);
     if (old->config == NULL || old->socket < 0)
-        return; /* there is nothing to go back to */
+        return;                                /* there is nothing to go back to */
     keep_numbers(old->config, failed->config); /* some may be new */
     log_write(supervisor->control, MC_LOG_ERROR, "the new set-up is given up: %s", why);
     door_tell(supervisor, SERVE_KEPT, why);
@@ -196,8 +194,7 @@ static void learn_handler(struct supervisor *supervisor, struct zygote *zygote,
     if (number == config->handler_count)
         config->handler_count++;
     if (atomic_load(&control->handler_count) < config->handler_count)
-        atomic_store_explicit(&control->handler_count, config->handler_count,
-                              memory_order_release);
+        atomic_store_explicit(&control->handler_count, config->handler_count, memory_order_release);
 }
 
 static void loaded(struct supervisor *supervisor, struct zygote *zygote)
@@ -333,13 +330,15 @@ void zygotes_due(struct supervisor *supervisor, uint64_t now_ms)
 uint64_t zygotes_next_due(const struct supervisor *supervisor)
 {
     uint64_t next = UINT64_MAX;
+    if (supervisor->phase >= PHASE_LEAVING)
+        return next;
     for (int i = 0; i < 2; i++) {
         const struct zygote *zygote = &supervisor->zygotes[i];
         if (zygote->config == NULL)
             continue;
-        uint64_t due = zygote->pidfd < 0  ? zygote->started_ms + rest_ms(zygote)
-                       : !zygote->ready ? zygote->started_ms + LOAD_MOST_MS
-                                        : UINT64_MAX;
+        uint64_t due = zygote->pidfd < 0 ? zygote->started_ms + rest_ms(zygote)
+                       : !zygote->ready  ? zygote->started_ms + LOAD_MOST_MS
+                                         : UINT64_MAX;
         next = due < next ? due : next;
     }
     return next;

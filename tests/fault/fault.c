@@ -6,7 +6,10 @@
  * After each run the ledger must be in order and no process or descriptor be left.
  *
  *   fault [--list] [--point NAME] [--role ROLE] [--signal KILL|STOP|ERRNO]
- *         [--play NAME] [--part N/OF] [--jobs N] [--verbose]
+ *         [--play NAME] [--short] [--part N/OF] [--jobs N] [--verbose]
+ *
+ * --short stops nobody, kills at first passings only, and does one third of all: another
+ * one each day, which it prints, and --part repeats.
  */
 #include "base/fault.h"
 
@@ -27,11 +30,11 @@
 enum {
     JOBS_MOST = 16,
     RECORDINGS = 3,
+    RECORDINGS_MOST = 12,
     POINTS_MOST = 1024,
-    PLAYS_MOST = 16,
+    PLAYS_MOST = 24,
     TRIES = 4,      /* some places are come to only now and then */
     CALL_HITS = 12, /* a system call is made from many places */
-    HOT = 8,        /* as many passings are worth a later hit */
 };
 
 /* Places that no play comes to, and why that is right. */
@@ -39,7 +42,9 @@ static const struct {
     const char *title; /* the point's name, or the function that holds it */
     const char *why;
 } unreached[] = {
-    {"", ""},
+    {"door_accept", "only a served pool has a door: other programs attach there"},
+    {"learn_handler", "only a served pool gets handlers from modules"},
+    {"aim_at", "only a served pool has a set-up to change to"},
 };
 
 static struct {
@@ -47,16 +52,38 @@ static struct {
     int signal; /* -1: all of them */
     unsigned part, parts;
     unsigned jobs;
-    bool list, verbose;
+    bool list, verbose, brief;
 } options = {.signal = -1, .parts = 1};
 
 static uint32_t hits[PLAYS_MOST][POINTS_MOST][FAULT_ROLES];
+static unsigned rounds; /* of recording */
 static struct run runs[JOBS_MOST];
 
 static struct {
-    unsigned kills, missed;
+    unsigned kills, killed, stopped, failed, missed;
     unsigned wrong[VERDICTS];
 } total;
+
+/* ---- what is reached ---- */
+
+static bool reached(uint32_t id)
+{
+    for (unsigned play = 0; play < play_count; play++)
+        for (int role = 0; role < FAULT_ROLES; role++)
+            if (hits[play][id][role] != 0)
+                return true;
+    return false;
+}
+
+static const char *excuse(uint32_t id)
+{
+    const struct fault_point *point = fault_point(id);
+    const char *title = point->kind == FAULT_STORE ? point->function : point->name;
+    for (size_t i = 0; i < sizeof(unreached) / sizeof(unreached[0]); i++)
+        if (strcmp(unreached[i].title, title) == 0)
+            return unreached[i].why;
+    return NULL;
+}
 
 /* ---- recording ---- */
 
@@ -113,16 +140,34 @@ static void record(unsigned play)
             hits[play][id][role] += fault_hits(id, (enum fault_role_number)role);
 }
 
+/* A slow play is for what the others do not come to. */
+static bool worth_playing(unsigned play, uint32_t id, int role)
+{
+    if (hits[play][id][role] == 0)
+        return false;
+    for (unsigned other = 0; plays[play].slow && other < play_count; other++)
+        if (!plays[other].slow && hits[other][id][role] != 0)
+            return false;
+    return true;
+}
+
 static bool chosen_play(unsigned play)
 {
     return options.play == NULL || strcmp(options.play, plays[play].name) == 0;
 }
 
+/* Some places are come to only when the scheduler wills. */
 static void record_all(void)
 {
-    for (unsigned play = 0; play < play_count; play++)
-        for (int round = 0; chosen_play(play) && round < RECORDINGS; round++)
-            record(play);
+    bool missing = true;
+    for (rounds = 0; rounds < RECORDINGS || (missing && rounds < RECORDINGS_MOST); rounds++) {
+        for (unsigned play = 0; play < play_count; play++)
+            if (chosen_play(play))
+                record(play);
+        missing = false;
+        for (uint32_t id = 0; id < fault_count(); id++)
+            missing = missing || (options.play == NULL && !reached(id) && excuse(id) == NULL);
+    }
 }
 
 /* ---- what to do ---- */
@@ -153,20 +198,31 @@ static void plan_signal(unsigned play, uint32_t id, enum fault_role_number role,
         plan((struct visit){play, {id, role, signal, countdown}, 0});
 }
 
-/* At the first passing, and at a later one where there are many. A system call that
- * may fail is made from many places, so each of the first passings counts. */
+/* At the first passing, and where there are many also at later ones. */
+static void plan_signals(unsigned play, uint32_t id, enum fault_role_number role, int often)
+{
+    int passings[] = {1, 2, often / 4, often / 2, often * 3 / 4};
+    int last = 0;
+    for (size_t i = 0; i < sizeof(passings) / sizeof(passings[0]); i++) {
+        if (passings[i] <= last || (i > 0 && (passings[i] > often || options.brief)))
+            continue;
+        last = passings[i];
+        plan_signal(play, id, role, SIGKILL, last);
+        if (!options.brief && (last == 1 || last == often / 2))
+            plan_signal(play, id, role, SIGSTOP, last);
+    }
+}
+
+/* A system call that may fail is made from many places, so each of the first
+ * passings counts; of allocations all do. */
 static void plan_place(unsigned play, uint32_t id, enum fault_role_number role)
 {
-    int often = (int)(hits[play][id][role] / RECORDINGS);
-    plan_signal(play, id, role, SIGKILL, 1);
-    plan_signal(play, id, role, SIGSTOP, 1);
-    if (often >= HOT) {
-        plan_signal(play, id, role, SIGKILL, often / 2);
-        plan_signal(play, id, role, SIGSTOP, often / 2);
-    }
+    int often = (int)(hits[play][id][role] / rounds);
+    plan_signals(play, id, role, often);
     if (fault_point(id)->kind != FAULT_FAILING)
         return;
-    for (int hit = 1; hit <= CALL_HITS && (hit == 1 || hit <= often); hit++)
+    int most = strcmp(fault_point(id)->name, "allocation") == 0 ? often : CALL_HITS;
+    for (int hit = 1; hit <= most && (hit == 1 || hit <= often); hit++)
         plan_signal(play, id, role, 0, hit);
 }
 
@@ -181,7 +237,7 @@ static void plan_all(void)
     for (uint32_t id = 0; id < fault_count(); id++)
         for (int role = 0; role < FAULT_ROLES; role++)
             for (unsigned play = 0; play < play_count; play++)
-                if (hits[play][id][role] != 0 && chosen(id, role))
+                if (worth_playing(play, id, role) && chosen(id, role))
                     plan_place(play, id, (enum fault_role_number)role);
     /* The short form does one part, evenly spread. */
     unsigned kept = 0;
@@ -227,6 +283,9 @@ static bool finish(const struct run *run, struct visit *visit)
         fprintf(stderr, "fault: %s%s\n", text, struck ? "" : ": nobody came");
     if (struck) {
         total.kills++;
+        total.killed += visit->fault.signal == SIGKILL;
+        total.stopped += visit->fault.signal == SIGSTOP;
+        total.failed += visit->fault.signal == 0;
         return false;
     }
     visit->tries++;
@@ -266,27 +325,6 @@ static void visit_all(void)
     }
 }
 
-/* ---- what was not reached ---- */
-
-static bool reached(uint32_t id)
-{
-    for (unsigned play = 0; play < play_count; play++)
-        for (int role = 0; role < FAULT_ROLES; role++)
-            if (hits[play][id][role] != 0)
-                return true;
-    return false;
-}
-
-static const char *excuse(uint32_t id)
-{
-    const struct fault_point *point = fault_point(id);
-    const char *title = point->kind == FAULT_STORE ? point->function : point->name;
-    for (size_t i = 0; i < sizeof(unreached) / sizeof(unreached[0]); i++)
-        if (strcmp(unreached[i].title, title) == 0)
-            return unreached[i].why;
-    return NULL;
-}
-
 /* Returns how many are missing without an excuse. */
 static unsigned check_reached(void)
 {
@@ -310,7 +348,7 @@ static void list(void)
             for (unsigned play = 0; play < play_count; play++)
                 if (hits[play][id][role] != 0)
                     printf(" %s/%s:%u", fault_role_names[role], plays[play].name,
-                           hits[play][id][role] / RECORDINGS);
+                           hits[play][id][role] / rounds);
         printf("\n");
     }
 }
@@ -329,10 +367,11 @@ static int read_signal(const char *name)
 
 static void read_options(int argc, char **argv)
 {
-    static const struct option known[] = {
-        {"point", 1, NULL, 'p'}, {"role", 1, NULL, 'r'},    {"signal", 1, NULL, 's'},
-        {"play", 1, NULL, 'a'},  {"part", 1, NULL, 'n'},    {"jobs", 1, NULL, 'j'},
-        {"list", 0, NULL, 'l'},  {"verbose", 0, NULL, 'v'}, {NULL, 0, NULL, 0}};
+    static const struct option known[] = {{"point", 1, NULL, 'p'},   {"role", 1, NULL, 'r'},
+                                          {"signal", 1, NULL, 's'},  {"play", 1, NULL, 'a'},
+                                          {"part", 1, NULL, 'n'},    {"jobs", 1, NULL, 'j'},
+                                          {"short", 0, NULL, 'b'},   {"list", 0, NULL, 'l'},
+                                          {"verbose", 0, NULL, 'v'}, {NULL, 0, NULL, 0}};
     options.jobs = 2 * (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         switch (option) {
@@ -354,6 +393,11 @@ static void read_options(int argc, char **argv)
             break;
         case 'j':
             options.jobs = (unsigned)atoi(optarg);
+            break;
+        case 'b':
+            options.brief = true;
+            options.parts = 3;
+            options.part = (unsigned)(time(NULL) / 86400 % 3);
             break;
         case 'l':
             options.list = true;
@@ -387,6 +431,11 @@ int main(int argc, char **argv)
         missing = options.play == NULL ? check_reached() : 0;
     }
     plays_end();
+    if (options.parts > 1)
+        printf("fault: %s--part %u/%u\n", options.brief ? "--short " : "", options.part,
+               options.parts);
+    printf("fault: %u killed, %u stopped, %u calls failed; %u times nobody came\n", total.killed,
+           total.stopped, total.failed, total.missed);
     printf("fault: %u points, %u kills, %u lost, %u wedged, %u leaked\n", fault_count(),
            total.kills, total.wrong[LOST], total.wrong[WEDGED], total.wrong[LEAKED]);
     return missing + total.wrong[LOST] + total.wrong[WEDGED] + total.wrong[LEAKED] == 0 ? 0 : 1;

@@ -73,7 +73,7 @@ static bool pool_may_be_gone(const struct disturbance *disturbance)
 {
     if (ledger->poolless != 0)
         return true;
-    return disturbance->victim != 0 && disturbance->kills &&
+    return disturbance->victim != 0 && (disturbance->kills || disturbance->cuts) &&
            (disturbance->role == ROLE_SUPERVISOR || disturbance->role == ROLE_OPENER);
 }
 
@@ -88,53 +88,75 @@ static bool may_see_error(const struct disturbance *disturbance, pid_t pid)
            (disturbance->role == ROLE_OPENER && pid == ledger->opener);
 }
 
-static bool may_fail(const struct disturbance *disturbance, const struct entry *entry)
+/* How a task may end by what it is itself. */
+static bool is_expected(const struct entry *entry)
 {
-    bool struck = disturbance->victim != 0 && (disturbance->kills || disturbance->fails);
-    switch (entry->status) {
+    switch (atomic_load(&entry->status)) {
     case -EOWNERDEAD:
-        return (entry->traits & (CRASHES | LOSABLE)) != 0 || pool_may_be_gone(disturbance) ||
-               (struck && entry->worker == disturbance->victim);
+        return (entry->traits & (CRASHES | LOSABLE)) != 0;
     case -ECANCELED:
         return (entry->traits & CANCELLABLE) != 0 && entry->runs == 0;
     case -EPERM: /* what worker_init said, to the caller */
         return (entry->traits & LOSABLE) != 0;
+    case -ETIMEDOUT:
+        return (entry->traits & OVERDUE) != 0;
     case -ENOSPC:
         return (entry->traits & ROOMLESS) != 0;
     case -EFAULT:
         return (entry->traits & DAMAGED) != 0;
     default:
-        if (entry->traits & NESTING)
-            return pool_may_be_gone(disturbance) || (disturbance->fails && struck);
-        /* A failing call may cost the task that made it, where it was made. */
-        return disturbance->fails && entry->worker == disturbance->victim;
+        return false;
     }
 }
 
-static void judge_task(const struct disturbance *disturbance, uint32_t number)
+/* A task fails with the worker that runs it, or with a call that either side of it
+ * makes; one that nests fails as well when its worker cannot attach to the pool. */
+static bool may_fail(const struct disturbance *disturbance, const struct entry *entry)
+{
+    if (pool_may_be_gone(disturbance))
+        return true;
+    if (disturbance->victim == 0)
+        return false;
+    if (disturbance->kills)
+        return entry->status == -EOWNERDEAD && entry->worker == disturbance->victim;
+    return disturbance->fails &&
+           (entry->worker == disturbance->victim || (entry->traits & NESTING) != 0 ||
+            (entry->owner == disturbance->victim && entry->status == -ENOMEM));
+}
+
+/* Returns what the disturbance cost: 1 for a task that failed because of it. */
+static unsigned judge_task(const struct disturbance *disturbance, uint32_t number)
 {
     const struct entry *entry = &ledger->entries[number];
-    if (entry->runs > 1)
+    if (entry->runs > 1 && !(entry->traits & REPEATED))
         ledger_wrong(LOST, "task %u ran %u times", number, entry->runs);
     if (entry->results > 1)
         ledger_wrong(LOST, "task %u had %u results", number, entry->results);
     if (entry->accepted == 0 || died(disturbance, entry->owner) || (entry->traits & FORGOTTEN))
-        return;
+        return 0;
     if (entry->results == 0)
         ledger_wrong(LOST, "task %u was accepted and has no result", number);
-    else if (entry->status == 0 && entry->runs != 1)
+    else if (entry->status == 0 && entry->runs == 0)
+        ledger_wrong(LOST, "task %u has a result and never ran", number);
+    else if (entry->status == 0 && entry->runs != 1 && !(entry->traits & REPEATED))
         ledger_wrong(LOST, "task %u has a result and ran %u times", number, entry->runs);
-    else if (entry->status != 0 && !may_fail(disturbance, entry))
+    if (entry->results == 0 || entry->status == 0 || is_expected(entry))
+        return 0;
+    if (!may_fail(disturbance, entry))
         ledger_wrong(LOST, "task %u in process %d ended with %d (%s)", number, (int)entry->worker,
                      entry->status, strerror(entry->status < 0 ? -entry->status : 0));
+    return entry->counts;
 }
 
 void ledger_judge(const struct disturbance *disturbance)
 {
+    unsigned cost = 0;
     for (uint32_t i = 0; i < ledger->error_count && i < LEDGER_ERRORS; i++)
         if (!may_see_error(disturbance, ledger->errors[i].pid))
             ledger_wrong(LOST, "process %d: %s (%d)", (int)ledger->errors[i].pid,
                          ledger->errors[i].call, ledger->errors[i].error);
     for (uint32_t number = 0; number < ledger->count; number++)
-        judge_task(disturbance, number);
+        cost += judge_task(disturbance, number);
+    if (cost > 1 && !pool_may_be_gone(disturbance))
+        ledger_wrong(LOST, "it cost %u tasks", cost);
 }

@@ -29,12 +29,15 @@ enum trait {
     FORGOTTEN = 1 << 4,   /* nobody asks for its result */
     NESTING = 1 << 5,     /* it needs the pool itself */
     ROOMLESS = 1 << 6,    /* there may be no room for its result */
+    REPEATED = 1 << 7,    /* it is run again when its worker dies */
+    OVERDUE = 1 << 8,     /* it runs for longer than it may */
 };
 
 struct entry {
     pid_t owner;
     uint32_t traits;
     uint32_t reply_size;
+    bool counts; /* not so for the further items of a range */
     _Atomic uint32_t accepted, runs, results;
     _Atomic int32_t status;
     _Atomic pid_t worker;
@@ -63,7 +66,7 @@ struct ledger {
     char texts[LEDGER_TEXTS][TEXT_SIZE];
 
     _Atomic pid_t opener, child; /* who can be asked how things are */
-    _Atomic uint32_t gate, started, met;
+    _Atomic uint32_t gate, started, met, hurried;
     _Atomic uint32_t init_fails;
     _Atomic uint32_t poolless; /* the play itself sees to it that there is no pool */
     struct holdings holdings;  /* found */
@@ -84,6 +87,7 @@ uint32_t ledger_reserve(uint32_t count);
 /* How the run was disturbed, for ledger_judge(). */
 struct disturbance {
     bool kills, fails; /* by a signal, or by an errno; neither: stopped for a while */
+    bool cuts;         /* the supervisor's connection to somebody, whom it then sees off */
     int role;          /* enum fault_role_number */
     pid_t victim;      /* 0: nobody */
     const pid_t *dead; /* processes that ended by a signal */

@@ -93,6 +93,12 @@ static pid_t zygote_of(pid_t supervisor)
     return 0;
 }
 
+pid_t look_zygote(int supervisor_pidfd)
+{
+    pid_t supervisor = pid_behind(supervisor_pidfd);
+    return supervisor > 0 ? zygote_of(supervisor) : 0;
+}
+
 bool look_holdings(int supervisor_pidfd, struct holdings *holdings)
 {
     char path[64];

@@ -12,6 +12,8 @@ unsigned look_own_fds(void);
 unsigned look_own_memfds(void);
 /* False while the pool's two helpers are not both there. */
 bool look_holdings(int supervisor_pidfd, struct holdings *holdings);
+/* Its zygote; 0 while there is none. */
+pid_t look_zygote(int supervisor_pidfd);
 /* Fills up to count entries with the children of a process; returns how many. */
 unsigned look_children(pid_t parent, pid_t *children, unsigned count);
 /* The process's name, "" if it is gone. */

@@ -67,6 +67,19 @@ static void map(void)
     batch_close(&batch);
 }
 
+static void values(void)
+{
+    struct batch batch;
+    if (!batch_open(&batch, 4, helped))
+        return;
+    (void)(batch_echo(&batch, MC_JSON) && batch_echo(&batch, MC_MSGPACK) &&
+           batch_echo(&batch, MC_JSON) && batch_echo(&batch, MC_MSGPACK));
+    batch_wait(&batch);
+    batch_results(&batch);
+    batch_values(&batch);
+    batch_close(&batch);
+}
+
 /* More than there are slots, so that the ring wraps and the caller waits for room. */
 static void quick_tasks(void)
 {
@@ -317,7 +330,9 @@ static void child_with_a_child(void)
         small_tasks();
         if (fork() == 0) {
             uint32_t gate = atomic_load(&ledger->gate) + 1;
-            for (int ms = 0; ms < WAIT_MS && atomic_load(&ledger->gate) < gate; ms++)
+            for (int ms = 0;
+                 ms < WAIT_MS && atomic_load(&ledger->gate) < gate && kill(ledger->opener, 0) == 0;
+                 ms++)
                 pause_us(1000);
         }
         _exit(0);
@@ -367,6 +382,7 @@ static void play_work(void)
     small_tasks();
     payloads();
     map();
+    values();
     quick_tasks();
     one_by_one();
     urgent_tasks();
@@ -408,7 +424,87 @@ static void play_trouble(void)
     cancelled_events();
     crash_amid_others();
     crash_with_result();
+    end_play(true);
+}
+
+/* A lane that is found damaged is closed: that client has no pool any more. */
+static void play_damaged(void)
+{
+    struct mc_pool_options options = troupe_options();
+    if (!troupe_open(&options))
+        return;
+    atomic_store(&ledger->poolless, 1);
     damaged_request();
+    troupe_close();
+}
+
+/* Tasks that take too long, and tasks that are tried again. */
+static void play_limits(void)
+{
+    struct mc_pool_options options = troupe_options();
+    struct batch batch;
+    options.slow_task_ms = 5;
+    if (!troupe_open(&options))
+        return;
+    if (batch_open(&batch, 3,
+                   (struct mc_group_options){.help = MC_HELP_NEVER,
+                                             .soft_time_limit_ms = 10,
+                                             .time_limit_ms = 30,
+                                             .start_within_ms = WAIT_MS})) {
+        struct job job = {.gate = atomic_load(&ledger->gate) + 1};
+        batch_repeat(&batch, 3, "stubborn", OVERDUE, job, sizeof(job));
+        batch_finish(&batch);
+    }
+    if (batch_open(&batch, 4, unhelped)) {
+        (void)(batch_repeat(&batch, 2, "retried", REPEATED, (struct job){.gate = 1}, 16) &&
+               batch_repeat(&batch, 2, "retried", REPEATED | CRASHES, (struct job){.gate = 2}, 16));
+        batch_finish(&batch);
+    }
+    end_play(true);
+}
+
+/* Workers that are replaced after some tasks, by successors of which some fail. */
+static void play_heirs(void)
+{
+    struct mc_pool_options options = troupe_options();
+    options.max_tasks_per_worker = 30;
+    if (!troupe_open(&options))
+        return;
+    for (int round = 0; round < 3; round++) {
+        small_tasks();
+        one_by_one();
+        event_loop(0, 0);
+        pause_us(10000);
+    }
+    atomic_store(&ledger->init_fails, 1);
+    for (int round = 0; round < 8; round++)
+        event_loop(0, LOSABLE);
+    pause_us(10000);
+    atomic_store(&ledger->init_fails, 0);
+    end_play(true);
+}
+
+/* Memory goes back to the system, and limits are looked after no more. */
+static void play_idle(void)
+{
+    struct mc_pool_options options = troupe_options();
+    struct batch batch;
+    options.max_payload = 4 << 20;
+    options.arena_size = 16 << 20;
+    if (!troupe_open(&options))
+        return;
+    if (batch_open(&batch, 4,
+                   (struct mc_group_options){.help = MC_HELP_NEVER, .time_limit_ms = WAIT_MS})) {
+        batch_repeat(&batch, 4, "huge", 0, (struct job){.reply = 3 << 20}, sizeof(struct job));
+        batch_wait(&batch);
+        batch_results(&batch);
+        mc_group_release(batch.group, 0);
+        for (int ms = 0; ms < 1200; ms += 100)
+            pause_us(100000);
+        batch_close(&batch);
+    }
+    for (int ms = 0; ms < 1200; ms += 100)
+        pause_us(100000);
     end_play(true);
 }
 
@@ -418,8 +514,12 @@ static void play_forks(void)
     if (!troupe_open(&options))
         return;
     small_tasks();
+    /* An event loop believes a seat that seems to look for work: after a client that
+     * died while it woke that seat, somebody else has to. */
     child_that_works();
+    event_loop(0, 0);
     child_that_dies();
+    event_loop(0, 0);
     child_with_a_child();
     small_tasks();
     end_play(true);
@@ -461,6 +561,22 @@ static void play_hopeless(void)
     end_play(true);
 }
 
+/* The zygote dies, and then workers that are to be replaced. */
+static void play_zygote(void)
+{
+    struct mc_pool_options options = troupe_options();
+    if (!troupe_open(&options))
+        return;
+    for (int round = 0; round < 2; round++) {
+        pid_t zygote = look_zygote(the_pool->supervisor_pidfd);
+        if (zygote > 0)
+            kill(zygote, SIGKILL);
+        crash_with_result();
+        small_tasks();
+    }
+    end_play(true);
+}
+
 static void play_unopened(void)
 {
     struct mc_pool_options options = troupe_options();
@@ -494,33 +610,40 @@ static void play_busy(void)
     end_play(false);
 }
 
+/* Submits to an event loop what is waited for later. */
+static bool begin_events(struct batch *batch, bool *done)
+{
+    *done = false;
+    return batch_open(batch, 3, (struct mc_group_options){.on_done = when_done, .context = done}) &&
+           batch_repeat(batch, 3, "work", 0, (struct job){.reply = 4}, sizeof(struct job));
+}
+
 /* The supervisor dies, with tasks running and queued. */
 static void play_bereaved(void)
 {
     struct mc_pool_options options = troupe_options();
-    struct batch gates, batch, events;
-    bool done = false;
+    struct batch gates = {0}, batch = {0}, events = {0};
+    bool done;
     if (!troupe_open(&options))
         return;
     atomic_store(&ledger->poolless, 1);
-    if (batch_open(&gates, 2, unhelped)) {
+    if (batch_open(&gates, 2, unhelped))
         gate_shut(&gates);
-        bool waiting = batch_open(
-            &events, 3, (struct mc_group_options){.on_done = when_done, .context = &done});
-        waiting = waiting &&
-                  batch_repeat(&events, 3, "work", 0, (struct job){.reply = 4}, sizeof(struct job));
-        bool more = batch_open(&batch, 6, unhelped);
-        if (more) {
-            batch_repeat(&batch, 3, "isolated", 0, (struct job){.reply = 4}, sizeof(struct job));
-            batch_repeat(&batch, 3, "work", 0, (struct job){.reply = 4}, sizeof(struct job));
-        }
-        (void)sys_pidfd_kill(the_pool->supervisor_pidfd, SIGKILL);
-        if (more)
-            batch_finish(&batch);
-        if (waiting)
-            dispatch_until(&done, &events);
-        batch_finish(&gates);
+    bool waiting = begin_events(&events, &done);
+    if (batch_open(&batch, 6, unhelped)) {
+        batch_repeat(&batch, 3, "isolated", 0, (struct job){.reply = 4}, sizeof(struct job));
+        batch_repeat(&batch, 3, "work", 0, (struct job){.reply = 4}, sizeof(struct job));
     }
+    (void)sys_pidfd_kill(the_pool->supervisor_pidfd, SIGKILL);
+    if (batch.group != NULL)
+        batch_finish(&batch);
+    if (waiting)
+        dispatch_until(&done, &events);
+    if (!done)
+        forget(&events);
+    batch_close(&events);
+    if (gates.group != NULL)
+        batch_finish(&gates);
     troupe_close();
 }
 
@@ -561,10 +684,14 @@ static void play_stuck(void)
 }
 
 const struct play plays[] = {
-    {"work", play_work},   {"trouble", play_trouble},   {"full", play_full},
-    {"forks", play_forks}, {"hopeless", play_hopeless}, {"unopened", play_unopened},
-    {"busy", play_busy},   {"bereaved", play_bereaved}, {"closing", play_closing},
-    {"stuck", play_stuck},
+    {"work", play_work, false},         {"trouble", play_trouble, false},
+    {"damaged", play_damaged, false},   {"limits", play_limits, false},
+    {"heirs", play_heirs, false},       {"idle", play_idle, true},
+    {"full", play_full, false},         {"forks", play_forks, false},
+    {"hopeless", play_hopeless, false}, {"zygote", play_zygote, false},
+    {"unopened", play_unopened, false}, {"busy", play_busy, false},
+    {"bereaved", play_bereaved, false}, {"closing", play_closing, false},
+    {"stuck", play_stuck, false},
 };
 const unsigned play_count = sizeof(plays) / sizeof(plays[0]);
 

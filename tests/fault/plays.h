@@ -6,9 +6,12 @@
 #ifndef TESTS_FAULT_PLAYS_H
 #define TESTS_FAULT_PLAYS_H
 
+#include <stdbool.h>
+
 struct play {
     const char *name;
     void (*act)(void);
+    bool slow; /* played only for places that no other comes to */
 };
 
 extern const struct play plays[];

@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "tests/fault/allocations.h"
 #include "tests/fault/look.h"
 #include "tests/fault/troupe.h"
 
@@ -52,7 +53,10 @@ static void act(const struct run *run)
         fault_record(true);
     else
         fault_set(&run->fault);
+    long live = allocations_live();
     run->play->act();
+    if (allocations_live() != live)
+        ledger_wrong(LEAKED, "%ld allocations were not given back", allocations_live() - live);
     fflush(NULL);
     _exit(0);
 }
@@ -164,6 +168,8 @@ static void referee_run(struct run *run)
                                       .victim = fault_victim(),
                                       .dead = referee.dead,
                                       .dead_count = referee.dead_count};
+    disturbance.cuts = disturbance.fails && run->fault.role == ROLE_SUPERVISOR &&
+                       strcmp(fault_title(run->fault.id), "channel_receive") == 0;
     ledger_judge(&disturbance);
 }
 

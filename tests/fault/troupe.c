@@ -17,6 +17,7 @@
 enum {
     ARGS_MOST = 8192,
     RESULT_MOST = 32768,
+    LANE_FDS = 4, /* memory, two sockets, a pidfd */
     GATE_MS = 3000,
     GATE_SHUT_MS = 150,
     MEET_MS = 300,
@@ -55,7 +56,7 @@ static int work(mc_task *task)
     if (!intact(job, size))
         return mc_task_fail(task, -EBADMSG, "damaged arguments");
     note_run(job->number);
-    memset(answer, (uint8_t)job->number, sizeof(answer));
+    memset(answer, (uint8_t)job->number, job->larger > job->reply ? job->larger : job->reply);
     int result = job->larger == 0 ? 0 : mc_task_reply(task, answer, job->larger);
     return result < 0 ? result : mc_task_reply(task, answer, job->reply);
 }
@@ -85,7 +86,7 @@ static int quick(mc_task *task)
     size_t size;
     const struct job *job = job_of(task, &size);
     note_run(job->number);
-    if (job->gate != 0)
+    if (job->gate != 0 && !mc_task_inline(task))
         kill(getpid(), SIGKILL);
     return 0;
 }
@@ -118,6 +119,35 @@ static int gated(mc_task *task)
     return mc_task_cancelled(task) ? -EINTR : 0;
 }
 
+/* Kills its workers: the first, or all that try. */
+static int retried(mc_task *task)
+{
+    size_t size;
+    const struct job *job = job_of(task, &size);
+    note_run(job->number);
+    if (job->gate > 1 || ledger->entries[job->number % LEDGER_TASKS].runs == 1)
+        kill(getpid(), SIGKILL);
+    return 0;
+}
+
+static void told_to_hurry(mc_task *task)
+{
+    atomic_fetch_add(&ledger->hurried, 1);
+}
+
+/* Larger than is kept warm. */
+static int huge(mc_task *task)
+{
+    size_t size;
+    void *data;
+    const struct job *job = job_of(task, &size);
+    note_run(job->number);
+    int result = mc_task_reply_alloc(task, job->reply, &data);
+    if (result == 0)
+        memset(data, (uint8_t)job->number, job->reply);
+    return result;
+}
+
 /* One of two that must be in different workers at the same time. */
 static int meet(mc_task *task)
 {
@@ -142,7 +172,24 @@ static int range(mc_task *task)
     return mc_task_reply(task, &sum, sizeof(sum));
 }
 
-/* Has others do six tasks, and one of its own in any case. */
+/* Gives back the number that it reads, whichever way that is encoded. */
+static int echo(mc_task *task)
+{
+    mc_value value;
+    mc_writer *writer;
+    uint64_t number;
+    int result = mc_task_value(task, &value);
+    if (result == 0)
+        result = mc_value_uint(value, &number);
+    if (result == 0)
+        result = mc_task_writer(task, &writer);
+    if (result < 0)
+        return result;
+    note_run((uint32_t)number);
+    return mc_write_uint(writer, number);
+}
+
+/* Has others do six tasks. */
 static int nest(mc_task *task)
 {
     size_t size;
@@ -173,8 +220,12 @@ static const struct mc_handler handlers[] = {
     {.name = "tell", .run = tell},
     {.name = "quick", .run = quick},
     {.name = "gated", .run = gated},
+    {.name = "stubborn", .run = gated, .flags = MC_ISOLATED, .on_soft_limit = told_to_hurry},
+    {.name = "retried", .run = retried, .flags = MC_ISOLATED | MC_IDEMPOTENT},
+    {.name = "huge", .run = huge, .flags = MC_ISOLATED},
     {.name = "meet", .run = meet},
     {.name = "range", .run = range},
+    {.name = "echo", .run = echo},
     {.name = "nest", .run = nest, .flags = MC_ISOLATED},
     {.name = "isolated", .run = work, .flags = MC_ISOLATED},
     {.name = "threadsafe", .run = work, .flags = MC_THREAD_SAFE},
@@ -282,6 +333,31 @@ void troupe_expect_throughput(bool side_by_side)
     batch_finish(&batch);
 }
 
+/* Living workers that have a lane of their own, since a task of theirs nested. */
+static unsigned lanes_of_workers(void)
+{
+    unsigned count = 0;
+    for (uint32_t lane = 0; lane < MAX_LANES; lane++) {
+        const struct lane_entry *entry = &the_pool->control->lanes[lane];
+        if ((atomic_load(&entry->generation) & 1) == 0)
+            continue;
+        for (uint32_t seat = 0; seat < the_pool->config->workers; seat++)
+            count +=
+                atomic_load(&the_pool->control->rows[seat].pid) == atomic_load(&entry->client_pid);
+    }
+    return count;
+}
+
+static bool look_at_pool(struct holdings *found)
+{
+    if (!all_up() || !look_holdings(the_pool->supervisor_pidfd, found))
+        return false;
+    unsigned lanes = lanes_of_workers();
+    found->supervisor_fds -= lanes * LANE_FDS;
+    found->supervisor_maps -= lanes;
+    return true;
+}
+
 static bool holds_as_usual(const struct holdings *found)
 {
     const struct holdings *usual = &ledger->usual;
@@ -294,7 +370,7 @@ static void expect_usual_holdings(void)
     uint64_t began = clock_ns();
     for (;;) {
         struct holdings found;
-        bool complete = all_up() && look_holdings(the_pool->supervisor_pidfd, &found);
+        bool complete = look_at_pool(&found);
         if (complete && holds_as_usual(&found)) {
             ledger->holdings = found;
             return;
@@ -317,6 +393,23 @@ static void expect_usual_holdings(void)
     }
 }
 
+/* Every result was given back, so no block in the arenas of the lane is in use, nor
+ * left by a worker that died while it filled it. */
+static unsigned blocks_in_use(const struct lane *lane)
+{
+    unsigned count = 0;
+    for (uint32_t seat = 0; seat < lane->geometry->seat_count; seat++) {
+        uint32_t unit = atomic_load(&lane->header->newest_block[seat]);
+        while (unit != 0 && lane_inside(lane->geometry, seat + 1, unit, UNIT, 0)) {
+            const struct block *block =
+                (const struct block *)(const void *)(lane->memory + (uint64_t)unit * UNIT);
+            count += atomic_load(&block->released) == 0;
+            unit = atomic_load(&block->next);
+        }
+    }
+    return count;
+}
+
 void troupe_expect_sound(void)
 {
     if (!pool_alive())
@@ -329,6 +422,9 @@ void troupe_expect_sound(void)
         ledger_wrong(LEAKED, "%u of %u slots are free", the_pool->client.free_count,
                      the_pool->client.lane.geometry->slot_count);
     expect_usual_holdings();
+    if (blocks_in_use(&the_pool->client.lane) != 0)
+        ledger_wrong(LEAKED, "%u blocks of results are not given back",
+                     blocks_in_use(&the_pool->client.lane));
 }
 
 /* ---- batches ---- */
@@ -352,6 +448,7 @@ bool batch_run(struct batch *batch, const char *handler, uint32_t traits, struct
     entry->owner = getpid();
     entry->traits |= traits;
     entry->reply_size = job.reply;
+    entry->counts = true;
     memset(args, (uint8_t)job.number, size);
     memcpy(args, &job, sizeof(job));
     if (!ledger_call(mc_group_run(batch->group, handler, args, size), "mc_group_run"))
@@ -359,6 +456,36 @@ bool batch_run(struct batch *batch, const char *handler, uint32_t traits, struct
     atomic_store(&entry->accepted, 1);
     batch->submitted++;
     return true;
+}
+
+bool batch_echo(struct batch *batch, enum mc_format format)
+{
+    mc_writer *writer;
+    uint32_t number = batch->first + batch->submitted;
+    struct entry *entry = &ledger->entries[number];
+    entry->owner = getpid();
+    entry->counts = true;
+    if (!ledger_call(mc_group_writer(batch->group, format, &writer), "mc_group_writer"))
+        return false;
+    (void)mc_write_uint(writer, number);
+    if (!ledger_call(mc_group_run_value(batch->group, "echo", writer), "mc_group_run_value"))
+        return false;
+    atomic_store(&entry->accepted, 1);
+    batch->submitted++;
+    return true;
+}
+
+void batch_values(struct batch *batch)
+{
+    for (uint32_t i = 0; i < batch->submitted; i++) {
+        struct mc_result result = {.size = sizeof(result)};
+        mc_value value;
+        uint64_t number;
+        if (mc_group_result(batch->group, i, &result) == 0 && result.status == 0 &&
+            ledger_call(mc_group_value(batch->group, i, &value), "mc_group_value") &&
+            (mc_value_uint(value, &number) != 0 || number != batch->first + i))
+            ledger_wrong(LOST, "task %u has a wrong value", batch->first + i);
+    }
 }
 
 bool batch_repeat(struct batch *batch, uint32_t times, const char *handler, uint32_t traits,
@@ -409,6 +536,7 @@ static void check_data(uint32_t number, const struct mc_result *result)
 static void deliver_range(struct batch *batch, const struct mc_result *result)
 {
     uint64_t sum = 0;
+    ledger->entries[batch->first + result->start].counts = true;
     for (uint64_t i = result->start; i < result->end; i++) {
         enter(batch->first + (uint32_t)i, result);
         sum += i;

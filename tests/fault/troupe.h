@@ -48,6 +48,10 @@ bool batch_run(struct batch *batch, const char *handler, uint32_t traits, struct
                size_t size);
 bool batch_repeat(struct batch *batch, uint32_t times, const char *handler, uint32_t traits,
                   struct job job, size_t size);
+/* Submits a number as a structured value, which comes back as one. */
+bool batch_echo(struct batch *batch, enum mc_format format);
+/* Reads the values that came back. */
+void batch_values(struct batch *batch);
 bool batch_map(struct batch *batch);
 /* Takes the index-th result into the books. */
 void batch_deliver(struct batch *batch, const struct mc_result *result);

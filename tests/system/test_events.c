@@ -273,6 +273,29 @@ START_TEST(tasks_that_were_cancelled_make_the_descriptor_readable)
 }
 END_TEST
 
+START_TEST(tasks_that_were_cancelled_before_anybody_asked_for_the_descriptor_are_told)
+{
+    board_open();
+    pool = open_simple(HANDLERS(handlers));
+    mc_group *busy = open_unhelped(pool), *group = open_reporting(NULL);
+    run_number(busy, "blocked", 0);
+    run_number(busy, "blocked", 1);
+    ck_assert(board_await(&board->started, 2, BOUND_MS));
+    run_number(group, "quick", 2);
+    ck_assert_int_eq(mc_group_cancel(group), 1);
+    fd = mc_pool_fd(pool);
+    ck_assert_int_ge(fd, 0);
+    bool told = readable(1000);
+    gate_open();
+    ck_assert_msg(told, "an event loop would wait for ever");
+    ck_assert_int_eq(mc_pool_dispatch(pool), 1);
+    wait_all(busy);
+    mc_group_close(busy);
+    mc_group_close(group);
+    mc_pool_close(pool);
+}
+END_TEST
+
 START_TEST(tasks_that_another_call_collected_are_still_reported)
 {
     begin();
@@ -356,6 +379,7 @@ TEST_MAIN(events, a_group_is_reported_once_when_all_its_tasks_have_ended,
           tasks_of_reporting_groups_never_run_in_the_caller,
           max_parallel_goes_on_from_dispatch_to_dispatch,
           tasks_that_were_cancelled_make_the_descriptor_readable,
+          tasks_that_were_cancelled_before_anybody_asked_for_the_descriptor_are_told,
           tasks_that_another_call_collected_are_still_reported,
           a_task_that_is_slow_for_once_does_not_hold_up_others,
           the_death_of_the_pool_is_readable_and_every_group_is_reported)

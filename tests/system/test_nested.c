@@ -4,7 +4,8 @@
  */
 #include "tests/system/support.h"
 
-enum { DEPTH = 3, BREADTH = 4 };
+enum { DEPTH = 3, BREADTH = 4, LANE = 64 };
+#define TEXT "a text that is too long for a slot's forty bytes of result"
 
 /* Counts the leaves of a tree of tasks, by tasks of its own for each branch. */
 static int tree(mc_task *task)
@@ -94,16 +95,80 @@ static int relay(mc_task *task)
     return status;
 }
 
+/* Two groups, of which the first alone fills a lane and is not waited for. */
+static int filling(mc_task *task)
+{
+    mc_group *first = NULL, *second = NULL;
+    board_count(&board->words[0]);
+    (void)board_await(&board->words[0], mc_task_inline(task) ? 0 : 2, BOUND_MS);
+    int status = mc_group_open(mc_task_pool(task), NULL, &first);
+    if (status == 0)
+        status = mc_group_open(mc_task_pool(task), NULL, &second);
+    for (int i = 0; status == 0 && i < LANE; i++)
+        status = mc_group_run(first, "aside", NULL, 0);
+    for (int i = 0; status == 0 && i < LANE; i++)
+        status = mc_group_run(second, i % 2 == 0 ? "slow" : "aside", NULL, 0);
+    if (status == 0)
+        status = mc_group_wait(second, -1);
+    if (status == 0)
+        status = mc_group_wait(first, -1);
+    for (size_t i = 0; status == 0 && i < 2 * LANE; i++) {
+        struct mc_result result = {.size = sizeof(result)};
+        status = mc_group_result(i < LANE ? first : second, i % LANE, &result);
+        status = status != 0 ? status : result.status;
+    }
+    mc_group_close(first);
+    mc_group_close(second);
+    return status;
+}
+
+/* One task more, named by the number, with arguments that are not aligned. */
+static int one_more(mc_task *task)
+{
+    static const char *const names[] = {"echo", "aside"};
+    char args[] = "x-" TEXT;
+    mc_group *group = NULL;
+    struct mc_result result = {.size = sizeof(result)};
+    struct mc_group_options options = {.size = sizeof(options), .max_parallel = 1};
+    int status = mc_group_open(mc_task_pool(task), &options, &group);
+    for (int i = 0; status == 0 && i < 3; i++)
+        status = mc_group_run(group, names[number_of(task)], args + 1, sizeof(args) - 1);
+    if (status == 0)
+        status = mc_group_wait(group, -1);
+    while (number_of(task) == 0 && status == 0 && mc_group_next(group, &result, -1) == 1)
+        status = result.data_size == sizeof(args) - 1
+                     ? memcmp(result.data, args + 1, sizeof(args) - 1)
+                     : -EBADMSG;
+    if (status == 0 && mc_group_size(group) != 3)
+        status = -ERANGE;
+    mc_group_close(group);
+    return status;
+}
+
+static int echo(mc_task *task)
+{
+    size_t size;
+    const void *args = mc_task_args(task, &size);
+    return (uintptr_t)args % 8 != 0 ? -EFAULT : mc_task_reply(task, args, size);
+}
+
 static int failing(mc_task *task)
 {
     return mc_task_fail(task, 99, "no good");
 }
 
 static const struct mc_handler handlers[] = {
-    {.name = "tree", .run = tree},         {.name = "meeting", .run = meeting},
-    {.name = "limited", .run = limited},   {.name = "slow", .run = slow},
-    {.name = "relay", .run = relay},       {.name = "failing", .run = failing},
+    {.name = "tree", .run = tree},
+    {.name = "meeting", .run = meeting},
+    {.name = "limited", .run = limited},
+    {.name = "slow", .run = slow},
+    {.name = "relay", .run = relay},
+    {.name = "failing", .run = failing},
     {.name = "careless", .run = careless},
+    {.name = "filling", .run = filling},
+    {.name = "one-more", .run = one_more},
+    {.name = "echo", .run = echo},
+    {.name = "aside", .run = slow, .flags = MC_ISOLATED},
 };
 
 static mc_pool *pool;
@@ -114,7 +179,7 @@ static mc_group *begin(unsigned workers, unsigned max_clients)
     struct mc_pool_options options = pool_options(HANDLERS(handlers));
     options.workers = workers;
     options.max_clients = max_clients;
-    options.queue_depth = 64;
+    options.queue_depth = LANE;
     pool = open_pool(&options);
     return open_unhelped(pool);
 }
@@ -220,8 +285,61 @@ START_TEST(a_worker_that_cannot_attach_has_no_pool_for_its_handlers)
 }
 END_TEST
 
+START_TEST(workers_that_all_wait_for_room_in_their_lanes_make_it_themselves)
+{
+    mc_group *group = begin(2, 0);
+    for (int i = 0; i < 2; i++)
+        run(group, "filling", NULL, 0);
+    wait_all(group);
+    ck_assert_uint_eq(failures(group), 0);
+    ck_assert_uint_eq(atomic_load(&board->ended), 4 * LANE);
+    finish(group);
+}
+END_TEST
+
+/* On a busy machine: tasks for the caller alone, as many as its lane holds, each of
+ * which submits others, by the name with that number. */
+static mc_group *fill_lane(uint32_t number)
+{
+    board_open();
+    struct mc_pool_options options = pool_options(HANDLERS(handlers));
+    options.queue_depth = LANE;
+    options.max_load_average = "0.01";
+    options.proc_path = TEST_DATA "/proc/good-busy";
+    pool = open_pool(&options);
+    mc_group *group = open_group(pool);
+    ck_assert_int_eq(mc_group_mode(group), MC_INLINE);
+    for (int i = 0; i < LANE; i++)
+        run_number(group, "one-more", number);
+    return group;
+}
+
+START_TEST(nested_tasks_run_at_once_in_a_caller_whose_lane_is_full)
+{
+    mc_group *group = fill_lane(0);
+    wait_all(group);
+    for (size_t i = 0; i < LANE; i++)
+        ck_assert_msg(result_of(group, i).status == 0, "%s", result_of(group, i).error);
+    finish(group);
+}
+END_TEST
+
+START_TEST(isolated_ones_cannot_and_say_so)
+{
+    mc_group *group = fill_lane(1);
+    wait_all(group);
+    struct mc_result first = result_of(group, 0);
+    ck_assert_msg(first.status == -EDEADLK && strstr(first.error, "queue_depth (64)") != NULL,
+                  "%d: %s", first.status, first.error);
+    ck_assert_uint_eq(failures(group), 1); /* its end made room for all others */
+    finish(group);
+}
+END_TEST
+
 TEST_MAIN(nested, handlers_can_split_their_work_further,
           all_workers_nesting_at_once_do_not_deadlock, a_caller_that_helps_can_run_nested_tasks_too,
           status_and_text_come_up_from_below, max_parallel_of_a_nested_group_holds,
           groups_that_a_handler_closes_early_leave_nothing_behind,
-          a_worker_that_cannot_attach_has_no_pool_for_its_handlers)
+          a_worker_that_cannot_attach_has_no_pool_for_its_handlers,
+          workers_that_all_wait_for_room_in_their_lanes_make_it_themselves,
+          nested_tasks_run_at_once_in_a_caller_whose_lane_is_full, isolated_ones_cannot_and_say_so)

@@ -3,6 +3,7 @@
  * What the successor of a worker finds in its arena: after an orderly end, after
  * a death at any step, and when somebody damaged the chain.
  */
+#include "base/clock.h"
 #include "base/fault.h"
 #include "tests/unit/arena.h"
 
@@ -55,6 +56,33 @@ START_TEST(a_successor_keeps_the_order_of_the_chain)
         block_release(at(keep(10)));
     ck_assert_uint_eq(atomic_load(&at(newest)->next), older);
     finish();
+}
+END_TEST
+
+START_TEST(a_long_chain_is_taken_over_quickly)
+{
+    enum { MANY = 100000, LARGE = (2 * MANY + 2) * UNIT };
+    static _Atomic uint32_t newest, touched, pending;
+    uint8_t *lane = mmap(NULL, ARENA_OFFSET + LARGE, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ck_assert_ptr_ne(lane, MAP_FAILED);
+    /* The newest lies lowest: the order that takes longest to find one by one. */
+    for (uint32_t i = 0; i < MANY; i++) {
+        uint32_t unit = FIRST_UNIT + 1 + 2 * i;
+        struct block *block = (struct block *)(void *)(lane + (uint64_t)unit * UNIT);
+        *block = (struct block){.magic = BLOCK_MAGIC, .units = 2};
+        atomic_store(&block->next, i + 1 < MANY ? unit + 2 : 0);
+    }
+    atomic_store(&newest, FIRST_UNIT + 1);
+    uint64_t began = clock_ns();
+    ck_assert_int_eq(blocks_init(&blocks, lane, ARENA_OFFSET, LARGE, &newest, &touched, &pending),
+                     0);
+    ck_assert_msg(clock_ns() - began < UINT64_C(2000000000), "it took %.1f s",
+                  (double)(clock_ns() - began) / 1e9);
+    ck_assert_uint_eq(blocks.use_count, MANY);
+    ck_assert(extents_check(&blocks.extents));
+    blocks_fini(&blocks);
+    munmap(lane, ARENA_OFFSET + LARGE);
 }
 END_TEST
 
@@ -210,4 +238,4 @@ TEST_MAIN(blocks_takeover, a_successor_leaves_alone_what_was_not_released,
           a_successor_keeps_the_order_of_the_chain, a_death_at_any_link_or_unlink_loses_no_memory,
           a_block_that_is_none_is_refused, a_block_of_impossible_length_is_refused,
           blocks_that_overlap_are_refused, links_that_lead_out_of_the_arena_are_refused,
-          a_chain_that_loops_is_refused)
+          a_chain_that_loops_is_refused, a_long_chain_is_taken_over_quickly)

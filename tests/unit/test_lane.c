@@ -103,6 +103,17 @@ START_TEST(inside_is_exact_at_both_ends_of_every_arena)
 }
 END_TEST
 
+START_TEST(nothing_is_inside_an_arena_that_is_not_there)
+{
+    begin();
+    for (uint32_t arena = SEATS + 1; arena < MAX_SEATS; arena++) {
+        uint32_t first = (uint32_t)(lane_arena_offset(&geometry, arena) / UNIT);
+        ck_assert(!lane_inside(&geometry, arena, first, UNIT, 1));
+    }
+    finish();
+}
+END_TEST
+
 START_TEST(a_fresh_lane_is_sound_and_idle)
 {
     begin();
@@ -142,6 +153,10 @@ START_TEST(a_segment_that_is_no_lane_of_ours_is_not_mapped)
     ck_assert_int_eq(lane_map(&other, &geometry, fd), -EPROTO);
     lane.header->total_size--;
     ck_assert_int_eq(lane_map(&other, &geometry, -1), -EBADF);
+    int shorter = segment_create("test-lane", geometry.total_size - 1);
+    ck_assert_int_ge(shorter, 0);
+    ck_assert_int_eq(lane_map(&other, &geometry, shorter), -EPROTO);
+    close(shorter);
     ck_assert_ptr_null(other.memory);
     ck_assert_int_eq(lane_map(&other, &geometry, fd), 0);
     lane_unmap(&other);
@@ -236,8 +251,8 @@ START_TEST(damaged_slots_are_noticed)
 END_TEST
 
 TEST_MAIN(lane, the_parts_of_a_lane_do_not_overlap, inside_is_exact_at_both_ends_of_every_arena,
-          a_fresh_lane_is_sound_and_idle, work_in_either_ring_is_work,
-          a_segment_that_is_no_lane_of_ours_is_not_mapped,
+          nothing_is_inside_an_arena_that_is_not_there, a_fresh_lane_is_sound_and_idle,
+          work_in_either_ring_is_work, a_segment_that_is_no_lane_of_ours_is_not_mapped,
           a_forked_child_does_not_have_its_parents_lane, a_damaged_header_is_noticed,
           damaged_positions_of_a_ring_are_noticed, a_ticket_for_a_slot_that_is_not_there_is_noticed,
           damaged_slots_are_noticed)

@@ -259,6 +259,25 @@ START_TEST(what_is_not_published_is_found_all_the_same)
 }
 END_TEST
 
+START_TEST(a_head_that_no_consumer_leaves_is_noticed)
+{
+    begin_at(3 * CAPACITY);
+    for (uint64_t filled = 0; filled <= CAPACITY; filled++) {
+        uint64_t head = atomic_load(&ring.shared->head);
+        ck_assert(ring_sound(&ring));
+        atomic_store(&ring.shared->head, ring.tail + 1);
+        ck_assert(!ring_sound(&ring));
+        atomic_store(&ring.shared->head, ring.tail - CAPACITY - 1);
+        ck_assert(!ring_sound(&ring));
+        atomic_store(&ring.shared->head, head);
+        if (filled < CAPACITY)
+            ck_assert(push(name_of(filled)));
+    }
+    atomic_store(&ring.shared->entries[3 * CAPACITY & ring.mask], 0);
+    ck_assert(!ring_sound(&ring));
+}
+END_TEST
+
 START_TEST(ring_bytes_is_the_head_and_the_entries)
 {
     ck_assert_uint_eq(ring_bytes(CAPACITY),
@@ -274,4 +293,5 @@ TEST_MAIN(ring, memory_that_was_never_written_is_empty, tickets_come_out_once_an
           whoever_comes_second_takes_nothing, a_consumer_that_slept_for_laps_takes_nothing,
           the_producer_takes_the_oldest_back, tickets_of_the_lap_before_are_not_fresh,
           positions_may_pass_32_bits, a_view_that_comes_later_goes_on_where_the_ring_is,
-          what_is_not_published_is_found_all_the_same, ring_bytes_is_the_head_and_the_entries)
+          what_is_not_published_is_found_all_the_same, a_head_that_no_consumer_leaves_is_noticed,
+          ring_bytes_is_the_head_and_the_entries)

@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * A pool at a socket may be there or not. The program's handle is a front: behind it
+ * is the pool that is there now, or one that is away, whose groups run in the caller.
+ * When a pool goes, the next mc_group_open() puts another behind the front; groups stay
+ * where they were opened, and the pool of theirs is kept until they are closed.
+ */
+#include "pool/pool.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/sys.h"
+#include "ipc/channel.h"
+#include "ipc/segment.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum {
+    TIMEOUT_MS = 1000,
+    RETRY_MS = 250,      /* from one attempt to connect to the next */
+    UNHEARD_MS = 5000,   /* the same, after one that was not answered */
+    FORMERS_MOST = 1024, /* pools whose groups are still open; see keep() */
+};
+
+struct front {
+    mc_pool *handle;
+    struct config *local; /* the program's own handlers */
+    struct sockaddr_un address;
+    uint32_t timeout_ms;
+    pthread_mutex_t lock; /* everything below */
+    mc_pool *now;
+    mc_pool *formers[FORMERS_MOST];
+    uint32_t former_count;
+    uint64_t retry_ms; /* when to connect again */
+    int events;        /* epoll over those of the pools; -1 until asked for */
+};
+
+/* ---- without a pool ---- */
+
+static void *map_private(size_t size)
+{
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+static int copy_local(const struct config *local, struct config **copy)
+{
+    struct config *made = calloc(1, sizeof(*made));
+    if (made == NULL)
+        return error_set(-ENOMEM, "no memory for the options");
+    *made = *local;
+    made->handlers = calloc(local->handler_capacity, sizeof(*made->handlers));
+    made->modules = calloc(1, sizeof(*made->modules));
+    if (made->handlers == NULL || made->modules == NULL) {
+        config_free(made);
+        return error_set(-ENOMEM, "no memory for the handlers");
+    }
+    memcpy(made->handlers, local->handlers, local->handler_count * sizeof(*made->handlers));
+    made->modules[0] = local->modules[0];
+    *copy = made;
+    return 0;
+}
+
+/* Memory of our own takes the place of the pool's; nobody else has it. */
+static int furnish(mc_pool *pool)
+{
+    struct control *control = map_private(control_size(1));
+    pool->control = control;
+    pool->control_bytes = control_size(1);
+    pool->bells = map_private(sizeof(struct bells));
+    int lane = segment_create("multicore-local", pool->config->geometry.total_size);
+    if (control == NULL || pool->bells == NULL || lane < 0)
+        return error_set(-ENOMEM, "no memory for tasks that run here");
+    atomic_store(&control->hopeless, 1);
+    struct lane_header *header = segment_map(lane, PAGE_SIZE_BYTES, true);
+    int result = header == NULL ? error_set(-ENOMEM, "no memory for tasks that run here") : 0;
+    if (result == 0) {
+        lane_format(&pool->config->geometry, header, 0);
+        munmap(header, PAGE_SIZE_BYTES);
+        result = client_init(&pool->client, pool->config, -1, -1, lane, 0);
+    }
+    close(lane);
+    atomic_store(&pool->client.gone, true);
+    return result;
+}
+
+/* A pool that is not there, because of the last error. */
+static mc_pool *make_away(const struct front *front)
+{
+    char *why = NULL;
+    struct config *config = NULL;
+    if (asprintf(&why, "the pool at %s is not there: %s", front->address.sun_path,
+                 error_message()) < 0)
+        return NULL;
+    mc_pool *pool = copy_local(front->local, &config) < 0 ? NULL : pool_create(config);
+    if (pool == NULL) {
+        free(why);
+        return NULL;
+    }
+    pool->away = why;
+    if (furnish(pool) < 0) {
+        pool_free(pool);
+        return NULL;
+    }
+    atomic_store_explicit(pool->mark, MARK_READY, memory_order_release);
+    return pool;
+}
+
+/* ---- with one ---- */
+
+static int reach(const struct front *front)
+{
+    int socket_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    struct timeval patience = {.tv_sec = front->timeout_ms / 1000,
+                               .tv_usec = (suseconds_t)(front->timeout_ms % 1000) * 1000};
+    if (socket_fd < 0)
+        return error_system(-errno, "no socket to attach with");
+    (void)setsockopt(socket_fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+    if (connect(socket_fd, (const struct sockaddr *)&front->address, sizeof(front->address)) == 0)
+        return socket_fd;
+    int result = -errno;
+    close(socket_fd);
+    return error_set(result, "%s", strerror(-result));
+}
+
+static int introduce(const struct front *front, mc_pool *pool, int socket)
+{
+    struct parcel parcel = {.message = {.type = MESSAGE_CONNECT, .index = LAYOUT_VERSION}};
+    snprintf(parcel.message.text, sizeof(parcel.message.text), "%s", mc_version());
+    /* It may have been refused already: then the answer says why. */
+    (void)channel_send(socket, &parcel, 0);
+    return pool_await_welcome(pool, socket, (int)front->timeout_ms, front->local);
+}
+
+static int connect_pool(const struct front *front, mc_pool **pool)
+{
+    int socket = reach(front);
+    if (socket < 0)
+        return socket;
+    mc_pool *made = pool_create(NULL);
+    if (made == NULL) {
+        close(socket);
+        return error_set(-ENOMEM, "no memory for the pool");
+    }
+    int result = introduce(front, made, socket);
+    if (result < 0) {
+        pool_free(made);
+        return result;
+    }
+    atomic_store_explicit(made->mark, MARK_READY, memory_order_release);
+    *pool = made;
+    return 0;
+}
+
+/* ---- the one behind the front ---- */
+
+static void listen_to(const struct front *front, mc_pool *pool)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+    if (front->events < 0 || pool->away != NULL)
+        return;
+    int fd = events_fd(pool);
+    if (fd >= 0)
+        (void)epoll_ctl(front->events, EPOLL_CTL_ADD, fd, &event);
+}
+
+static bool has_groups(mc_pool *pool)
+{
+    pthread_mutex_lock(&pool->client.lock);
+    bool has = pool->client.groups != NULL;
+    pthread_mutex_unlock(&pool->client.lock);
+    return has;
+}
+
+static void forget_formers(struct front *front)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < front->former_count; i++) {
+        if (front->formers[i]->pins != 0 || has_groups(front->formers[i]))
+            front->formers[kept++] = front->formers[i];
+        else
+            pool_detach(front->formers[i]);
+    }
+    front->former_count = kept;
+}
+
+static void put(struct front *front, mc_pool *pool)
+{
+    if (front->now != NULL)
+        front->formers[front->former_count++] = front->now;
+    front->now = pool;
+    listen_to(front, pool);
+}
+
+static bool is_there(mc_pool *pool)
+{
+    return pool->away == NULL && !client_gone(&pool->client) &&
+           atomic_load_explicit(&pool->control->closing, memory_order_relaxed) == 0;
+}
+
+/* Whether another attempt may succeed where this one failed. */
+static bool may_mend(int result)
+{
+    return result != -EACCES && result != -EPROTO && result != -EPERM;
+}
+
+/* With the lock held. */
+static int renew(struct front *front)
+{
+    uint64_t now = clock_ns() / 1000000;
+    mc_pool *pool = NULL;
+    forget_formers(front);
+    if (front->now != NULL && is_there(front->now)) {
+        config_learn_handlers(front->now->config, front->now->control, front->local);
+        return 0;
+    }
+    if ((front->now != NULL && front->now->away != NULL && now < front->retry_ms) ||
+        front->former_count == FORMERS_MOST)
+        return 0;
+    int result = connect_pool(front, &pool);
+    front->retry_ms = now + (result == -ETIMEDOUT || result == -EAGAIN ? UNHEARD_MS : RETRY_MS);
+    if (result < 0 && (front->now == NULL || front->now->away == NULL)) {
+        pool = make_away(front);
+        if (pool == NULL)
+            return -ENOMEM;
+    }
+    if (pool != NULL)
+        put(front, pool);
+    return result;
+}
+
+/* ---- forks ---- */
+
+static void drop_pool(mc_pool *pool)
+{
+    pool_drop_inherited(pool);
+    pool_free(pool);
+}
+
+/* A forked child has none of its parent's connections. */
+static void begin_anew(struct front *front)
+{
+    pthread_mutex_init(&front->lock, NULL);
+    for (uint32_t i = 0; i < front->former_count; i++)
+        drop_pool(front->formers[i]);
+    if (front->now != NULL)
+        drop_pool(front->now);
+    front->now = NULL;
+    front->former_count = 0;
+    front->retry_ms = 0;
+    sys_close(&front->events);
+    atomic_store_explicit(front->handle->mark, MARK_READY, memory_order_release);
+}
+
+static void lock(struct front *front)
+{
+    uint32_t forked = MARK_FORKED;
+    if (atomic_compare_exchange_strong(front->handle->mark, &forked, MARK_ATTACHING))
+        begin_anew(front);
+    while (!pool_current(front->handle)) /* another thread begins anew */
+        sys_pause();
+    pthread_mutex_lock(&front->lock);
+}
+
+/* ---- what the handle does ---- */
+
+mc_pool *front_enter(struct front *front)
+{
+    lock(front);
+    if (front->now == NULL)
+        (void)renew(front);
+    return front->now != NULL ? front->now : front->handle;
+}
+
+void front_leave(struct front *front)
+{
+    pthread_mutex_unlock(&front->lock);
+}
+
+int front_open_group(struct front *front, const struct mc_group_options *options, mc_group **group)
+{
+    lock(front);
+    int result = renew(front);
+    /* It may go between the look and the opening: then once more. */
+    for (int attempt = 0; front->now != NULL && attempt < 2; attempt++) {
+        result = group_open(front->now, options, group);
+        if (result != -ESHUTDOWN)
+            break;
+        (void)renew(front);
+    }
+    front_leave(front);
+    return result;
+}
+
+int front_fd(struct front *front)
+{
+    lock(front);
+    if (front->events < 0) {
+        front->events = epoll_create1(EPOLL_CLOEXEC);
+        if (front->events >= 0 && front->now != NULL)
+            listen_to(front, front->now);
+    }
+    int result = front->events >= 0 ? front->events : error_system(-errno, "no epoll");
+    front_leave(front);
+    return result;
+}
+
+/* A pool that is gone would be readable for ever. */
+static void unlisten(const struct front *front, const mc_pool *pool)
+{
+    if (pool->client.events >= 0 && front->events >= 0 &&
+        atomic_load_explicit(&pool->client.gone, memory_order_relaxed))
+        (void)epoll_ctl(front->events, EPOLL_CTL_DEL, pool->client.events, NULL);
+}
+
+/* The callbacks may open groups, so the lock is not held meanwhile; the pools are
+ * pinned instead. */
+int front_dispatch(struct front *front)
+{
+    mc_pool *pools[FORMERS_MOST + 1];
+    uint32_t count = 0;
+    int reported = 0;
+    lock(front);
+    (void)renew(front);
+    memcpy(pools, front->formers, front->former_count * sizeof(mc_pool *));
+    count = front->former_count;
+    if (front->now != NULL)
+        pools[count++] = front->now;
+    for (uint32_t i = 0; i < count; i++)
+        pools[i]->pins++;
+    front_leave(front);
+    for (uint32_t i = 0; i < count; i++) {
+        int result = pools[i]->away != NULL ? 0 : events_dispatch(pools[i]);
+        reported += result > 0 ? result : 0;
+    }
+    lock(front);
+    for (uint32_t i = 0; i < count; i++) {
+        pools[i]->pins--;
+        unlisten(front, pools[i]);
+    }
+    (void)renew(front);
+    front_leave(front);
+    return reported;
+}
+
+void front_close(struct front *front)
+{
+    lock(front);
+    for (uint32_t i = 0; i < front->former_count; i++)
+        pool_detach(front->formers[i]);
+    if (front->now != NULL)
+        pool_detach(front->now);
+    sys_close(&front->events);
+    front_leave(front);
+    config_free(front->local);
+    free(front);
+}
+
+static int read_path(struct front *front, const char *path)
+{
+    size_t length = path == NULL ? 0 : strlen(path);
+    if (length == 0)
+        return error_set(-EINVAL, "the path of the pool's socket is empty");
+    if (length >= sizeof(front->address.sun_path))
+        return error_set(-ENAMETOOLONG, "the path of the pool's socket has %zu bytes: at most %zu",
+                         length, sizeof(front->address.sun_path) - 1);
+    front->address.sun_family = AF_UNIX;
+    memcpy(front->address.sun_path, path, length + 1);
+    return 0;
+}
+
+int mc_pool_attach(const char *path, const struct mc_attach_options *options, mc_pool **pool)
+{
+    struct front *front = calloc(1, sizeof(*front));
+    clock_calibrate_begin();
+    if (front == NULL)
+        return error_set(-ENOMEM, "no memory for the pool");
+    front->events = -1;
+    pthread_mutex_init(&front->lock, NULL);
+    int result = read_path(front, path);
+    if (result == 0)
+        result = config_create_local(options, &front->local);
+    front->handle = result == 0 ? pool_create(NULL) : NULL;
+    if (front->handle == NULL) {
+        config_free(front->local);
+        free(front);
+        return result < 0 ? result : error_set(-ENOMEM, "no memory for the pool");
+    }
+    bool timed = options != NULL && options->size >= sizeof(*options) && options->timeout_ms != 0;
+    front->timeout_ms = timed ? options->timeout_ms : TIMEOUT_MS;
+    front->handle->front = front;
+    atomic_store_explicit(front->handle->mark, MARK_READY, memory_order_release);
+    result = renew(front);
+    clock_calibrate_end();
+    if (front->now == NULL || (result < 0 && !may_mend(result))) {
+        mc_pool_close(front->handle);
+        return result;
+    }
+    *pool = front->handle;
+    return 0;
+}

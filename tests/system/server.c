@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/system/server.h"
+
+#include "base/clock.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+static void tell(void *context, enum serve_event event, const char *text)
+{
+    struct server *server = context;
+    if (text[0] != '\0')
+        snprintf(server->told->text, sizeof(server->told->text), "%s", text);
+    atomic_fetch_add(&server->told->events[event], 1);
+}
+
+static const struct serve_options *reload(void *context)
+{
+    struct server *server = context;
+    return server->fresh != NULL ? server->fresh : &server->options;
+}
+
+void server_prepare(struct server *server)
+{
+    memset(server, 0, sizeof(*server));
+    snprintf(server->directory, sizeof(server->directory), "/tmp/multicore-test-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(server->directory));
+    snprintf(server->path, sizeof(server->path), "%s/socket", server->directory);
+    server->told = mmap(NULL, sizeof(*server->told), PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ck_assert_ptr_ne(server->told, MAP_FAILED);
+    server->module = (struct module_spec){.path = TEST_MODULE_1, .settings = server->settings};
+    server->options = (struct serve_options){
+        .pool = {.size = sizeof(struct mc_pool_options), .workers = 2},
+        .modules = &server->module,
+        .module_count = 1,
+        .tell = tell,
+        .reload = reload,
+        .context = server,
+    };
+}
+
+static int listen_at(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+    int listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    unlink(path);
+    if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+        listen(listener, 128) < 0)
+        _exit(9);
+    return listener;
+}
+
+void server_start(struct server *server)
+{
+    memset((void *)server->told, 0, sizeof(*server->told));
+    server->pid = fork();
+    ck_assert_int_ge(server->pid, 0);
+    if (server->pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        server->options.listener = listen_at(server->path);
+        int result = serve_run(&server->options);
+        tell(server, SERVE_ENDED, mc_error_message());
+        _exit(result < 0 ? 2 : 0);
+    }
+    uint64_t began = clock_ns();
+    while (atomic_load(&server->told->events[SERVE_READY]) == 0 &&
+           atomic_load(&server->told->events[SERVE_ENDED]) == 0 && ms_since(began) < BOUND_MS)
+        pause_us(500);
+}
+
+bool server_await(struct server *server, enum serve_event event, uint32_t least)
+{
+    uint64_t began = clock_ns();
+    while (atomic_load(&server->told->events[event]) < least && ms_since(began) < BOUND_MS)
+        pause_us(500);
+    return atomic_load(&server->told->events[event]) >= least;
+}
+
+int server_stop(struct server *server)
+{
+    kill(server->pid, SIGTERM);
+    return await_exit(server->pid);
+}
+
+void server_kill(struct server *server)
+{
+    kill(server->pid, SIGKILL);
+    (void)await_exit(server->pid);
+}
+
+void server_remove(struct server *server)
+{
+    unlink(server->path);
+    rmdir(server->directory);
+}
+
+mc_pool *attach(const struct server *server, const struct mc_handler *handlers, size_t count)
+{
+    struct mc_attach_options options = {
+        .size = sizeof(options), .handlers = handlers, .handler_count = count};
+    mc_pool *pool = NULL;
+    int result = mc_pool_attach(server->path, &options, &pool);
+    ck_assert_msg(result == 0, "%d %s", result, mc_error_message());
+    ck_assert(mc_pool_connected(pool));
+    return pool;
+}

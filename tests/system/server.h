@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * A served pool for a test: in a process of its own, at a socket in a directory of its
+ * own, with a module that was built for it.
+ */
+#ifndef TESTS_SYSTEM_SERVER_H
+#define TESTS_SYSTEM_SERVER_H
+
+#include "pool/serve.h"
+#include "tests/system/support.h"
+
+struct server {
+    pid_t pid;
+    char directory[64];
+    char path[96];
+    struct serve_options options;
+    struct setting settings[2];
+    struct module_spec module;
+    /* what it told, shared */
+    struct {
+        _Atomic uint32_t events[8];
+        char text[256]; /* with the last of KEPT and ENDED */
+    } * told;
+    const struct serve_options *fresh; /* what reload returns; NULL: the same again */
+};
+
+/* Defaults: two workers, the basic module with no settings. */
+void server_prepare(struct server *server);
+/* Forks it; returns when it is ready, or when it has ended. */
+void server_start(struct server *server);
+/* SIGTERM, and until it is gone; its status as for waitpid(). */
+int server_stop(struct server *server);
+void server_kill(struct server *server);
+bool server_await(struct server *server, enum serve_event event, uint32_t least);
+void server_remove(struct server *server);
+
+/* Attaches; fails the test unless the pool is there. */
+mc_pool *attach(const struct server *server, const struct mc_handler *handlers, size_t count);
+
+#endif
