@@ -220,9 +220,9 @@ static void bury(struct supervisor *supervisor, uint32_t index, int status, enum
     struct post *post = &seat->posts[HOLDER];
     char how[96];
     /* Its last message may not have been read yet, and the sweep clears the row. */
-    bool left = (seat->leave_due_ms != 0 ||
-                 atomic_load(&supervisor->control->rows[index].leave) != 0) &&
-                WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    bool left =
+        (seat->leave_due_ms != 0 || atomic_load(&supervisor->control->rows[index].leave) != 0) &&
+        WIFEXITED(status) && WEXITSTATUS(status) == 0;
     describe_death(seat, status, how, sizeof(how));
     sweep_seat(supervisor, index, status);
     seat->doom = (struct doom){.why = DOOM_NONE};

@@ -53,6 +53,7 @@ struct seat {
     struct doom doom;
     struct slow { /* the task that is, or was, reported as slow */
         uint64_t started;
+        uint32_t ticks; /* since its worker was asked where it is */
         bool told;
     } slow;
 };

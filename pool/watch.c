@@ -24,6 +24,7 @@
 enum {
     TICK_MS = 20,
     LINGER_MS = 1000,
+    TRACE_TICKS = 5,    /* for a worker to say where it is */
     CLOCK_ERROR = 1000, /* one part in so many that clocks may be off: late rather than early */
 };
 
@@ -157,17 +158,19 @@ static void trace_text(const struct supervisor *supervisor, const struct seat_ro
     }
 }
 
-/* Asks the worker where it is at one tick, and reports at the next. */
+/* Asks the worker where it is, and reports when it has said so, or when it had a while to. */
 static void report_slow(struct supervisor *supervisor, uint32_t index, const struct sight *sight)
 {
     struct seat *seat = &supervisor->seats[index];
+    const struct seat_row *row = &supervisor->control->rows[index];
+    bool said = atomic_load_explicit(&row->trace_count, memory_order_relaxed) != 0;
     if (seat->slow.started != sight->started) {
         seat->slow = (struct slow){.started = sight->started};
         (void)sys_pidfd_kill(seat->posts[HOLDER].pidfd, SIGURG);
-    } else if (!seat->slow.told) {
+    } else if (!seat->slow.told && (said || ++seat->slow.ticks == TRACE_TICKS)) {
         char text[LOG_TEXT_SIZE - 128];
         seat->slow.told = true;
-        trace_text(supervisor, &supervisor->control->rows[index], text, sizeof(text));
+        trace_text(supervisor, row, text, sizeof(text));
         log_write(supervisor->control, MC_LOG_WARNING,
                   "handler '%s' has been running for %llu ms in worker %d (seat %u): %s",
                   handler_name(supervisor, sight->name), (unsigned long long)sight->ran_ms,

@@ -265,8 +265,7 @@ static bool glance(struct worker *worker)
 /* There is nothing to do; true if that changed meanwhile, and something was done. */
 static bool rest(struct worker *worker)
 {
-    if (may_look(worker) &&
-        clock_ticks_ns(clock_ticks() - worker->looked_since) < worker->look_ns)
+    if (may_look(worker) && clock_ticks_ns(clock_ticks() - worker->looked_since) < worker->look_ns)
         return glance(worker);
     sleep_until_woken(worker);
     return false;
