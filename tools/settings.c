@@ -313,7 +313,10 @@ static int read_load(struct settings *settings, const struct key *key, const cha
 static int find_id(const struct key *key, bool is_user, const char *text, uint32_t *id)
 {
     uint64_t number;
+    /* There are no threads here. */
+    // cppcheck-suppress getpwnamCalled
     const struct passwd *user = is_user ? getpwnam(text) : NULL;
+    // cppcheck-suppress getgrnamCalled
     const struct group *group = is_user ? NULL : getgrnam(text);
     if (user != NULL)
         *id = user->pw_uid;
@@ -338,7 +341,7 @@ static int read_owner(struct settings *settings, const struct key *key, const ch
 static int add_id(const struct key *key, bool is_user, const char *text, const uint32_t **ids,
                   uint32_t *count)
 {
-    uint32_t id;
+    uint32_t id = 0;
     int result = find_id(key, is_user, text, &id);
     if (result < 0)
         return result;

@@ -23,6 +23,15 @@ if grep -rlE "$work/first|multicore_flags|PkgConfig::" "$libdir/cmake/multicore"
     fail "the package names its first prefix or a private target"
 fi
 
+if [[ -e $prefix/bin/multicore ]]; then
+    echo "-- command"
+    "$prefix/bin/multicore" --version
+    find "$prefix" \( -path '*/examples/multicore.conf' -o -path '*/completions/multicore' \
+        -o -name _multicore -o -name multicore.service -o -name multicore.socket \) >"$work/beside"
+    (($(wc -l <"$work/beside") == 5)) || fail "of what goes with the command there is only: $(<"$work/beside")"
+    "$prefix/bin/multicore" check "$(grep multicore.conf "$work/beside")"
+fi
+
 echo "-- find_package"
 cmake -S "$here/outside" -B "$work/outside" -DCMAKE_PREFIX_PATH="$prefix" >/dev/null
 cmake --build "$work/outside"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # test_command.sh PROGRAM MODULES SOURCE: the command line, its exit codes, and a server
 # from start to end.
+# shellcheck disable=SC2317 # some functions are called by name, or by trap
 set -uo pipefail
 
 program=$1 modules=$2
@@ -43,7 +44,6 @@ soon() {
 }
 
 ready() { grep -q 'ready, with' log; }
-gone() { ! kill -0 "$server" 2>/dev/null; }
 
 start() {
     : >log

@@ -27,12 +27,13 @@ for command in "${commands[@]}"; do
     grep -q "'$command:" "$source/packaging/completion/_multicore" || fail "zsh lacks $command"
     grep -qF "*$command*" "$source/man/multicore.1.scd" || fail "the manual lacks $command"
     "$program" "$command" --help >"$work/help" || fail "$command --help"
-    for option in $(grep -o -- '--[a-z-]*' "$work/help" | sort -u); do
+    grep -o -- '--[a-z-]*' "$work/help" | sort -u >"$work/options"
+    while read -r option; do
         grep -q -- "$option" "$source/packaging/completion/multicore.bash" ||
             fail "bash lacks $option of $command"
         grep -q -- "$option" "$source/packaging/completion/_multicore" ||
             fail "zsh lacks $option of $command"
-    done
+    done <"$work/options"
 done
 reply=$(bash -c '. "$1"; COMP_WORDS=(multicore ""); COMP_CWORD=1; _multicore; echo "${COMPREPLY[*]}"' \
     - "$source/packaging/completion/multicore.bash")

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tools/command.h"
+
+#include "tools/nearest.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+int command_help(const struct command *command)
+{
+    printf("usage: multicore %s %s\n\n%s\n\n%s  -h, --help       this text\n", command->name,
+           command->arguments, command->summary, command->options != NULL ? command->options : "");
+    return STATUS_OK;
+}
+
+int usage_error(const struct command *command, const char *format, ...)
+{
+    va_list arguments;
+    fputs("multicore: ", stderr);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    if (command == NULL)
+        fputs("\n'multicore --help' lists the commands\n", stderr);
+    else
+        fprintf(stderr, "\nusage: multicore %s %s\n", command->name, command->arguments);
+    return STATUS_USAGE;
+}
+
+static void unknown_option(const struct command *command, const char *given,
+                           const struct option *options)
+{
+    struct nearest nearest = nearest_to(given + strspn(given, "-"));
+    for (const struct option *each = options; each->name != NULL; each++)
+        nearest_try(&nearest, each->name);
+    if (nearest.best != NULL)
+        usage_error(command, "'%s' is no option of %s, or lacks its value; did you mean '--%s'?",
+                    given, command->name, nearest.best);
+    else
+        usage_error(command, "'%s' is no option of %s", given, command->name);
+}
+
+int command_option(const struct command *command, int argc, char **argv,
+                   const struct option *options)
+{
+    char letters[64] = "+"; /* options come first */
+    size_t used = 1;
+    for (const struct option *each = options; each->name != NULL; each++) {
+        if (used + 2 >= sizeof(letters))
+            break;
+        letters[used++] = (char)each->val;
+        if (each->has_arg == required_argument)
+            letters[used++] = ':';
+    }
+    opterr = 0;
+    int place = optind == 0 ? 1 : optind;
+    int found = getopt_long(argc, argv, letters, options, NULL);
+    if (found == '?')
+        unknown_option(command, argv[place], options);
+    return found;
+}
+
+const char *command_argument(const struct command *command, int argc, char **argv)
+{
+    if (argc - optind == 1)
+        return argv[optind];
+    usage_error(command, "%s wants %s", command->name,
+                argc == optind ? "the file with the configuration" : "one file, not several");
+    return NULL;
+}
