@@ -40,7 +40,10 @@ static int make_lane(struct supervisor *supervisor, struct tenant *tenant, uint3
         return -errno;
     lane_format(geometry, header, index);
     munmap(header, PAGE_SIZE_BYTES);
-    int result = lane_map(&tenant->lane, geometry, tenant->lane_fd);
+    int result = segment_seal_seals(tenant->lane_fd);
+    if (result < 0)
+        return result;
+    result = lane_map(&tenant->lane, geometry, tenant->lane_fd);
     if (result < 0)
         return result;
     int ends[2];

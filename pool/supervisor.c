@@ -135,7 +135,9 @@ static int make_segments(struct supervisor *supervisor)
         memcpy(control->handlers[i].name, handler->name, HANDLER_NAME_SIZE);
     }
     control->handler_count = config->handler_count;
-    int result = segment_seal_writes(supervisor->quarantine_fd);
+    int result = segment_seal_seals(supervisor->bells_fd);
+    if (result == 0)
+        result = segment_seal_writes(supervisor->quarantine_fd);
     return result < 0 ? result : segment_seal_writes(supervisor->control_fd);
 }
 
