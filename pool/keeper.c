@@ -207,6 +207,7 @@ static void bury(struct supervisor *supervisor, uint32_t index, int status, enum
     struct seat *seat = &supervisor->seats[index];
     struct post *post = &seat->posts[HOLDER];
     char how[96];
+    bool ended_by_us = seat->doom.why != DOOM_NONE && was == LIFE_UP;
     describe_death(seat, status, how, sizeof(how));
     sweep_seat(supervisor, index, status);
     seat->doom = (struct doom){.why = DOOM_NONE};
@@ -227,7 +228,9 @@ static void bury(struct supervisor *supervisor, uint32_t index, int status, enum
         succeed(supervisor, index, 0);
         return;
     }
-    uint32_t rest_ms = seat_rest_ms(&seat->record, was == LIFE_UP, supervisor_now_ms());
+    /* Clients have workers killed as they like, which says nothing against the next. */
+    uint32_t rest_ms =
+        ended_by_us ? 0 : seat_rest_ms(&seat->record, was == LIFE_UP, supervisor_now_ms());
     log_write(supervisor->control, MC_LOG_WARNING, "worker %d (seat %u) %s; the next one starts %s",
               (int)post->pid, index, how, rest_ms == 0 ? "now" : "after a pause");
     if (was == LIFE_STARTING && supervisor->init_text[0] == '\0')
