@@ -465,6 +465,28 @@ bool keeper_any_but(const struct supervisor *supervisor, uint32_t zygote)
     return false;
 }
 
+static bool idle(const struct supervisor *supervisor, uint32_t index)
+{
+    return supervisor->seats[index].posts[HOLDER].life == LIFE_UP &&
+           atomic_load_explicit(&supervisor->control->rows[index].run_count,
+                                memory_order_relaxed) == 0;
+}
+
+bool keeper_any_idle(const struct supervisor *supervisor)
+{
+    for (uint32_t i = 0; i < supervisor->config->workers; i++)
+        if (idle(supervisor, i))
+            return true;
+    return false;
+}
+
+void keeper_rouse(const struct supervisor *supervisor)
+{
+    for (uint32_t i = 0; i < supervisor->config->workers; i++)
+        if (idle(supervisor, i))
+            (void)sys_pidfd_kill(supervisor->seats[i].posts[HOLDER].pidfd, SIGURG);
+}
+
 bool keeper_hopeless(const struct supervisor *supervisor)
 {
     for (uint32_t i = 0; i < supervisor->config->workers; i++)

@@ -146,6 +146,19 @@ static bool serve_repairs(struct worker *worker)
     return true;
 }
 
+static void hear_alarm(struct worker *worker)
+{
+    struct control *control = worker->control;
+    worker->alarm_heard = atomic_load_explicit(&control->alarm, memory_order_acquire); /* A2 */
+    for (uint32_t word = 0; word < MASK_WORDS; word++)
+        worker->due[word] |= atomic_load_explicit(&control->lanes_due[word], memory_order_relaxed);
+}
+
+static void forget_due(struct worker *worker, uint32_t index)
+{
+    worker->due[index / 64] &= ~(UINT64_C(1) << (index % 64));
+}
+
 /* Calls visit for the lanes whose bit is set, beginning with `first`, until it
  * returns true. */
 static bool visit_lanes(struct worker *worker, uint32_t first,
@@ -154,7 +167,8 @@ static bool visit_lanes(struct worker *worker, uint32_t first,
     for (uint32_t step = 0; step <= MASK_WORDS; step++) {
         uint32_t word = (first / 64 + step) % MASK_WORDS;
         uint64_t bits =
-            atomic_load_explicit(&worker->bells->lanes_active[word], memory_order_acquire);
+            atomic_load_explicit(&worker->bells->lanes_active[word], memory_order_acquire) |
+            worker->due[word];
         if (step == 0)
             bits &= ~UINT64_C(0) << (first % 64);
         else if (step == MASK_WORDS)
@@ -162,7 +176,9 @@ static bool visit_lanes(struct worker *worker, uint32_t first,
         for (; bits != 0; bits &= bits - 1) {
             uint32_t index = word * 64 + (uint32_t)__builtin_ctzll(bits);
             struct view *view = views_get(&worker->views, index);
-            if (view != NULL && visit(worker, index, view))
+            if (view == NULL)
+                forget_due(worker, index);
+            else if (visit(worker, index, view))
                 return true;
         }
     }
@@ -189,6 +205,8 @@ static bool visit_has_work(struct worker *worker, uint32_t index, struct view *v
 
 bool work_once(struct worker *worker)
 {
+    if (UNLIKELY(work_alarmed(worker)))
+        hear_alarm(worker);
     return serve_repairs(worker) || visit_lanes(worker, worker->next_lane, visit_urgent) ||
            visit_lanes(worker, worker->next_lane, visit_normal);
 }
@@ -196,6 +214,8 @@ bool work_once(struct worker *worker)
 static bool any_work(struct worker *worker)
 {
     struct control *control = worker->control;
+    if (UNLIKELY(work_alarmed(worker)))
+        hear_alarm(worker);
     return atomic_load_explicit(&control->shared.repair_head, memory_order_relaxed) !=
                atomic_load_explicit(&control->repair_tail, memory_order_acquire) ||
            visit_lanes(worker, 0, visit_has_work);
@@ -207,6 +227,7 @@ static bool visit_clear_if_empty(struct worker *worker, uint32_t index, struct v
 {
     if (lane_has_work(&view->lane))
         return true;
+    forget_due(worker, index);
     wake_clear_lane(worker->bells, index); /* W4 */
     if (!lane_has_work(&view->lane))
         return false;
