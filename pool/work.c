@@ -20,6 +20,7 @@ enum {
     GLANCES = 32,     /* looks at one ring before a look at everything */
     RUN_NS = 50000,   /* of faster ones, no more than this much work */
     MEMORY_MS = 100,  /* from one look at our memory to the next */
+    URGENT_MOST = 16, /* runs of urgent tasks in a row while other clients have work */
 };
 
 /* ---- taking work ---- */
@@ -187,7 +188,11 @@ static bool visit_lanes(struct worker *worker, uint32_t first,
 
 static bool visit_urgent(struct worker *worker, uint32_t index, struct view *view)
 {
-    return serve_ring(worker, index, view, &view->lane.rings[LANE_URGENT]);
+    if (!serve_ring(worker, index, view, &view->lane.rings[LANE_URGENT]))
+        return false;
+    worker->urgent_lane = index;
+    worker->urgent_runs++;
+    return true;
 }
 
 static bool visit_normal(struct worker *worker, uint32_t index, struct view *view)
@@ -203,12 +208,33 @@ static bool visit_has_work(struct worker *worker, uint32_t index, struct view *v
     return lane_has_work(&view->lane);
 }
 
+static bool visit_other(struct worker *worker, uint32_t index, struct view *view)
+{
+    return index != worker->urgent_lane &&
+           (serve_ring(worker, index, view, &view->lane.rings[LANE_URGENT]) ||
+            visit_normal(worker, index, view));
+}
+
+/* Urgent is what goes before other tasks of the same client, and for a while before
+ * those of others; but a client whose tasks are all urgent must not keep others out. */
+static bool serve_others(struct worker *worker)
+{
+    worker->urgent_runs = 0;
+    return visit_lanes(worker, (worker->urgent_lane + 1) % MAX_LANES, visit_other);
+}
+
 bool work_once(struct worker *worker)
 {
     if (UNLIKELY(work_alarmed(worker)))
         hear_alarm(worker);
-    return serve_repairs(worker) || visit_lanes(worker, worker->next_lane, visit_urgent) ||
-           visit_lanes(worker, worker->next_lane, visit_normal);
+    if (serve_repairs(worker))
+        return true;
+    if (worker->urgent_runs >= URGENT_MOST && serve_others(worker))
+        return true;
+    if (visit_lanes(worker, worker->next_lane, visit_urgent))
+        return true;
+    worker->urgent_runs = 0;
+    return visit_lanes(worker, worker->next_lane, visit_normal);
 }
 
 static bool any_work(struct worker *worker)

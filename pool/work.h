@@ -37,6 +37,8 @@ struct worker {
     int cpu; /* -1: not pinned */
     struct states states;
     uint32_t next_lane;   /* where the next round begins */
+    uint32_t urgent_runs; /* in a row, ... */
+    uint32_t urgent_lane; /* ... the last of this lane */
     uint32_t alarm_heard;
     uint64_t due[MASK_WORDS]; /* lanes to look at because of it, whatever the bells say */
     struct views views;
