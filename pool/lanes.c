@@ -236,7 +236,16 @@ static void cancel_queued(struct tenant *tenant)
 static void client_gone(struct supervisor *supervisor, struct tenant *tenant)
 {
     uint32_t index = (uint32_t)(tenant - supervisor->tenants);
-    close_client(supervisor, tenant);
+    if (tenant->dropping) { /* whose lane was given up before */
+        close_client(supervisor, tenant);
+        tenant->faulted = false;
+        (void)lanes_reclaim(supervisor);
+        return;
+    }
+    /* What workers wrote there is the pool's memory, and stays while the client lives,
+     * which therefore keeps its place: or one could have any number of such lanes. */
+    if (!tenant->faulted || tenant->tenancy != TENANT_ATTACHED)
+        close_client(supervisor, tenant);
     tenant->dropping = true;
     tenant->generation++;
     publish(supervisor, index, tenant->generation, 0);
@@ -282,7 +291,7 @@ bool lanes_reclaim(struct supervisor *supervisor)
             continue;
         if (lane_worked_on(supervisor, i))
             left = true;
-        else
+        else if (tenant->socket < 0)
             free_lane(tenant);
     }
     return left;
@@ -386,7 +395,7 @@ static void handle(struct supervisor *supervisor, struct tenant *tenant, struct 
     switch (parcel->message.type) {
     case MESSAGE_ATTACH:
         lanes_admit(supervisor, parcel);
-        break;
+        break; /* without descriptor from those that the door is for */
     case MESSAGE_POKE:
         supervisor_sample(supervisor);
         lanes_ring_soon(supervisor);
@@ -420,14 +429,16 @@ static bool has_died(const struct tenant *tenant)
 void lanes_client_event(struct supervisor *supervisor, uint32_t index, enum watched kind)
 {
     struct tenant *tenant = &supervisor->tenants[index];
-    if (!tenant->used || tenant->dropping)
+    if (!tenant->used || tenant->socket < 0)
         return; /* dropped earlier in the same round */
     if (kind == WATCH_CLIENT_PID && !has_died(tenant))
         return;
     if (kind == WATCH_CLIENT_SOCKET) {
         struct parcel parcel;
-        int result = channel_receive(tenant->socket, &parcel, MSG_DONTWAIT);
-        if (result == 1)
+        int result = tenant->tenancy == TENANT_ATTACHED
+                         ? channel_receive_plain(tenant->socket, &parcel, MSG_DONTWAIT)
+                         : channel_receive(tenant->socket, &parcel, MSG_DONTWAIT);
+        if (result == 1 && !tenant->dropping)
             handle(supervisor, tenant, &parcel);
         if (result == 1 || result == -EAGAIN || result == -EPROTO)
             return;
