@@ -129,6 +129,8 @@ struct supervisor {
     int listener, signals; /* of a pool that is served, else -1 */
     struct stranger strangers[STRANGERS];
     uint64_t strangers_due_ms; /* 0: nobody is waited for */
+    uint64_t listen_due_ms;    /* when to listen again; 0: it listens */
+    int descriptors_most;      /* clients get none above; the rest is for workers */
     uint64_t alive_due_ms;
     uint64_t log_cursor;
 
