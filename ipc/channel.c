@@ -79,19 +79,21 @@ static bool take_descriptors(struct parcel *parcel, struct msghdr *header)
     return fits;
 }
 
-int channel_receive(int socket, struct parcel *parcel, int flags)
+static int receive(int socket, struct parcel *parcel, int flags, size_t room)
 {
     struct iovec data = {.iov_base = &parcel->message, .iov_len = sizeof(parcel->message)};
     union control_buffer buffer;
-    struct msghdr header = {.msg_iov = &data,
-                            .msg_iovlen = 1,
-                            .msg_control = buffer.space,
-                            .msg_controllen = sizeof(buffer.space)};
+    struct msghdr header = {
+        .msg_iov = &data, .msg_iovlen = 1, .msg_control = buffer.space, .msg_controllen = room};
     ssize_t received;
     do {
         received = FAULT_CALL("channel_receive", ECONNRESET,
                               recvmsg(socket, &header, flags | MSG_CMSG_CLOEXEC));
     } while (received < 0 && errno == EINTR);
+    /* Said once, ahead of what the other side sent before it closed and left messages of
+     * ours unread: as when it refuses without having asked. */
+    if (received < 0 && errno == ECONNRESET)
+        received = recvmsg(socket, &header, flags | MSG_CMSG_CLOEXEC);
     parcel->descriptor_count = 0;
     if (received < 0)
         return -errno;
@@ -105,6 +107,16 @@ int channel_receive(int socket, struct parcel *parcel, int flags)
     }
     parcel->message.text[sizeof(parcel->message.text) - 1] = '\0';
     return 1;
+}
+
+int channel_receive(int socket, struct parcel *parcel, int flags)
+{
+    return receive(socket, parcel, flags, sizeof(union control_buffer));
+}
+
+int channel_receive_plain(int socket, struct parcel *parcel, int flags)
+{
+    return receive(socket, parcel, flags, 0);
 }
 
 void parcel_drop(struct parcel *parcel)
@@ -134,6 +146,8 @@ int channel_peer_pidfd(int socket)
     struct peer peer = {0};
     if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD_OPTION, &pidfd, &size) == 0)
         return pidfd;
+    if (errno != ENOPROTOOPT) /* by now the pid may be another's */
+        return -errno;
     int result = channel_peer(socket, &peer);
     return result < 0 ? result : sys_pidfd_open(peer.pid);
 }

@@ -74,6 +74,9 @@ void channel_tell(int socket, const struct parcel *parcel);
 /* Receives one message; its descriptors are then the caller's, close-on-exec.
  * 1, 0 at the end of the stream, -EPROTO for a malformed record, negative errno. */
 int channel_receive(int socket, struct parcel *parcel, int flags);
+/* The same from those who have no descriptors to send: the kernel drops what comes all
+ * the same, which would take places in our table, and whose closing may block. */
+int channel_receive_plain(int socket, struct parcel *parcel, int flags);
 void parcel_drop(struct parcel *parcel);
 /* Who made the other end, as it was then. -EPERM or another negative errno. */
 struct peer {

@@ -260,6 +260,10 @@ struct control {
     _Atomic uint64_t admission; /* admission_pack() */
     _Atomic uint64_t log_tail;
     _Atomic uint64_t repair_tail;
+    /* Bumped when the supervisor has looked at all lanes itself and those with work
+     * are in lanes_due: what the bells say is everybody's to change, this is not. */
+    _Atomic uint32_t alarm;
+    _Atomic uint64_t lanes_due[MAX_LANES / 64];
 
     struct lane_entry lanes[MAX_LANES];
     struct log_record log[LOG_RECORDS];

@@ -32,6 +32,12 @@ int segment_seal_writes(int fd)
                : 0;
 }
 
+int segment_seal_seals(int fd)
+{
+    return FAULT_CALL("segment_seal_seals", EBUSY, fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL)) < 0 ? -errno
+                                                                                            : 0;
+}
+
 uint64_t segment_size(int fd)
 {
     struct stat status;

@@ -14,6 +14,9 @@ int segment_create(const char *name, uint64_t size);
 /* After this, mappings made so far stay writable and new ones cannot be; a
  * read-only descriptor alone would not do, it can be opened again for writing. */
 int segment_seal_writes(int fd);
+/* After this, nobody can add a seal: one against writing would take the segment from
+ * all who have yet to map it, and keep its memory from being given back. */
+int segment_seal_seals(int fd);
 /* Its size; 0 if that cannot be told. */
 uint64_t segment_size(int fd);
 /* 0 if fd has at least this size: reading behind its end would kill. -EPROTO if not,

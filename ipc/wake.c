@@ -1,9 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "ipc/wake.h"
 
-#include "base/clock.h"
 #include "base/fault.h"
 #include "base/sys.h"
+
+#include <errno.h>
+#include <limits.h>
+
+/* Only the seat's own worker should sleep on its state, but any client can: so all
+ * who do are woken. */
+enum { EVERY_SLEEPER = INT_MAX };
+
+/* A wait with an end comes back from a signal, whatever its flags; see wake_sleep(). */
+#define SLEEP_NS (UINT64_C(3600) * 1000000000)
 
 static uint64_t bit(uint32_t index)
 {
@@ -33,7 +42,7 @@ bool wake_seat(struct bells *bells, uint32_t seat)
     /* The bit in seats_sleeping is left to its owner: were it cleared here, a
      * delay before that could hide a later sleep of the same seat. */
     FAULT_POINT("wake_before_futex");
-    sys_futex_wake(state, 1);
+    sys_futex_wake(state, EVERY_SLEEPER);
     return true;
 }
 
@@ -106,7 +115,7 @@ void wake_kick_all(struct bells *bells, const struct control *control)
 {
     for (uint32_t seat = 0; seat < control->seat_count; seat++)
         if (!wake_seat(bells, seat))
-            sys_futex_wake(&bells->seats[seat].state, 1);
+            sys_futex_wake(&bells->seats[seat].state, EVERY_SLEEPER);
 }
 
 void wake_seat_died(struct bells *bells, uint32_t seat)
@@ -131,21 +140,19 @@ void wake_sleep_cancel(struct bells *bells, uint32_t seat)
 void wake_sleep(struct bells *bells, uint32_t seat)
 {
     FAULT_POINT("worker_asleep");
-    while (!wake_was_woken(bells, seat))
-        sys_futex_wait(&bells->seats[seat].state, SEAT_SLEEPING, UINT64_MAX);
+    /* Once: who was woken looks for work, even if the state has been SLEEPING again
+     * since, which others can write. */
+    if (!wake_was_woken(bells, seat))
+        (void)sys_futex_wait(&bells->seats[seat].state, SEAT_SLEEPING, SLEEP_NS);
     wake_sleep_cancel(bells, seat);
 }
 
 bool wake_sleep_within(struct bells *bells, uint32_t seat, uint64_t timeout_ns)
 {
     FAULT_POINT("worker_asleep");
-    uint64_t deadline = clock_ns() + timeout_ns;
-    while (!wake_was_woken(bells, seat)) {
-        uint64_t now = clock_ns();
-        if (now >= deadline)
-            return false;
-        sys_futex_wait(&bells->seats[seat].state, SEAT_SLEEPING, deadline - now);
-    }
+    if (!wake_was_woken(bells, seat) &&
+        sys_futex_wait(&bells->seats[seat].state, SEAT_SLEEPING, timeout_ns) == -ETIMEDOUT)
+        return false;
     wake_sleep_cancel(bells, seat);
     return true;
 }

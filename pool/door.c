@@ -2,7 +2,9 @@
  *
  * The door of a pool that is served: connections from any process, and signals from
  * the operator. Whoever connects is a stranger until its first message says what it
- * wants; it has STRANGER_MS for that, and there are never more than STRANGERS.
+ * wants; it has STRANGER_MS for that, and there are never more than STRANGERS: the
+ * oldest has to go when another comes, so that nobody is kept out by those who wait.
+ * Nothing here blocks, whatever strangers do.
  */
 #include "pool/supervisor.h"
 
@@ -12,21 +14,54 @@
 #include "pool/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { STRANGER_MS = 1000, GROUPS_MOST = 256 };
+enum {
+    STRANGER_MS = 1000,
+    LISTEN_REST_MS = 100, /* after accept() failed for want of something */
+    LANE_DESCRIPTORS = 5,
+    SEAT_DESCRIPTORS = 4, /* of a worker and its heir */
+    OTHER_DESCRIPTORS = 64,
+};
 
 void door_tell(struct supervisor *supervisor, enum serve_event event, const char *text)
 {
     const struct serve_options *serve = supervisor->config->serve;
     if (serve != NULL && serve->tell != NULL)
         serve->tell(serve->context, event, text);
+}
+
+/* As many as all clients need, if the system allows that; else clients do without
+ * before workers have to. */
+static void reserve_descriptors(struct supervisor *supervisor)
+{
+    const struct config *config = supervisor->config;
+    struct rlimit limit = {.rlim_cur = 0};
+    rlim_t kept = config->workers * SEAT_DESCRIPTORS + OTHER_DESCRIPTORS + STRANGERS;
+    rlim_t wanted = kept + config->max_clients * LANE_DESCRIPTORS;
+    (void)getrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur < wanted) {
+        limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+        (void)getrlimit(RLIMIT_NOFILE, &limit);
+    }
+    if (limit.rlim_cur < wanted)
+        log_write(supervisor->control, MC_LOG_WARNING,
+                  "max-clients is %u, for which RLIMIT_NOFILE should be %llu, but it is %llu",
+                  config->max_clients, (unsigned long long)wanted,
+                  (unsigned long long)limit.rlim_cur);
+    if (limit.rlim_cur > INT_MAX)
+        limit.rlim_cur = INT_MAX;
+    supervisor->descriptors_most = (int)(limit.rlim_cur > kept ? limit.rlim_cur - kept : 0);
 }
 
 int door_open(struct supervisor *supervisor)
@@ -43,6 +78,10 @@ int door_open(struct supervisor *supervisor)
     if (supervisor->signals < 0)
         return -errno;
     supervisor->listener = serve->listener;
+    int flags = fcntl(supervisor->listener, F_GETFL);
+    if (flags < 0 || fcntl(supervisor->listener, F_SETFL, flags | O_NONBLOCK) < 0)
+        return -errno;
+    reserve_descriptors(supervisor);
     for (int i = 0; i < STRANGERS; i++)
         supervisor->strangers[i].socket = -1;
     supervisor->alive_due_ms = serve->alive_ms != 0 ? supervisor_now_ms() + serve->alive_ms : 0;
@@ -69,16 +108,18 @@ static bool in_group(const struct serve_options *serve, gid_t gid)
 
 static bool in_groups(const struct serve_options *serve, int socket, gid_t gid)
 {
-    gid_t groups[GROUPS_MOST];
-    socklen_t size = sizeof(groups);
+    socklen_t size = 0;
     if (in_group(serve, gid))
         return true;
-    if (getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups, &size) < 0)
-        return false;
-    for (size_t i = 0; i < size / sizeof(groups[0]); i++)
-        if (in_group(serve, groups[i]))
-            return true;
-    return false;
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, NULL, &size) == 0 || errno != ERANGE)
+        return false; /* there are none */
+    gid_t *groups = malloc(size);
+    bool found = false;
+    if (groups != NULL && getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups, &size) == 0)
+        for (size_t i = 0; i < size / sizeof(groups[0]) && !found; i++)
+            found = in_group(serve, groups[i]);
+    free(groups);
+    return found;
 }
 
 static bool admitted(const struct supervisor *supervisor, int socket, const struct peer *peer)
@@ -107,21 +148,42 @@ static void refuse(int socket, int status, const char *text)
     close(socket);
 }
 
+/* A place for one more; the oldest is sent away for it if need be. */
+static uint32_t find_place(struct supervisor *supervisor)
+{
+    uint32_t oldest = 0;
+    for (uint32_t i = 0; i < STRANGERS; i++) {
+        const struct stranger *stranger = &supervisor->strangers[i];
+        if (stranger->socket < 0)
+            return i;
+        if (stranger->due_ms < supervisor->strangers[oldest].due_ms)
+            oldest = i;
+    }
+    refuse(supervisor->strangers[oldest].socket, -EUSERS, "too many processes connect at once");
+    supervisor->strangers[oldest].socket = -1;
+    return oldest;
+}
+
+static bool serve_stranger(struct supervisor *supervisor, int socket);
+
 static void let_knock(struct supervisor *supervisor, int socket)
 {
-    uint64_t now = supervisor_now_ms();
-    for (uint32_t i = 0; i < STRANGERS; i++) {
-        struct stranger *stranger = &supervisor->strangers[i];
-        if (stranger->socket >= 0)
-            continue;
-        *stranger = (struct stranger){.socket = socket, .due_ms = now + STRANGER_MS};
-        supervisor->strangers_due_ms =
-            supervisor->strangers_due_ms != 0 ? supervisor->strangers_due_ms : stranger->due_ms;
-        if (supervisor_watch(supervisor, socket, WATCH_STRANGER, i) < 0)
-            sys_close(&stranger->socket);
-        return;
-    }
-    refuse(socket, -EUSERS, "too many processes connect at once");
+    if (serve_stranger(supervisor, socket))
+        return; /* it said at once what it wants */
+    uint32_t index = find_place(supervisor);
+    struct stranger *stranger = &supervisor->strangers[index];
+    *stranger = (struct stranger){.socket = socket, .due_ms = supervisor_now_ms() + STRANGER_MS};
+    supervisor->strangers_due_ms =
+        supervisor->strangers_due_ms != 0 ? supervisor->strangers_due_ms : stranger->due_ms;
+    if (supervisor_watch(supervisor, socket, WATCH_STRANGER, index) < 0)
+        sys_close(&stranger->socket);
+}
+
+/* The listener would be readable for ever. */
+static void rest(struct supervisor *supervisor)
+{
+    supervisor_unwatch(supervisor, supervisor->listener);
+    supervisor->listen_due_ms = supervisor_now_ms() + LISTEN_REST_MS;
 }
 
 static void open_door(struct supervisor *supervisor)
@@ -131,8 +193,11 @@ static void open_door(struct supervisor *supervisor)
         FAULT_CALL("door_accept", EMFILE, accept4(supervisor->listener, NULL, NULL, SOCK_CLOEXEC));
     struct peer peer;
     char text[128];
-    if (socket < 0)
+    if (socket < 0) {
+        if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+            rest(supervisor);
         return;
+    }
     if (channel_peer(socket, &peer) < 0) {
         close(socket);
     } else if (!admitted(supervisor, socket, &peer)) {
@@ -148,10 +213,23 @@ static void open_door(struct supervisor *supervisor)
 
 /* ---- what they want ---- */
 
+/* Descriptors are the lowest that are free. */
+static bool crowded(const struct supervisor *supervisor, int socket)
+{
+    int probe = fcntl(socket, F_DUPFD_CLOEXEC, 0);
+    if (probe >= 0)
+        close(probe);
+    return probe < 0 || probe > supervisor->descriptors_most - LANE_DESCRIPTORS;
+}
+
 static void attach(struct supervisor *supervisor, int socket, const struct peer *peer)
 {
     uint32_t most = supervisor->config->serve->max_clients_per_user;
     char text[128];
+    if (crowded(supervisor, socket)) {
+        refuse(socket, -EMFILE, "the pool has no descriptors for another client (RLIMIT_NOFILE)");
+        return;
+    }
     if (most != 0 && peer->uid != 0 && lanes_of_user(supervisor, peer->uid) >= most) {
         snprintf(text, sizeof(text), "user %u has %u clients, which is max-clients-per-user",
                  peer->uid, most);
@@ -194,9 +272,8 @@ static void command(struct supervisor *supervisor, int socket, const struct mess
     close(socket);
 }
 
-static void serve_stranger(struct supervisor *supervisor, int socket, struct parcel *parcel)
+static void serve_message(struct supervisor *supervisor, int socket, struct message *message)
 {
-    struct message *message = &parcel->message;
     struct peer peer;
     char text[160];
     if (channel_peer(socket, &peer) < 0) {
@@ -216,24 +293,28 @@ static void serve_stranger(struct supervisor *supervisor, int socket, struct par
     }
 }
 
+/* Takes socket over, unless nothing was said yet: then false. */
+static bool serve_stranger(struct supervisor *supervisor, int socket)
+{
+    struct parcel parcel;
+    int result = channel_receive_plain(socket, &parcel, MSG_DONTWAIT);
+    if (result == -EAGAIN)
+        return false;
+    supervisor_unwatch(supervisor, socket); /* it may become a client's, or nobody's */
+    if (result == -EPROTO)
+        refuse(socket, -EPROTO, "that is no message of a program with this multicore");
+    else if (result <= 0)
+        close(socket);
+    else
+        serve_message(supervisor, socket, &parcel.message);
+    return true;
+}
+
 static void hear_stranger(struct supervisor *supervisor, uint32_t index)
 {
     struct stranger *stranger = &supervisor->strangers[index];
-    struct parcel parcel;
-    if (stranger->socket < 0)
-        return;
-    int result = channel_receive(stranger->socket, &parcel, MSG_DONTWAIT);
-    if (result == -EAGAIN)
-        return;
-    int socket = stranger->socket;
-    stranger->socket = -1;
-    supervisor_unwatch(supervisor, socket);
-    if (result <= 0) {
-        close(socket);
-        return;
-    }
-    serve_stranger(supervisor, socket, &parcel);
-    parcel_drop(&parcel);
+    if (stranger->socket >= 0 && serve_stranger(supervisor, stranger->socket))
+        stranger->socket = -1;
 }
 
 /* ---- signals ---- */
@@ -295,6 +376,11 @@ void door_due(struct supervisor *supervisor, uint64_t now_ms)
     deliver_log(supervisor);
     if (supervisor->strangers_due_ms != 0 && supervisor->strangers_due_ms <= now_ms)
         send_away(supervisor, now_ms);
+    if (supervisor->listen_due_ms != 0 && supervisor->listen_due_ms <= now_ms)
+        supervisor->listen_due_ms =
+            supervisor_watch(supervisor, supervisor->listener, WATCH_LISTENER, 0) < 0
+                ? now_ms + LISTEN_REST_MS
+                : 0;
     if (supervisor->alive_due_ms != 0 && supervisor->alive_due_ms <= now_ms) {
         supervisor->alive_due_ms = now_ms + serve->alive_ms;
         door_tell(supervisor, SERVE_ALIVE, "");
@@ -303,8 +389,11 @@ void door_due(struct supervisor *supervisor, uint64_t now_ms)
 
 uint64_t door_next_due(const struct supervisor *supervisor)
 {
-    uint64_t strangers = supervisor->strangers_due_ms, alive = supervisor->alive_due_ms;
-    if (strangers == 0 || (alive != 0 && alive < strangers))
-        strangers = alive;
-    return strangers == 0 ? UINT64_MAX : strangers;
+    const uint64_t dues[] = {supervisor->strangers_due_ms, supervisor->alive_due_ms,
+                             supervisor->listen_due_ms};
+    uint64_t next = UINT64_MAX;
+    for (int i = 0; i < 3; i++)
+        if (dues[i] != 0 && dues[i] < next)
+            next = dues[i];
+    return next;
 }

@@ -223,6 +223,7 @@ static void bury(struct supervisor *supervisor, uint32_t index, int status, enum
     bool left =
         (seat->leave_due_ms != 0 || atomic_load(&supervisor->control->rows[index].leave) != 0) &&
         WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    bool ended_by_us = seat->doom.why != DOOM_NONE && was == LIFE_UP;
     describe_death(seat, status, how, sizeof(how));
     sweep_seat(supervisor, index, status);
     seat->doom = (struct doom){.why = DOOM_NONE};
@@ -243,7 +244,9 @@ static void bury(struct supervisor *supervisor, uint32_t index, int status, enum
         succeed(supervisor, index, 0);
         return;
     }
-    uint32_t rest_ms = seat_rest_ms(&seat->record, was == LIFE_UP, supervisor_now_ms());
+    /* Clients have workers killed as they like, which says nothing against the next. */
+    uint32_t rest_ms =
+        ended_by_us ? 0 : seat_rest_ms(&seat->record, was == LIFE_UP, supervisor_now_ms());
     log_write(supervisor->control, MC_LOG_WARNING, "worker %d (seat %u) %s; the next one starts %s",
               (int)post->pid, index, how, rest_ms == 0 ? "now" : "after a pause");
     if (was == LIFE_STARTING && supervisor->init_text[0] == '\0')
@@ -490,6 +493,28 @@ bool keeper_any_but(const struct supervisor *supervisor, uint32_t zygote)
             return true;
     }
     return false;
+}
+
+static bool idle(const struct supervisor *supervisor, uint32_t index)
+{
+    return supervisor->seats[index].posts[HOLDER].life == LIFE_UP &&
+           atomic_load_explicit(&supervisor->control->rows[index].run_count,
+                                memory_order_relaxed) == 0;
+}
+
+bool keeper_any_idle(const struct supervisor *supervisor)
+{
+    for (uint32_t i = 0; i < supervisor->config->workers; i++)
+        if (idle(supervisor, i))
+            return true;
+    return false;
+}
+
+void keeper_rouse(const struct supervisor *supervisor)
+{
+    for (uint32_t i = 0; i < supervisor->config->workers; i++)
+        if (idle(supervisor, i))
+            (void)sys_pidfd_kill(supervisor->seats[i].posts[HOLDER].pidfd, SIGURG);
 }
 
 bool keeper_hopeless(const struct supervisor *supervisor)

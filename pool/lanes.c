@@ -22,6 +22,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* How often the supervisor itself looks whether work lies while a worker is idle, for
+ * as long as clients of other users are attached: who waits complains sooner, but an
+ * event loop does not wait. */
+enum { LOOK_MS = 50 };
+
 static void refuse(int socket, int status, const char *text)
 {
     struct parcel parcel = {.message = {.type = MESSAGE_REFUSED, .status = status}};
@@ -35,12 +40,15 @@ static int make_lane(struct supervisor *supervisor, struct tenant *tenant, uint3
     tenant->lane_fd = segment_create("multicore-lane", geometry->total_size);
     if (tenant->lane_fd < 0)
         return tenant->lane_fd;
+    int result = segment_seal_seals(tenant->lane_fd);
+    if (result < 0)
+        return result;
     void *header = segment_map(tenant->lane_fd, PAGE_SIZE_BYTES, true);
     if (header == NULL)
         return -errno;
     lane_format(geometry, header, index);
     munmap(header, PAGE_SIZE_BYTES);
-    int result = lane_map(&tenant->lane, geometry, tenant->lane_fd);
+    result = lane_map(&tenant->lane, geometry, tenant->lane_fd);
     if (result < 0)
         return result;
     int ends[2];
@@ -89,6 +97,17 @@ static void publish(struct supervisor *supervisor, uint32_t index, uint32_t gene
     atomic_store_explicit(&entry->generation, generation, memory_order_release);
 }
 
+/* Others than the pool's own user can write the bells. */
+static bool bells_shared(const struct supervisor *supervisor)
+{
+    for (uint32_t i = 0; i < supervisor->config->max_clients; i++) {
+        const struct tenant *tenant = &supervisor->tenants[i];
+        if (tenant->used && tenant->uid != 0 && tenant->uid != supervisor->uid)
+            return true;
+    }
+    return false;
+}
+
 /* Takes socket over, on failure too. Returns the lane's index. */
 int lanes_attach(struct supervisor *supervisor, int socket, enum tenancy tenancy)
 {
@@ -134,6 +153,8 @@ int lanes_attach(struct supervisor *supervisor, int socket, enum tenancy tenancy
         return result;
     }
     publish(supervisor, (uint32_t)index, tenant->generation, tenant->pid);
+    if (supervisor->look_due_ms == 0 && bells_shared(supervisor))
+        supervisor->look_due_ms = supervisor_now_ms() + LOOK_MS;
     return index;
 }
 
@@ -215,7 +236,16 @@ static void cancel_queued(struct tenant *tenant)
 static void client_gone(struct supervisor *supervisor, struct tenant *tenant)
 {
     uint32_t index = (uint32_t)(tenant - supervisor->tenants);
-    close_client(supervisor, tenant);
+    if (tenant->dropping) { /* whose lane was given up before */
+        close_client(supervisor, tenant);
+        tenant->faulted = false;
+        (void)lanes_reclaim(supervisor);
+        return;
+    }
+    /* What workers wrote there is the pool's memory, and stays while the client lives,
+     * which therefore keeps its place: or one could have any number of such lanes. */
+    if (!tenant->faulted || tenant->tenancy != TENANT_ATTACHED)
+        close_client(supervisor, tenant);
     tenant->dropping = true;
     tenant->generation++;
     publish(supervisor, index, tenant->generation, 0);
@@ -261,7 +291,7 @@ bool lanes_reclaim(struct supervisor *supervisor)
             continue;
         if (lane_worked_on(supervisor, i))
             left = true;
-        else
+        else if (tenant->socket < 0)
             free_lane(tenant);
     }
     return left;
@@ -279,14 +309,63 @@ bool lanes_idle(const struct supervisor *supervisor)
     return atomic_load(&control->shared.repair_head) == atomic_load(&control->repair_tail);
 }
 
-void lanes_ring(struct supervisor *supervisor)
+/* Marks the lanes with work; true if there are some. */
+static bool mark_lanes(struct supervisor *supervisor)
 {
+    uint64_t due[MASK_WORDS] = {0}, any = 0;
     for (uint32_t i = 0; i < supervisor->config->max_clients; i++) {
         const struct tenant *tenant = &supervisor->tenants[i];
-        if (tenant->used && !tenant->dropping && lane_has_work(&tenant->lane))
-            wake_mark_lane(supervisor->bells, i);
+        if (!tenant->used || tenant->dropping || !lane_has_work(&tenant->lane))
+            continue;
+        wake_mark_lane(supervisor->bells, i);
+        due[i / 64] |= UINT64_C(1) << (i % 64);
     }
+    for (uint32_t word = 0; word < MASK_WORDS; word++) {
+        atomic_store_explicit(&supervisor->control->lanes_due[word], due[word],
+                              memory_order_relaxed);
+        any |= due[word];
+    }
+    return any != 0;
+}
+
+void lanes_ring(struct supervisor *supervisor)
+{
+    (void)mark_lanes(supervisor);
+    atomic_fetch_add_explicit(&supervisor->control->alarm, 1, memory_order_seq_cst); /* A1 */
     wake_kick_all(supervisor->bells, supervisor->control);
+}
+
+void lanes_ring_soon(struct supervisor *supervisor)
+{
+    supervisor->ring_due_ms = supervisor->rung_ms + 1;
+}
+
+static void ring_now(struct supervisor *supervisor, uint64_t now_ms)
+{
+    supervisor->rung_ms = now_ms;
+    lanes_ring(supervisor);
+    keeper_rouse(supervisor);
+}
+
+void lanes_due(struct supervisor *supervisor, uint64_t now_ms)
+{
+    if (supervisor->ring_due_ms != 0 && supervisor->ring_due_ms <= now_ms) {
+        supervisor->ring_due_ms = 0;
+        ring_now(supervisor, now_ms);
+    }
+    if (supervisor->look_due_ms == 0 || supervisor->look_due_ms > now_ms)
+        return;
+    supervisor->look_due_ms = bells_shared(supervisor) ? now_ms + LOOK_MS : 0;
+    if (keeper_any_idle(supervisor) && mark_lanes(supervisor))
+        ring_now(supervisor, now_ms);
+}
+
+uint64_t lanes_next_due(const struct supervisor *supervisor)
+{
+    uint64_t ring = supervisor->ring_due_ms, look = supervisor->look_due_ms;
+    if (ring == 0 || (look != 0 && look < ring))
+        ring = look;
+    return ring == 0 ? UINT64_MAX : ring;
 }
 
 void lanes_alarm(struct supervisor *supervisor)
@@ -316,10 +395,10 @@ static void handle(struct supervisor *supervisor, struct tenant *tenant, struct 
     switch (parcel->message.type) {
     case MESSAGE_ATTACH:
         lanes_admit(supervisor, parcel);
-        break;
+        break; /* without descriptor from those that the door is for */
     case MESSAGE_POKE:
         supervisor_sample(supervisor);
-        lanes_ring(supervisor);
+        lanes_ring_soon(supervisor);
         break;
     case MESSAGE_KILL:
         watch_kill(supervisor, tenant, parcel->message.index, parcel->message.generation);
@@ -350,14 +429,16 @@ static bool has_died(const struct tenant *tenant)
 void lanes_client_event(struct supervisor *supervisor, uint32_t index, enum watched kind)
 {
     struct tenant *tenant = &supervisor->tenants[index];
-    if (!tenant->used || tenant->dropping)
+    if (!tenant->used || tenant->socket < 0)
         return; /* dropped earlier in the same round */
     if (kind == WATCH_CLIENT_PID && !has_died(tenant))
         return;
     if (kind == WATCH_CLIENT_SOCKET) {
         struct parcel parcel;
-        int result = channel_receive(tenant->socket, &parcel, MSG_DONTWAIT);
-        if (result == 1)
+        int result = tenant->tenancy == TENANT_ATTACHED
+                         ? channel_receive_plain(tenant->socket, &parcel, MSG_DONTWAIT)
+                         : channel_receive(tenant->socket, &parcel, MSG_DONTWAIT);
+        if (result == 1 && !tenant->dropping)
             handle(supervisor, tenant, &parcel);
         if (result == 1 || result == -EAGAIN || result == -EPROTO)
             return;

@@ -7,6 +7,14 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Some texts come from clients: a record is one line, and says nothing to a terminal. */
+static void make_line(char *text)
+{
+    for (; *text != '\0'; text++)
+        if ((unsigned char)*text < ' ' || *text == 0x7f)
+            *text = '?';
+}
+
 void log_write(struct control *control, int level, const char *format, ...)
 {
     uint64_t at = atomic_load_explicit(&control->log_tail, memory_order_relaxed);
@@ -19,6 +27,7 @@ void log_write(struct control *control, int level, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(record->text, sizeof(record->text), format, arguments);
     va_end(arguments);
+    make_line(record->text);
     atomic_store_explicit(&record->sequence, at + 1, memory_order_release); /* L1 */
     atomic_store_explicit(&control->log_tail, at + 1, memory_order_release);
 }

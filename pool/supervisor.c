@@ -136,7 +136,9 @@ static int make_segments(struct supervisor *supervisor)
         memcpy(control->handlers[i].name, handler->name, HANDLER_NAME_SIZE);
     }
     control->handler_count = config->handler_count;
-    int result = segment_seal_writes(supervisor->quarantine_fd);
+    int result = segment_seal_seals(supervisor->bells_fd);
+    if (result == 0)
+        result = segment_seal_writes(supervisor->quarantine_fd);
     return result < 0 ? result : segment_seal_writes(supervisor->control_fd);
 }
 
@@ -247,6 +249,7 @@ static int timeout_ms(struct supervisor *supervisor, uint64_t now, bool polling)
     uint64_t next = keeper_next_due(supervisor);
     sooner(&next, zygotes_next_due(supervisor));
     sooner(&next, door_next_due(supervisor));
+    sooner(&next, lanes_next_due(supervisor));
     if (supervisor->sample_due_ms != 0)
         sooner(&next, supervisor->sample_due_ms);
     if (supervisor->watch_due_ms != 0)
@@ -300,6 +303,7 @@ static void loop(struct supervisor *supervisor)
         zygotes_due(supervisor, now);
         keeper_due(supervisor, now);
         door_due(supervisor, now);
+        lanes_due(supervisor, now);
         sample_due(supervisor, now);
         watch_due(supervisor, now);
         bool polling = lanes_reclaim(supervisor);

@@ -129,6 +129,8 @@ struct supervisor {
     int listener, signals; /* of a pool that is served, else -1 */
     struct stranger strangers[STRANGERS];
     uint64_t strangers_due_ms; /* 0: nobody is waited for */
+    uint64_t listen_due_ms;    /* when to listen again; 0: it listens */
+    int descriptors_most;      /* clients get none above; the rest is for workers */
     uint64_t alive_due_ms;
     uint64_t log_cursor;
 
@@ -145,6 +147,10 @@ struct supervisor {
     uint64_t watch_seen_ms; /* when one did */
     struct quarantine *quarantine;
     int quarantine_fd;
+
+    uint64_t ring_due_ms; /* 0: nobody asked */
+    uint64_t rung_ms;     /* when the lanes were rung last because somebody had */
+    uint64_t look_due_ms; /* 0: all clients are trusted with the bells */
 
     struct load_average own_load;
     uint64_t sample_due_ms;   /* 0: nobody asked lately */
@@ -220,6 +226,11 @@ void keeper_kill_all(struct supervisor *supervisor);
 /* Lets go of all posts whose workers are dead. */
 void keeper_reap_all(struct supervisor *supervisor);
 void keeper_dismiss_heirs(struct supervisor *supervisor);
+/* Some worker that is up runs nothing. */
+bool keeper_any_idle(const struct supervisor *supervisor);
+/* Interrupts the sleep of those, by a signal: a client can have a sleeper miss any
+ * wake-up through shared memory, or move it to another futex. */
+void keeper_rouse(const struct supervisor *supervisor);
 bool keeper_hopeless(const struct supervisor *supervisor);
 
 /* lanes.c */
@@ -234,6 +245,10 @@ bool lanes_reclaim(struct supervisor *supervisor);
 bool lanes_idle(const struct supervisor *supervisor);
 /* Looks at all lanes itself, and wakes all workers if there is doubt. */
 void lanes_ring(struct supervisor *supervisor);
+/* The same, once for all who ask within a millisecond; and rouses who does not hear it. */
+void lanes_ring_soon(struct supervisor *supervisor);
+void lanes_due(struct supervisor *supervisor, uint64_t now_ms);
+uint64_t lanes_next_due(const struct supervisor *supervisor);
 /* Has every client look at how things are. */
 void lanes_alarm(struct supervisor *supervisor);
 /* A process asks to become a client; parcel brings the socket for it. */

@@ -11,7 +11,7 @@ enum { SLICE = (4 << 20) / UNIT };
 
 static bool wanted(const struct worker *worker)
 {
-    return wake_was_woken(worker->bells, worker->seat);
+    return wake_was_woken(worker->bells, worker->seat) || work_alarmed(worker);
 }
 
 static void trim_to(const struct worker *worker, struct blocks *blocks, uint32_t keep)

@@ -591,6 +591,16 @@ static const struct record *awaited(const struct waiting *waiting)
     return group_record(group, index);
 }
 
+/* A worker could run something, and does not; the bells might say otherwise. */
+static bool some_seat_idle(const struct control *control)
+{
+    for (uint32_t seat = 0; seat < control->seat_count; seat++)
+        if (atomic_load_explicit(&control->rows[seat].pid, memory_order_relaxed) != 0 &&
+            atomic_load_explicit(&control->rows[seat].run_count, memory_order_relaxed) == 0)
+            return true;
+    return false;
+}
+
 /* Sees that somebody is awake, and waits until something may have changed. */
 static int rest(struct waiting *waiting, uint64_t now)
 {
@@ -636,7 +646,7 @@ static int rest(struct waiting *waiting, uint64_t now)
         pthread_mutex_lock(&client->lock);
         settle_lost(group);
         pthread_mutex_unlock(&client->lock);
-    } else if (waiting->naps > 1 && wake_anyone_sleeping(group->pool->bells) &&
+    } else if (waiting->naps > 1 && some_seat_idle(group->pool->control) &&
                any_is(waiting, SLOT_SUBMITTED)) {
         client_complain(client);
     }

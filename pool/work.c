@@ -20,6 +20,7 @@ enum {
     GLANCES = 32,     /* looks at one ring before a look at everything */
     RUN_NS = 50000,   /* of faster ones, no more than this much work */
     MEMORY_MS = 100,  /* from one look at our memory to the next */
+    URGENT_MOST = 16, /* runs of urgent tasks in a row while other clients have work */
 };
 
 /* ---- taking work ---- */
@@ -146,6 +147,19 @@ static bool serve_repairs(struct worker *worker)
     return true;
 }
 
+static void hear_alarm(struct worker *worker)
+{
+    struct control *control = worker->control;
+    worker->alarm_heard = atomic_load_explicit(&control->alarm, memory_order_acquire); /* A2 */
+    for (uint32_t word = 0; word < MASK_WORDS; word++)
+        worker->due[word] |= atomic_load_explicit(&control->lanes_due[word], memory_order_relaxed);
+}
+
+static void forget_due(struct worker *worker, uint32_t index)
+{
+    worker->due[index / 64] &= ~(UINT64_C(1) << (index % 64));
+}
+
 /* Calls visit for the lanes whose bit is set, beginning with `first`, until it
  * returns true. */
 static bool visit_lanes(struct worker *worker, uint32_t first,
@@ -154,7 +168,8 @@ static bool visit_lanes(struct worker *worker, uint32_t first,
     for (uint32_t step = 0; step <= MASK_WORDS; step++) {
         uint32_t word = (first / 64 + step) % MASK_WORDS;
         uint64_t bits =
-            atomic_load_explicit(&worker->bells->lanes_active[word], memory_order_acquire);
+            atomic_load_explicit(&worker->bells->lanes_active[word], memory_order_acquire) |
+            worker->due[word];
         if (step == 0)
             bits &= ~UINT64_C(0) << (first % 64);
         else if (step == MASK_WORDS)
@@ -162,7 +177,9 @@ static bool visit_lanes(struct worker *worker, uint32_t first,
         for (; bits != 0; bits &= bits - 1) {
             uint32_t index = word * 64 + (uint32_t)__builtin_ctzll(bits);
             struct view *view = views_get(&worker->views, index);
-            if (view != NULL && visit(worker, index, view))
+            if (view == NULL)
+                forget_due(worker, index);
+            else if (visit(worker, index, view))
                 return true;
         }
     }
@@ -171,7 +188,11 @@ static bool visit_lanes(struct worker *worker, uint32_t first,
 
 static bool visit_urgent(struct worker *worker, uint32_t index, struct view *view)
 {
-    return serve_ring(worker, index, view, &view->lane.rings[LANE_URGENT]);
+    if (!serve_ring(worker, index, view, &view->lane.rings[LANE_URGENT]))
+        return false;
+    worker->urgent_lane = index;
+    worker->urgent_runs++;
+    return true;
 }
 
 static bool visit_normal(struct worker *worker, uint32_t index, struct view *view)
@@ -187,15 +208,40 @@ static bool visit_has_work(struct worker *worker, uint32_t index, struct view *v
     return lane_has_work(&view->lane);
 }
 
+static bool visit_other(struct worker *worker, uint32_t index, struct view *view)
+{
+    return index != worker->urgent_lane &&
+           (serve_ring(worker, index, view, &view->lane.rings[LANE_URGENT]) ||
+            visit_normal(worker, index, view));
+}
+
+/* Urgent is what goes before other tasks of the same client, and for a while before
+ * those of others; but a client whose tasks are all urgent must not keep others out. */
+static bool serve_others(struct worker *worker)
+{
+    worker->urgent_runs = 0;
+    return visit_lanes(worker, (worker->urgent_lane + 1) % MAX_LANES, visit_other);
+}
+
 bool work_once(struct worker *worker)
 {
-    return serve_repairs(worker) || visit_lanes(worker, worker->next_lane, visit_urgent) ||
-           visit_lanes(worker, worker->next_lane, visit_normal);
+    if (UNLIKELY(work_alarmed(worker)))
+        hear_alarm(worker);
+    if (serve_repairs(worker))
+        return true;
+    if (worker->urgent_runs >= URGENT_MOST && serve_others(worker))
+        return true;
+    if (visit_lanes(worker, worker->next_lane, visit_urgent))
+        return true;
+    worker->urgent_runs = 0;
+    return visit_lanes(worker, worker->next_lane, visit_normal);
 }
 
 static bool any_work(struct worker *worker)
 {
     struct control *control = worker->control;
+    if (UNLIKELY(work_alarmed(worker)))
+        hear_alarm(worker);
     return atomic_load_explicit(&control->shared.repair_head, memory_order_relaxed) !=
                atomic_load_explicit(&control->repair_tail, memory_order_acquire) ||
            visit_lanes(worker, 0, visit_has_work);
@@ -207,6 +253,7 @@ static bool visit_clear_if_empty(struct worker *worker, uint32_t index, struct v
 {
     if (lane_has_work(&view->lane))
         return true;
+    forget_due(worker, index);
     wake_clear_lane(worker->bells, index); /* W4 */
     if (!lane_has_work(&view->lane))
         return false;

@@ -36,7 +36,11 @@ struct worker {
     pid_t pid;
     int cpu; /* -1: not pinned */
     struct states states;
-    uint32_t next_lane; /* where the next round begins */
+    uint32_t next_lane;   /* where the next round begins */
+    uint32_t urgent_runs; /* in a row, ... */
+    uint32_t urgent_lane; /* ... the last of this lane */
+    uint32_t alarm_heard;
+    uint64_t due[MASK_WORDS]; /* lanes to look at because of it, whatever the bells say */
     struct views views;
     uint32_t *estimate_ns; /* per handler: what it may take */
     mc_pool *pool;         /* for nested groups, made on first use */
@@ -59,6 +63,12 @@ struct worker {
 
 /* Takes and runs some tasks, of one lane; false if there is nothing. */
 bool work_once(struct worker *worker);
+/* The supervisor has looked itself, since this worker did. */
+static inline bool work_alarmed(const struct worker *worker)
+{
+    return atomic_load_explicit(&worker->control->alarm, memory_order_acquire) !=
+           worker->alarm_heard; /* A2 */
+}
 /* Until the pool closes. */
 void work(struct worker *worker);
 /* True if more private memory is resident than max_worker_memory. */

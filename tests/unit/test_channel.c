@@ -157,6 +157,38 @@ START_TEST(nothing_to_receive_and_nobody_there_are_told_apart)
 }
 END_TEST
 
+START_TEST(what_was_said_before_closing_arrives_though_our_own_was_not_read)
+{
+    begin();
+    struct parcel parcel = {.message = {.type = MESSAGE_REFUSED}};
+    ck_assert_int_eq(channel_send(ends[1], &parcel, 0), 0);
+    ck_assert_int_eq(channel_send(ends[0], &parcel, 0), 0);
+    close(ends[0]);
+    ck_assert_int_eq(channel_receive(ends[1], &parcel, 0), 1);
+    ck_assert_uint_eq(parcel.message.type, MESSAGE_REFUSED);
+    ck_assert_int_eq(channel_receive(ends[1], &parcel, 0), 0);
+    close(ends[1]);
+}
+END_TEST
+
+START_TEST(a_plain_receiver_takes_no_descriptors)
+{
+    begin();
+    int before = open_descriptors();
+    struct parcel parcel;
+    char bytes[sizeof(struct message)] = {0};
+    for (int count = 1; count <= 16; count++) {
+        send_raw(bytes, sizeof(bytes), count);
+        ck_assert_int_eq(channel_receive_plain(ends[1], &parcel, 0), -EPROTO);
+        ck_assert_int_eq(parcel.descriptor_count, 0);
+        ck_assert_int_eq(open_descriptors(), before);
+    }
+    send_raw(bytes, sizeof(bytes), 0);
+    ck_assert_int_eq(channel_receive_plain(ends[1], &parcel, 0), 1);
+    finish();
+}
+END_TEST
+
 START_TEST(a_full_socket_is_told_when_waiting_is_not_wanted)
 {
     begin();
@@ -266,7 +298,8 @@ TEST_MAIN(channel, a_message_arrives_as_it_was_sent, messages_keep_their_bounds_
           descriptors_arrive_in_order_and_close_on_exec, the_ends_close_on_exec,
           dropping_a_parcel_closes_its_descriptors_once,
           nothing_to_receive_and_nobody_there_are_told_apart,
-          a_full_socket_is_told_when_waiting_is_not_wanted, a_record_of_another_size_is_malformed,
-          descriptors_of_a_malformed_record_are_closed,
+          what_was_said_before_closing_arrives_though_our_own_was_not_read,
+          a_plain_receiver_takes_no_descriptors, a_full_socket_is_told_when_waiting_is_not_wanted,
+          a_record_of_another_size_is_malformed, descriptors_of_a_malformed_record_are_closed,
           more_descriptors_than_fit_are_malformed_and_closed, a_text_without_end_is_ended,
           the_peer_is_who_made_the_pair)
