@@ -11,7 +11,7 @@
  *       32-63 generation, one more each time the slot is used again
  *
  *   FREE -> SUBMITTED -> RUNNING(seat) -> DONE | FAILED | TIMED_OUT
- *               |             \-> CRASHED | SUBMITTED(attempt + 1)
+ *               |             \-> CRASHED | CANCELLED | SUBMITTED(attempt + 1)
  *               \-> CANCELLED                      (only the supervisor)
  *
  * FREE is memory that was never used. A slot that has ended is the client's: when
@@ -55,6 +55,7 @@ enum slot_event {
     EVENT_CRASH,    /* supervisor, after the death of the seat */
     EVENT_RETRY,    /* supervisor, after the death of the seat */
     EVENT_CANCEL,   /* client, or supervisor for a dead client */
+    EVENT_KILL,     /* supervisor, after the death of the seat: cancelled by force */
     EVENTS,
 };
 
