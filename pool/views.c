@@ -48,23 +48,39 @@ static int map(const struct views *views, struct view *view, struct parcel *parc
     return 0;
 }
 
+/* Asks the supervisor for the lane of this generation; false if it is gone. */
+static bool fetch(const struct views *views, struct view *view, uint32_t index, uint32_t generation)
+{
+    struct parcel parcel = {
+        .message = {.type = MESSAGE_WANT_LANE, .index = index, .generation = generation}};
+    if (channel_send(views->socket, &parcel, 0) < 0 ||
+        channel_receive(views->socket, &parcel, 0) <= 0)
+        _exit(1); /* no supervisor, no pool */
+    bool mapped = parcel.message.type == MESSAGE_LANE && parcel.message.status == 0 &&
+                  parcel.descriptor_count == 2 && map(views, view, &parcel) == 0;
+    parcel_drop(&parcel);
+    return mapped;
+}
+
+bool views_clear(struct views *views, uint32_t index, uint32_t generation)
+{
+    wake_clear_lane(views->bells, index);
+    if (atomic_load_explicit(&views->control->lanes[index].generation, memory_order_acquire) ==
+        generation)
+        return true;
+    wake_mark_lane(views->bells, index);
+    return false;
+}
+
 struct view *views_renew(struct views *views, uint32_t index, uint32_t generation)
 {
     struct view *view = &views->table[index];
-    struct parcel parcel = {
-        .message = {.type = MESSAGE_WANT_LANE, .index = index, .generation = generation}};
-    bool mapped = false;
     drop(view);
-    if ((generation & 1) != 0) {
-        if (channel_send(views->socket, &parcel, 0) < 0 ||
-            channel_receive(views->socket, &parcel, 0) <= 0)
-            _exit(1); /* no supervisor, no pool */
-        mapped = parcel.message.type == MESSAGE_LANE && parcel.message.status == 0 &&
-                 parcel.descriptor_count == 2 && map(views, view, &parcel) == 0;
-        parcel_drop(&parcel);
+    while ((generation & 1) == 0 || !fetch(views, view, index, generation)) {
+        if (views_clear(views, index, generation))
+            return NULL;
+        generation =
+            atomic_load_explicit(&views->control->lanes[index].generation, memory_order_acquire);
     }
-    if (mapped)
-        return view;
-    wake_clear_lane(views->bells, index);
-    return NULL;
+    return view;
 }
