@@ -55,8 +55,8 @@ enum slot_event {
     EVENT_TIME_OUT, /* supervisor, after the death of the seat */
     EVENT_CRASH,    /* supervisor, after the death of the seat */
     EVENT_RETRY,    /* supervisor, after the death of the seat */
-    EVENT_KILL,     /* supervisor, after the death of the seat: cancelled by force */
     EVENT_CANCEL,   /* client, or supervisor for a dead client */
+    EVENT_KILL,     /* supervisor, after the death of the seat: cancelled by force */
     EVENTS,
 };
 

@@ -15,7 +15,7 @@
  *   W1 submit:        push ticket; fence; read lanes_active, seat states
  *   W2 leave looking: state = BUSY; head CAS (R3); read lanes
  *   W3 fall asleep:   state = SLEEPING; fence; read lanes_active, lanes
- *   W4 clear active:  clear the bit; fence; read the lane
+ *   W4 clear active:  clear the bit; fence; read the lane, and its generation
  *
  * Of each of the pairs W1-W2, W1-W3, W1-W4 at least one side sees the other.
  *

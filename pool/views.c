@@ -82,25 +82,41 @@ static int fetch(struct views *views, uint32_t index, uint32_t generation)
     return result;
 }
 
-struct view *views_renew(struct views *views, uint32_t index, uint32_t generation)
+bool views_clear(struct views *views, uint32_t index, uint32_t generation)
+{
+    wake_clear_lane(views->bells, index);
+    if (views_generation(views, index) == generation)
+        return true;
+    wake_mark_lane(views->bells, index);
+    return false;
+}
+
+/* Maps the lane of this generation; false if there is nothing to be had of it. */
+static bool renew(struct views *views, uint32_t index, uint32_t generation)
 {
     struct view *view = &views->table[index];
-    drop(view);
-    if ((generation & 1) != 0 && view->faulted != generation) {
-        int result = fetch(views, index, generation);
-        if (result == 0) {
-            tidy_note(views, index); /* a predecessor's memory */
-            return view;
-        }
-        if (result == -EFAULT)
-            views_fault(views, index, generation, "a worker's chain of results is damaged");
-        else if (result == -EPROTO)
-            views_fault(views, index, generation, "the header of the shared memory is damaged");
-        else if (result != -ENOENT)
-            _exit(1); /* No memory: to go on would be to sleep while there is work, or to
-                       * drop a repair. A successor may have more luck, and meanwhile all
-                       * seats look. */
+    if ((generation & 1) == 0 || view->faulted == generation)
+        return false;
+    int result = fetch(views, index, generation);
+    if (result == 0)
+        tidy_note(views, index); /* a predecessor's memory */
+    else if (result == -EFAULT)
+        views_fault(views, index, generation, "a worker's chain of results is damaged");
+    else if (result == -EPROTO)
+        views_fault(views, index, generation, "the header of the shared memory is damaged");
+    else if (result != -ENOENT)
+        _exit(1); /* No memory: to go on would be to sleep while there is work, or to drop a
+                   * repair. A successor may have more luck, and meanwhile all seats look. */
+    return result == 0;
+}
+
+struct view *views_renew(struct views *views, uint32_t index, uint32_t generation)
+{
+    drop(&views->table[index]);
+    while (!renew(views, index, generation)) {
+        if (views_clear(views, index, generation))
+            return NULL;
+        generation = views_generation(views, index);
     }
-    wake_clear_lane(views->bells, index);
-    return NULL;
+    return &views->table[index];
 }

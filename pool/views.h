@@ -32,6 +32,11 @@ struct views {
 void views_init(struct views *views, const struct config *config, struct control *control,
                 struct bells *bells, uint32_t seat, int socket);
 
+/* Clears the activity bit of a lane that was empty, or gone, in this generation (W4).
+ * False if the lane is another client's by now, who may have seen the bit set just
+ * before, and so relies on it: then it is set again, and that lane is to be looked at. */
+bool views_clear(struct views *views, uint32_t index, uint32_t generation);
+
 /* Drops what is mapped for the lane, and maps what is there now; NULL if there is
  * no such lane any more. Blocks until the supervisor answers. */
 struct view *views_renew(struct views *views, uint32_t index, uint32_t generation);

@@ -254,7 +254,8 @@ static bool visit_clear_if_empty(struct worker *worker, uint32_t index, struct v
     if (lane_has_work(&view->lane))
         return true;
     forget_due(worker, index);
-    wake_clear_lane(worker->bells, index); /* W4 */
+    if (!views_clear(&worker->views, index, view->generation)) /* W4 */
+        return true;
     if (!lane_has_work(&view->lane))
         return false;
     wake_mark_lane(worker->bells, index);
