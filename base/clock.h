@@ -6,7 +6,8 @@
  *   clock_coarse_ms()  less than 10 ns, in steps of the scheduler tick.
  *   clock_quick_ns()   10 ns where the CPU counts time by itself. Good for
  *                      differences within one process: the rate is measured
- *                      over the start of the pool, to about 1 in 5,000.
+ *                      over the start of the pool, to about 1 in 10,000, and
+ *                      better later.
  */
 #ifndef BASE_CLOCK_H
 #define BASE_CLOCK_H
@@ -38,6 +39,10 @@ static inline uint64_t clock_coarse_ms(void)
  * call the second before any difference is taken. */
 void clock_calibrate_begin(void);
 void clock_calibrate_end(void);
+/* Measures it once more where so much time has passed that it will be better. What
+ * clock_quick_ns() returns may jump: not while a difference is being taken, and in
+ * processes of one thread only. */
+void clock_calibrate_again(void);
 
 /* A property of the machine, not of a pool: set by the first one that is opened,
  * and inherited by its processes. */
@@ -45,6 +50,7 @@ struct clock_machine {
     bool counter;       /* the CPU has a counter of constant rate */
     uint64_t ticks, ns; /* at clock_calibrate_begin() */
     uint64_t scale;     /* ns per tick, times 2^32; 0: not measured yet */
+    uint64_t span;      /* ticks that it was measured over */
 };
 extern struct clock_machine clock_machine;
 

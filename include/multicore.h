@@ -122,7 +122,12 @@ enum mc_handler_flags {
 
 /* Called once in a task that has run for longer than its soft time limit, in
  * its worker, from a signal handler: only functions that are async-signal-safe
- * may be called. Never called for tasks that run in the caller. */
+ * may be called. Never called for tasks that run in the caller.
+ *
+ * The signal is SIGURG, which belongs to the library in workers: leave its
+ * disposition alone there. It is sent for soft limits and for slow_task_ms, and
+ * makes some blocking calls of a handler fail with EINTR although it restarts the
+ * others: nanosleep(), poll(), epoll_wait() and the like; see signal(7). */
 typedef void mc_soft_limit_fn(mc_task *task);
 
 struct mc_handler {
@@ -224,8 +229,9 @@ struct mc_pool_options {
     /* When a worker is replaced although nothing is wrong with it: after so many
      * tasks, so many seconds, or when so much private memory is resident. Its
      * successor is set up first, so that the seat is hardly empty. The first two
-     * vary by up to a tenth from worker to worker, lest all leave at once; memory
-     * is looked at after a task, ten times a second at most. 0: never. */
+     * vary by up to a tenth from worker to worker, lest all leave at once. All are
+     * looked at after a task, so that an idle worker stays; memory ten times a
+     * second at most, and not in a worker's first second. 0: never. */
     uint64_t max_tasks_per_worker;
     unsigned max_worker_age_s;
     size_t max_worker_memory;
@@ -298,7 +304,7 @@ MC_API unsigned mc_pool_worker_pids(mc_pool *pool, pid_t *pids, unsigned count);
 typedef struct mc_module_self mc_module_self;
 
 struct mc_module {
-    size_t size;  /* these two: MC_MODULE_HEAD */
+    size_t size; /* these two: MC_MODULE_HEAD */
     unsigned abi;
     const char *name; /* unique in the pool, 1 to 63 bytes */
 
@@ -393,8 +399,10 @@ typedef void mc_done_fn(mc_group *group, void *context);
 enum mc_full {
     MC_FULL_WAIT = 0,   /* wait until a task has ended */
     MC_FULL_FAIL = 1,   /* fail with -EAGAIN */
-    MC_FULL_INLINE = 2, /* run tasks in the caller meanwhile; wait if there are none
-                           that may */
+    MC_FULL_INLINE = 2, /* run tasks in the caller meanwhile, of this group, or of
+                           others that this thread submitted last to, unless they
+                           are MC_HELP_NEVER and not MC_FULL_INLINE themselves;
+                           wait if there are none that may */
 };
 
 struct mc_group_options {
@@ -419,7 +427,9 @@ struct mc_group_options {
     unsigned soft_time_limit_ms;
     unsigned time_limit_ms;
     /* A task that has not started within this time of its submission never
-     * does, and ends with -ETIME. 0: no limit. */
+     * does, and ends with -ETIME: when somebody reaches it, so that it ends no
+     * sooner than a task in its place would have begun. A task that is tried
+     * again is not asked. 0: no limit. */
     unsigned start_within_ms;
 
     /* What a submission does when queue_depth tasks are in flight, or the

@@ -222,9 +222,9 @@ struct seat_row {
     /* Of a task that somebody may want to end, or to repeat: written before
      * started_ticks, and true for the task of that name only. */
     alignas(CACHE_LINE) _Atomic name_t watched;
-    _Atomic uint32_t soft_limit_ms; /* 0: none */
-    _Atomic uint32_t time_limit_ms;
-    _Atomic uint32_t attempt; /* from 0 */
+    _Atomic uint32_t soft_limit_ms; /* 0: nobody is to be told, or was told already */
+    _Atomic uint32_t time_limit_ms; /* 0: none */
+    _Atomic uint32_t attempt;       /* from 0 */
 
     /* Where it is, when it runs for long. */
     alignas(CACHE_LINE) _Atomic uint32_t trace_count;

@@ -27,10 +27,12 @@ int slot_next(enum slot_state state, enum slot_event event)
     return table[state][event] - 1;
 }
 
-bool slot_claim(_Atomic uint64_t *slot, name_t name, uint32_t seat, uint64_t *word)
+bool slot_claim(_Atomic uint64_t *slot, name_t name, uint32_t seat, enum slot_claims claims,
+                uint64_t *word)
 {
     uint64_t old = atomic_load_explicit(slot, memory_order_relaxed);
-    while (slot_state(old) == SLOT_SUBMITTED && name_current(name, old)) {
+    while (slot_state(old) == SLOT_SUBMITTED && name_current(name, old) &&
+           (claims == CLAIM_ANY || slot_attempt(old) == 0)) {
         uint64_t claimed =
             slot_word(SLOT_RUNNING, slot_flags(old), seat, slot_attempt(old), slot_generation(old));
         /* S1 pairs with S2. */
@@ -65,7 +67,8 @@ bool slot_end(_Atomic uint64_t *slot, uint32_t seat, enum slot_state state, uint
 bool slot_retry(_Atomic uint64_t *slot, uint32_t seat, uint32_t attempt, uint64_t *word)
 {
     uint64_t old = atomic_load_explicit(slot, memory_order_relaxed);
-    while (slot_state(old) == SLOT_RUNNING && slot_seat(old) == seat) {
+    while (slot_state(old) == SLOT_RUNNING && slot_seat(old) == seat &&
+           !(slot_flags(old) & SLOT_CANCEL)) {
         uint64_t again =
             slot_word(SLOT_SUBMITTED, slot_flags(old), 0, attempt, slot_generation(old));
         if (atomic_compare_exchange_weak_explicit(slot, &old, again, memory_order_acq_rel,

@@ -116,12 +116,17 @@ static inline bool name_current(name_t name, uint64_t word)
 /* Each returns true when this call made the step; *word is the value that was
  * there before it, or the one that was in the way. */
 
+/* Which attempts a claimer takes: who has more to lose than a worker, the first only. */
+enum slot_claims { CLAIM_FIRST, CLAIM_ANY };
+
 /* SUBMITTED -> RUNNING, if the slot still is what the name said. S1: acquires
  * the request that the client released with S2. */
-bool slot_claim(_Atomic uint64_t *slot, name_t name, uint32_t seat, uint64_t *word);
+bool slot_claim(_Atomic uint64_t *slot, name_t name, uint32_t seat, enum slot_claims claims,
+                uint64_t *word);
 /* RUNNING(seat) -> state. S3: releases the result to the client's S4. */
 bool slot_end(_Atomic uint64_t *slot, uint32_t seat, enum slot_state state, uint64_t *word);
-/* Supervisor: RUNNING(seat) -> SUBMITTED, as the next attempt; flags stay. */
+/* Supervisor: RUNNING(seat) -> SUBMITTED, as the next attempt, unless it was cancelled;
+ * the other flags stay. */
 bool slot_retry(_Atomic uint64_t *slot, uint32_t seat, uint32_t attempt, uint64_t *word);
 /* Supervisor: marks the task with SLOT_KILL, if it runs in this seat. From then on its
  * worker begins no other, so the kill that follows strikes no innocent. */

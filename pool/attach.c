@@ -26,9 +26,9 @@
 
 enum {
     TIMEOUT_MS = 1000,
-    RETRY_MS = 250,       /* from one attempt to connect to the next */
-    UNHEARD_MS = 5000,    /* the same, after one that was not answered */
-    FORMERS_MOST = 1024,  /* pools whose groups are still open; see keep() */
+    RETRY_MS = 250,      /* from one attempt to connect to the next */
+    UNHEARD_MS = 5000,   /* the same, after one that was not answered */
+    FORMERS_MOST = 1024, /* pools whose groups are still open; see keep() */
 };
 
 struct front {
@@ -286,8 +286,7 @@ void front_leave(struct front *front)
     pthread_mutex_unlock(&front->lock);
 }
 
-int front_open_group(struct front *front, const struct mc_group_options *options,
-                     mc_group **group)
+int front_open_group(struct front *front, const struct mc_group_options *options, mc_group **group)
 {
     lock(front);
     int result = renew(front);

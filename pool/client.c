@@ -360,7 +360,10 @@ static void set_status(struct record *record, const struct slot *slot, uint64_t 
         break;
     case SLOT_TIMED_OUT: /* while it ran, or before */
         record->status = slot->status == -ETIME ? -ETIME : -ETIMEDOUT;
-        record->run_ns = slot->run_ns;
+        if (record->status == -ETIME)
+            record->pid = 0;
+        else
+            record->run_ns = slot->run_ns;
         break;
     default:
         record->status = -ECANCELED;
@@ -430,6 +433,14 @@ static void reap(mc_group *group, size_t index, struct record *record, uint64_t 
     finish(group, index, record);
 }
 
+/* The supervisor empties the lane of a client whose connection broke. To one that lives
+ * nevertheless its slots then look as if they had never been used; but for flags that it
+ * sets itself before it sleeps. */
+static bool taken_away(uint64_t word)
+{
+    return slot_state(word) == SLOT_FREE && slot_generation(word) == 0;
+}
+
 /* An open record's slot is its own: neither free nor another task's, and not run
  * by a seat that is not there. */
 static bool word_damaged(const struct client *client, const struct record *record, uint64_t word)
@@ -457,12 +468,12 @@ void client_collect(mc_group *group, bool all)
             __builtin_prefetch(&client->lane.slots[group_record(group, index + AHEAD)->slot]);
         if (record_state(record) == RECORD_OPEN) {
             uint64_t word = slot_load(&client->lane.slots[record->slot].word); /* S4 */
-            if (UNLIKELY(word_damaged(client, record, word)))
+            if (UNLIKELY(taken_away(word)))
+                client_settle_lost(group, index); /* there is no pool for us */
+            else if (UNLIKELY(word_damaged(client, record, word)))
                 settle_damaged(group, index, record);
             else if (slot_ended(word))
                 reap(group, index, record, word);
-            else if (slot_generation(word) != record->generation)
-                client_settle_lost(group, index); /* our lane was taken away: no pool for us */
             else if (!all)
                 break;
         }
@@ -486,15 +497,15 @@ void client_abandon(struct client *client, struct record *record)
     client->abandoned[client->abandoned_count++] = record->slot;
 }
 
-/* The result of a task that this process ran. */
+/* The result of a task that this process ran, or would have. */
 static void take_inline(mc_group *group, struct record *record, const mc_task *task,
-                        uint64_t run_ns)
+                        enum slot_state outcome, bool ran, uint64_t run_ns)
 {
-    record->outcome = task->status == 0 ? SLOT_DONE : SLOT_FAILED;
+    record->outcome = (uint8_t)outcome;
     record->status = task->status;
     record->format = (uint8_t)task->format;
-    record->run_ns = run_ns;
-    record->pid = (uint32_t)group->pool->pid;
+    record->run_ns = ran ? run_ns : 0;
+    record->pid = ran ? (uint32_t)group->pool->pid : 0;
     if (task->data != task->small) {
         record->data = task->data;
         record->place = DATA_HEAP;
@@ -503,13 +514,15 @@ static void take_inline(mc_group *group, struct record *record, const mc_task *t
         record->outcome = SLOT_FAILED;
         record->status = -ENOMEM;
     }
-    learn(&group->pool->client, record->handler, run_ns);
+    if (ran)
+        learn(&group->pool->client, record->handler, run_ns);
 }
 
-void client_settle_inline(mc_group *group, size_t index, const mc_task *task, uint64_t run_ns)
+void client_settle_inline(mc_group *group, size_t index, const mc_task *task,
+                          enum slot_state outcome, bool ran, uint64_t run_ns)
 {
     struct record *record = group_record(group, index);
-    take_inline(group, record, task, run_ns);
+    take_inline(group, record, task, outcome, ran, run_ns);
     free_slot(&group->pool->client, record->slot);
     finish(group, index, record);
 }
@@ -520,13 +533,13 @@ bool client_expect_unplaced(mc_group *group)
 }
 
 void client_settle_unplaced(mc_group *group, const struct request *request, const mc_task *task,
-                            uint64_t run_ns)
+                            bool ran, uint64_t run_ns)
 {
     size_t index = group->count;
     struct record *record = group_record(group, index);
     *record = (struct record){
         .handler = (uint16_t)request->handler, .start = request->start, .end = request->end};
-    take_inline(group, record, task, run_ns);
+    take_inline(group, record, task, task->status == 0 ? SLOT_DONE : SLOT_FAILED, ran, run_ns);
     if (group->next_offer == index)
         group->next_offer++;
     group->count++;
@@ -678,9 +691,9 @@ void client_poke(struct client *client)
     (void)channel_send(client->socket, &parcel, MSG_DONTWAIT);
 }
 
-void client_kill(struct client *client, const struct record *record)
+bool client_kill(struct client *client, const struct record *record)
 {
     struct parcel parcel = {
         .message = {.type = MESSAGE_KILL, .index = record->slot, .generation = record->generation}};
-    (void)channel_send(client->socket, &parcel, 0);
+    return channel_send(client->socket, &parcel, MSG_DONTWAIT) == 0;
 }

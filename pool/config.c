@@ -264,9 +264,7 @@ int config_create(const struct mc_pool_options *options, const struct serve_opti
 int config_create_local(const struct mc_attach_options *options, struct config **config)
 {
     struct mc_attach_options known = {0};
-    int result = options == NULL
-                     ? 0
-                     : read_options(options, options->size, &known, sizeof(known));
+    int result = options == NULL ? 0 : read_options(options, options->size, &known, sizeof(known));
     if (result == 0 && known.handler_count > MAX_HANDLERS)
         result = error_set(-EINVAL, "handler_count is %zu: at most %d", known.handler_count,
                            MAX_HANDLERS);
@@ -307,8 +305,7 @@ static int take_geometry(struct config *config, const struct control *control)
         theirs.arena_size > MOST_ARENA_SIZE + 2 * PAGE_SIZE_BYTES ||
         control->max_payload > theirs.arena_size)
         return -EPROTO;
-    lane_geometry_set(&config->geometry, theirs.slot_count, theirs.arena_size,
-                      control->seat_count);
+    lane_geometry_set(&config->geometry, theirs.slot_count, theirs.arena_size, control->seat_count);
     config->workers = control->seat_count;
     config->max_payload = control->max_payload;
     return memcmp(&config->geometry, &theirs, sizeof(theirs)) == 0 ? 0 : -EPROTO;

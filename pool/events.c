@@ -78,6 +78,10 @@ static mc_group *next_done(struct client *client, bool lost)
         if (group->on_done == NULL || group->reported || group->count == 0)
             continue;
         client_collect(group, true);
+        if (group->kill_before != 0)
+            group_kill_again(group);
+        if (group->kill_before != 0 && client->self >= 0)
+            (void)eventfd_write(client->self, 1); /* to be called again */
         if (lost)
             client_settle_all(group);
         if (group->ended == group->count)

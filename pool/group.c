@@ -7,10 +7,12 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/fault.h"
 #include "ipc/slot.h"
 #include "pool/split.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -214,6 +216,19 @@ int group_open(mc_pool *pool, const struct mc_group_options *options, mc_group *
     return 0;
 }
 
+/* True if the task will never run. One that runs is asked to stop. Between the two steps
+ * its worker may have died, and the task been queued again; after the second it is not
+ * queued any more. */
+static bool cancel_one(_Atomic uint64_t *slot, uint64_t *word)
+{
+    while (!slot_cancel(slot, word)) {
+        FAULT_POINT("client_cancelling");
+        if (!slot_flag(slot, SLOT_CANCEL, word) || slot_state(*word) != SLOT_SUBMITTED)
+            return false;
+    }
+    return true;
+}
+
 /* Cancels what is queued, and asks what runs to stop, or has its worker killed;
  * returns how many of the former. With the lock held. */
 static int cancel_all(mc_group *group, bool by_force)
@@ -226,12 +241,27 @@ static int cancel_all(mc_group *group, bool by_force)
         if (record_state(record) != RECORD_OPEN)
             continue;
         _Atomic uint64_t *slot = &client->lane.slots[record->slot].word;
-        if (slot_cancel(slot, &word))
+        if (cancel_one(slot, &word))
             cancelled++;
-        else if (slot_flag(slot, SLOT_CANCEL, &word) && by_force && slot_seat(word) != 0)
-            client_kill(client, record);
+        else if (by_force && slot_state(word) == SLOT_RUNNING && slot_seat(word) != 0 &&
+                 !client_kill(client, record))
+            group->kill_before = group->count;
     }
     return cancelled;
+}
+
+void group_kill_again(mc_group *group)
+{
+    struct client *client = &group->pool->client;
+    size_t before = group->kill_before;
+    group->kill_before = 0;
+    for (size_t index = group->first_open; index < before; index++) {
+        struct record *record = group_record(group, index);
+        uint64_t word = slot_load(&client->lane.slots[record->slot].word);
+        if (record_state(record) == RECORD_OPEN && slot_state(word) == SLOT_RUNNING &&
+            slot_seat(word) != 0 && !client_kill(client, record))
+            group->kill_before = before;
+    }
 }
 
 /* Takes the group off the client's list. With the lock held, where there is one. */
@@ -296,7 +326,8 @@ void mc_group_close(mc_group *group)
             client_abandon(client, record);
     }
     unlink_group(group);
-    group = retire(client, group);
+    group->closed = group->guests != 0;
+    group = group->closed ? NULL : retire(client, group);
     pthread_mutex_unlock(&client->lock);
     group_free(group);
 }
@@ -351,7 +382,10 @@ static int full_timeout_ms(const mc_group *group, uint64_t *deadline_ns)
     uint64_t now = clock_quick_ns();
     if (*deadline_ns == 0)
         *deadline_ns = now + group->full_timeout_ms * UINT64_C(1000000);
-    return now >= *deadline_ns ? 0 : (int)((*deadline_ns - now) / 1000000) + 1;
+    if (now >= *deadline_ns)
+        return 0;
+    uint64_t left_ms = (*deadline_ns - now) / 1000000 + 1;
+    return left_ms < INT_MAX ? (int)left_ms : INT_MAX;
 }
 
 /* Submits one, waiting for room if there is none. Called and returns with the

@@ -43,11 +43,22 @@ static _Atomic int32_t *pid_place(struct supervisor *supervisor, uint32_t index,
     return heir ? &row->heir_pid : &row->pid;
 }
 
-/* A request that failed is made again after a rest. */
 static void rest(struct post *post, uint32_t rest_ms)
 {
     post->life = LIFE_RESTING;
     post->due_ms = supervisor_now_ms() + rest_ms;
+}
+
+/* A request that failed is made again after a rest. */
+static void ask_later(struct supervisor *supervisor, uint32_t index, int which)
+{
+    struct seat *seat = &supervisor->seats[index];
+    if (which == HOLDER) {
+        rest(&seat->posts[HOLDER], BACKOFF_FIRST_MS);
+        return;
+    }
+    seat->posts[HEIR].life = LIFE_EMPTY;
+    seat->retire_due_ms = supervisor_now_ms() + BACKOFF_FIRST_MS;
 }
 
 static void ask(struct supervisor *supervisor, uint32_t index, int which)
@@ -56,7 +67,7 @@ static void ask(struct supervisor *supervisor, uint32_t index, int which)
     const struct zygote *zygote = zygotes_target(supervisor);
     int ends[2];
     if (zygote == NULL || channel_pair(ends) < 0) {
-        rest(post, BACKOFF_FIRST_MS);
+        ask_later(supervisor, index, which);
         return;
     }
     *post = (struct post){.life = LIFE_ASKED,
@@ -75,7 +86,7 @@ static void ask(struct supervisor *supervisor, uint32_t index, int which)
                                   which == HEIR ? WATCH_HEIR_SOCKET : WATCH_SEAT_SOCKET, index);
     if (result < 0) {
         sys_close(&post->socket);
-        rest(post, BACKOFF_FIRST_MS);
+        ask_later(supervisor, index, which);
     }
 }
 
@@ -188,6 +199,7 @@ static void succeed(struct supervisor *supervisor, uint32_t index, uint32_t rest
 {
     struct seat *seat = &supervisor->seats[index];
     seat->retire_due_ms = seat->leave_due_ms = 0;
+    seat->retire_text[0] = '\0';
     if (seat->posts[HEIR].socket >= 0) {
         promote(supervisor, index);
         return;
@@ -207,6 +219,10 @@ static void bury(struct supervisor *supervisor, uint32_t index, int status, enum
     struct seat *seat = &supervisor->seats[index];
     struct post *post = &seat->posts[HOLDER];
     char how[96];
+    /* Its last message may not have been read yet, and the sweep clears the row. */
+    bool left =
+        (seat->leave_due_ms != 0 || atomic_load(&supervisor->control->rows[index].leave) != 0) &&
+        WIFEXITED(status) && WEXITSTATUS(status) == 0;
     describe_death(seat, status, how, sizeof(how));
     sweep_seat(supervisor, index, status);
     seat->doom = (struct doom){.why = DOOM_NONE};
@@ -220,7 +236,7 @@ static void bury(struct supervisor *supervisor, uint32_t index, int status, enum
         rest(post, BACKOFF_FIRST_MS);
         return;
     }
-    if (seat->leave_due_ms != 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+    if (left) {
         log_write(supervisor->control, MC_LOG_INFO,
                   "worker %d (seat %u) made room for its successor, because of %s", (int)post->pid,
                   index, seat->retire_text);
@@ -236,22 +252,27 @@ static void bury(struct supervisor *supervisor, uint32_t index, int status, enum
     succeed(supervisor, index, rest_ms);
 }
 
-/* An heir that never came to be one: the holder goes on, and asks again later. */
+/* An heir that never came to be one: the holder goes on, and asks again later if it was
+ * the one who wants to retire. */
 static void bury_heir(struct supervisor *supervisor, uint32_t index)
 {
     struct seat *seat = &supervisor->seats[index];
     struct post *post = &seat->posts[HEIR];
     sys_close(&post->pidfd);
     sys_close(&post->socket);
+    if (supervisor->phase >= PHASE_LEAVING)
+        return;
     atomic_store(&supervisor->control->rows[index].leave, 0);
     uint64_t now = supervisor_now_ms();
     uint32_t rest_ms = seat_rest_ms(&seat->record, false, now);
-    seat->retire_due_ms = now + rest_ms;
     if (supervisor->init_status != 0 || seat->record.failed_starts >= HEIRS_MOST)
         zygotes_give_up(supervisor, supervisor->init_status != 0
                                         ? supervisor->init_text
                                         : "its workers die before they are ready");
     supervisor->init_status = 0;
+    if (seat->retire_text[0] == '\0')
+        return;
+    seat->retire_due_ms = now + rest_ms;
     log_write(supervisor->control, MC_LOG_WARNING,
               "no successor for seat %u: worker %d died before it was ready; another try in %u ms",
               index, (int)post->pid, rest_ms);
@@ -310,6 +331,13 @@ static void wants_to_retire(struct supervisor *supervisor, uint32_t index,
     struct seat *seat = &supervisor->seats[index];
     snprintf(seat->retire_text, sizeof(seat->retire_text), "%.31s", message->text);
     seat->retire_due_ms = supervisor_now_ms();
+    if (message->status == 0 || supervisor->cramped_told)
+        return;
+    supervisor->cramped_told = true;
+    log_write(supervisor->control, MC_LOG_WARNING,
+              "max_worker_memory is %llu: workers have more before their first task, and are "
+              "replaced every second or so; raise it",
+              (unsigned long long)supervisor->config->max_worker_memory);
 }
 
 static void hear(struct supervisor *supervisor, uint32_t index, int which, struct parcel *parcel)
@@ -442,6 +470,8 @@ static void sooner(uint64_t *next, uint64_t due_ms)
 uint64_t keeper_next_due(const struct supervisor *supervisor)
 {
     uint64_t next = UINT64_MAX;
+    if (supervisor->phase >= PHASE_LEAVING)
+        return next;
     for (uint32_t i = 0; i < supervisor->config->workers; i++) {
         const struct seat *seat = &supervisor->seats[i];
         if (seat->posts[HOLDER].life == LIFE_RESTING)

@@ -2,6 +2,7 @@
 #include "pool/limits.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "ipc/channel.h"
 
 #include <errno.h>
@@ -41,8 +42,9 @@ static void asked(int signal)
     if (slow_ms != 0 && ran_ms >= slow_ms &&
         atomic_load_explicit(&worker->row->trace_count, memory_order_relaxed) == 0)
         leave_trace(worker->row);
-    if (worker->soft_limit_due && mc_task_overdue(task)) {
-        worker->soft_limit_due = false;
+    _Atomic uint32_t *soft_limit_ms = &worker->row->soft_limit_ms;
+    if (atomic_load_explicit(soft_limit_ms, memory_order_relaxed) != 0 && mc_task_overdue(task)) {
+        atomic_store_explicit(soft_limit_ms, 0, memory_order_relaxed); /* told: ask no more */
         task->handler->on_soft_limit(task);
     }
     errno = saved;
@@ -76,21 +78,26 @@ bool limits_begin(struct worker *worker, const struct slot *slot, name_t name)
     if (slot->limited != 0) {
         uint64_t start_by_ns = slot->start_by_ns;
         uint32_t own_soft_ms = slot->soft_limit_ms, own_hard_ms = slot->time_limit_ms;
-        if (start_by_ns != 0 && clock_ns() > start_by_ns)
+        if (start_by_ns != 0 && task->attempt == 0 && clock_ns() > start_by_ns)
             return false;
         soft_ms = own_soft_ms != 0 ? own_soft_ms : soft_ms;
         hard_ms = own_hard_ms != 0 ? own_hard_ms : hard_ms;
     }
     task->soft_limit_ms = soft_ms;
+    if (task->handler->on_soft_limit == NULL)
+        soft_ms = 0; /* nobody is to be told */
+    /* The last task of the same run has left its start there. */
+    atomic_store_explicit(&row->started_ticks, 0, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release); /* L2 */
     atomic_store_explicit(&row->watched, name, memory_order_relaxed);
     atomic_store_explicit(&row->attempt, task->attempt, memory_order_relaxed);
     atomic_store_explicit(&row->soft_limit_ms, soft_ms, memory_order_relaxed);
     atomic_store_explicit(&row->time_limit_ms, hard_ms, memory_order_relaxed);
     atomic_store_explicit(&row->trace_count, 0, memory_order_relaxed);
+    FAULT_POINT("limits_noted");
     atomic_store_explicit(&row->started_ticks, task->began_ticks, memory_order_release); /* L1 */
-    worker->soft_limit_due = soft_ms != 0 && task->handler->on_soft_limit != NULL;
     watched = worker;
-    if (hard_ms != 0 || worker->soft_limit_due || worker->config->slow_task_ms != 0)
+    if (hard_ms != 0 || soft_ms != 0 || worker->config->slow_task_ms != 0)
         wake_supervisor(worker);
     return true;
 }

@@ -11,6 +11,7 @@
 #include "pool/supervisor.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -390,7 +391,9 @@ static void end_pool(mc_pool *pool, uint32_t timeout_ms)
         struct pollfd gone = {.fd = pool->client.socket, .events = POLLIN};
         if (now >= deadline)
             break;
-        if (poll(&gone, 1, (int)(deadline - now)) > 0 && client_check_gone(&pool->client)) {
+        uint64_t left_ms = deadline - now;
+        if (poll(&gone, 1, left_ms < INT_MAX ? (int)left_ms : INT_MAX) > 0 &&
+            client_check_gone(&pool->client)) {
             reap_supervisor(pool);
             return;
         }

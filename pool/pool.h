@@ -17,6 +17,7 @@
 
 #include "ipc/extents.h"
 #include "ipc/lane.h"
+#include "ipc/slot.h"
 #include "pool/config.h"
 #include "pool/task.h"
 
@@ -77,6 +78,8 @@ struct mc_group {
     mc_pool *pool;             /* NULL once the pool was closed */
     mc_group *next, *previous; /* all groups of the client */
     bool inherited;            /* from the parent of this process */
+    uint32_t guests;           /* callers of other groups that run a task of it now */
+    bool closed;               /* the last guest frees it */
     pthread_t thread;          /* that submitted last */
     enum mc_help help;
     bool urgent, interruptible;
@@ -105,6 +108,7 @@ struct mc_group {
     _Atomic size_t first_open; /* all before it have ended */
     size_t next_offer;         /* all before it have a ticket, or need none */
     uint32_t tickets_out;
+    size_t kill_before; /* of the tasks before it some are to be killed, and were not yet */
 
     uint32_t *completed; /* indexes in the order of completion, for mc_group_next() */
     size_t completed_capacity, returned;
@@ -138,6 +142,8 @@ void group_orphan(mc_group *group);
 /* We are in a forked child, and the group is its parent's. */
 void group_inherit(mc_group *group);
 void group_free(mc_group *group);
+/* Tells the supervisor of kills that it could not be told of before. With the lock held. */
+void group_kill_again(mc_group *group);
 
 /* ---- the lane's producing side ---- */
 
@@ -199,12 +205,14 @@ void client_collect(mc_group *group, bool all);
 void client_collect_everything(struct client *client);
 void client_abandon(struct client *client, struct record *record);
 void client_collect_abandoned(struct client *client);
-void client_settle_inline(mc_group *group, size_t index, const mc_task *task, uint64_t run_ns);
+/* ran: the handler was called. */
+void client_settle_inline(mc_group *group, size_t index, const mc_task *task,
+                          enum slot_state outcome, bool ran, uint64_t run_ns);
 /* A task that this process runs without a slot: before, false when there is no memory
  * for it; and afterwards. */
 bool client_expect_unplaced(mc_group *group);
 void client_settle_unplaced(mc_group *group, const struct request *request, const mc_task *task,
-                            uint64_t run_ns);
+                            bool ran, uint64_t run_ns);
 /* Ends an open task that will never run, or whose worker is gone. */
 void client_settle_lost(mc_group *group, size_t index);
 void client_release(mc_group *group, size_t index);
@@ -220,8 +228,8 @@ void client_fault(struct client *client, const char *why);
 /* The same, but asks the kernel only now and then. */
 bool client_gone(struct client *client);
 void client_poke(struct client *client);
-/* Has the supervisor kill whoever runs the record's task. */
-void client_kill(struct client *client, const struct record *record);
+/* Has the supervisor kill whoever runs the record's task; false if it cannot be told now. */
+bool client_kill(struct client *client, const struct record *record);
 /* A task is not begun: looks whether our rings are sound, and if so, pokes. */
 void client_complain(struct client *client);
 
@@ -282,7 +290,6 @@ void pool_inline_leave(mc_pool *pool, const struct handler *handler);
 /* Hands waiting log records to the callback. */
 void pool_deliver_log(mc_pool *pool);
 
-
 /* Makes a forked child a client of its own; 0 at once otherwise. */
 int pool_ready(mc_pool *pool);
 
@@ -299,8 +306,7 @@ void pool_detach(mc_pool *pool);
 
 /* ---- pools that come and go (attach.c) ---- */
 
-int front_open_group(struct front *front, const struct mc_group_options *options,
-                     mc_group **group);
+int front_open_group(struct front *front, const struct mc_group_options *options, mc_group **group);
 int front_fd(struct front *front);
 int front_dispatch(struct front *front);
 void front_close(struct front *front);

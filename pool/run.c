@@ -122,7 +122,7 @@ static enum slot_state execute(struct worker *worker, struct view *view, struct 
     }
     bool watched = task->handler->watched || slot->limited != 0;
     if (!watched) {
-        atomic_store_explicit(&worker->row->started_ticks, *now, memory_order_relaxed);
+        atomic_store_explicit(&worker->row->started_ticks, *now, memory_order_release); /* L1 */
     } else if (!limits_begin(worker, slot, name)) {
         task->status = -ETIME;
         return SLOT_TIMED_OUT;
@@ -142,7 +142,7 @@ static void run_slot(struct worker *worker, struct view *view, name_t name, uint
     mc_task *task = &worker->task;
     uint64_t word;
     FAULT_POINT("worker_before_claim");
-    if (!slot_claim(&slot->word, name, worker->seat + 1, &word))
+    if (!slot_claim(&slot->word, name, worker->seat + 1, CLAIM_ANY, &word))
         return;
     FAULT_POINT("worker_claimed");
     task_init(task);

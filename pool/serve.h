@@ -31,9 +31,9 @@ struct serve_options {
     const struct module_spec *modules;
     uint32_t module_count;
 
-    int listener;          /* listening, SOCK_SEQPACKET */
-    const uid_t *users;    /* that may attach, besides root and our own; none and no groups: all */
-    uint32_t user_count;   /* whom the socket's mode lets in */
+    int listener;        /* listening, SOCK_SEQPACKET */
+    const uid_t *users;  /* that may attach, besides root and our own; none and no groups: all */
+    uint32_t user_count; /* whom the socket's mode lets in */
     const gid_t *groups;
     uint32_t group_count;
     uint32_t max_clients_per_user; /* 0: no limit but max_clients */

@@ -11,6 +11,7 @@
 #include "pool/process.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -254,7 +255,9 @@ static int timeout_ms(struct supervisor *supervisor, uint64_t now, bool polling)
         next = now + POLL_MS;
     if (next == UINT64_MAX)
         return -1;
-    return next <= now ? 0 : (int)(next - now);
+    if (next <= now)
+        return 0;
+    return next - now < INT_MAX ? (int)(next - now) : INT_MAX;
 }
 
 static void dispatch(struct supervisor *supervisor, uint64_t data)

@@ -49,13 +49,13 @@ struct seat {
     struct seat_record record;
     uint64_t retire_due_ms; /* when a successor is asked for; 0: nobody wants one */
     uint64_t leave_due_ms;  /* when one that leaves is killed; 0: nobody leaves */
-    char retire_text[32];
+    char retire_text[32];   /* why its worker is to be followed; "": it is not */
     struct doom doom;
     struct slow { /* the task that is, or was, reported as slow */
         uint64_t started;
+        uint32_t ticks; /* since its worker was asked where it is */
         bool told;
     } slow;
-    uint64_t soft_told; /* started ticks of the task that was asked to hurry */
 };
 
 enum { HOLDER, HEIR };
@@ -122,7 +122,7 @@ struct supervisor {
     int opener_pidfd; /* -1: nobody's, it is served */
 
     struct zygote zygotes[2];
-    int target; /* of the two, the one that workers are to come from */
+    int target;            /* of the two, the one that workers are to come from */
     bool moving;           /* seats are changing hands, from the other to the target */
     uint32_t zygote_count; /* so many were there in all */
 
@@ -137,6 +137,7 @@ struct supervisor {
 
     enum pool_phase phase;
     uint64_t phase_deadline_ms;
+    bool cramped_told; /* that max_worker_memory is too small to begin with */
     char init_text[sizeof(((struct message *)0)->text)]; /* why worker_init failed */
     int init_status;
 

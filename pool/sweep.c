@@ -78,34 +78,43 @@ static void quarantine(struct supervisor *supervisor, const struct tenant *tenan
     atomic_store_explicit(&quarantine->tail, at + 1, memory_order_release);
 }
 
-/* How the task that the worker was running ends. What decides was written by the
- * worker or is our own; the lane is not asked. */
+/* How the task that the worker was running ends. What decides was written by the worker
+ * or is our own. The lane is asked for one thing, the attempt of a task that its worker
+ * claimed and did not note any more: that counts as one too, so that there is an end. */
 static enum slot_event verdict(const struct supervisor *supervisor, uint32_t seat, name_t name,
-                               uint32_t *attempt)
+                               uint64_t word, uint32_t *attempt)
 {
     const struct seat_row *row = &supervisor->control->rows[seat];
     const struct doom *doom = &supervisor->seats[seat].doom;
     uint32_t handler = name_handler(name);
     bool noted = atomic_load_explicit(&row->watched, memory_order_relaxed) == name;
-    *attempt = noted ? atomic_load_explicit(&row->attempt, memory_order_relaxed) : 0;
+    *attempt =
+        noted ? atomic_load_explicit(&row->attempt, memory_order_relaxed) : slot_attempt(word);
     if (doom->why != DOOM_NONE && doom->name == name)
         return doom->why == DOOM_TIME ? EVENT_TIME_OUT : EVENT_KILL;
-    if (noted && handler < supervisor->config->handler_count &&
+    if (handler < supervisor->config->handler_count &&
         *attempt + 1 < supervisor->config->handlers[handler].max_attempts)
         return EVENT_RETRY;
     return EVENT_CRASH;
 }
 
+static void crash(struct supervisor *supervisor, struct tenant *tenant, uint32_t seat, name_t name,
+                  uint32_t attempts)
+{
+    struct slot *slot = &tenant->lane.slots[name_slot(name)];
+    uint64_t word;
+    quarantine(supervisor, tenant, slot, name, attempts);
+    (void)slot_end(&slot->word, seat + 1, SLOT_CRASHED, &word);
+}
+
 static void end_running(struct supervisor *supervisor, struct tenant *tenant, uint32_t seat,
-                        name_t name, int death)
+                        name_t name, uint64_t word, int death)
 {
     const struct seat_row *row = &supervisor->control->rows[seat];
     struct slot *slot = &tenant->lane.slots[name_slot(name)];
-    uint64_t started = atomic_load_explicit(&row->started_ticks, memory_order_relaxed), word;
+    uint64_t started = atomic_load_explicit(&row->started_ticks, memory_order_relaxed);
     uint32_t attempt;
-    enum slot_event event = verdict(supervisor, seat, name, &attempt);
-    if (slot_flags(slot_load(&slot->word)) & SLOT_CANCEL && event == EVENT_RETRY)
-        event = EVENT_CRASH; /* nobody wants it any more */
+    enum slot_event event = verdict(supervisor, seat, name, word, &attempt);
     FAULT_POINT("sweep_result");
     slot->death = death;
     slot->worker_pid = (uint32_t)supervisor->seats[seat].posts[HOLDER].pid;
@@ -116,6 +125,8 @@ static void end_running(struct supervisor *supervisor, struct tenant *tenant, ui
     case EVENT_RETRY:
         if (slot_retry(&slot->word, seat + 1, attempt + 1, &word))
             repair(supervisor, tenant, row->run_lane, name);
+        else /* nobody wants it any more */
+            crash(supervisor, tenant, seat, name, attempt + 1);
         return;
     case EVENT_TIME_OUT:
         slot->status = -ETIMEDOUT;
@@ -125,8 +136,7 @@ static void end_running(struct supervisor *supervisor, struct tenant *tenant, ui
         (void)slot_end(&slot->word, seat + 1, SLOT_CANCELLED, &word);
         return;
     default:
-        quarantine(supervisor, tenant, slot, name, attempt + 1);
-        (void)slot_end(&slot->word, seat + 1, SLOT_CRASHED, &word);
+        crash(supervisor, tenant, seat, name, attempt + 1);
     }
 }
 
@@ -146,7 +156,7 @@ static void settle(struct supervisor *supervisor, struct tenant *tenant, uint32_
         return;
     }
     if (slot_state(word) == SLOT_RUNNING && slot_seat(word) == seat + 1)
-        end_running(supervisor, tenant, seat, name, death);
+        end_running(supervisor, tenant, seat, name, word, death);
     /* Woken twice does no harm; not woken at all would. The worker may have died
      * between marking the lane as notified and writing the byte. */
     atomic_store_explicit(&tenant->lane.header->notified, 0, memory_order_seq_cst);
@@ -166,6 +176,7 @@ void sweep_seat(struct supervisor *supervisor, uint32_t seat, int death)
     atomic_store_explicit(&row->run_count, 0, memory_order_relaxed);
     atomic_store_explicit(&row->block_unit, 0, memory_order_relaxed);
     atomic_store_explicit(&row->started_ticks, 0, memory_order_relaxed);
+    atomic_store_explicit(&row->watched, 0, memory_order_relaxed);
     atomic_store_explicit(&row->soft_limit_ms, 0, memory_order_relaxed);
     atomic_store_explicit(&row->time_limit_ms, 0, memory_order_relaxed);
     atomic_store_explicit(&row->leave, 0, memory_order_relaxed);

@@ -13,10 +13,12 @@
  */
 #include "pool/pool.h"
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fault.h"
 #include "base/sys.h"
+#include "ipc/notify.h"
 #include "ipc/slot.h"
 #include "ipc/wake.h"
 
@@ -43,6 +45,7 @@ enum {
     NAP_NS = 200000000,       /* and looks itself whether there still is one */
     ROOM_NAP_NS = 1000000,
     DEADLOCK_NS = 1000000000, /* that long no worker had anything that could make room */
+    KILL_NAP_NS = 10000000, /* from one try to tell the supervisor to the next */
 };
 
 struct waiting {
@@ -66,8 +69,8 @@ struct waiting {
 static bool has_ended(const struct client *client, const struct record *record)
 {
     uint64_t word = slot_load(&client->lane.slots[record->slot].word);
-    return slot_ended(word) || slot_generation(word) != record->generation ||
-           record_state(record) != RECORD_OPEN;
+    return slot_ended(word) || slot_state(word) == SLOT_FREE ||
+           slot_generation(word) != record->generation || record_state(record) != RECORD_OPEN;
 }
 
 static uint32_t usual_ns(const struct client *client, const struct record *record)
@@ -133,28 +136,28 @@ static void prepare(const mc_group *group, mc_task *task, uint32_t number)
     task->soft_limit_ms = group->soft_limit_ms != 0 ? group->soft_limit_ms : handler->soft_limit_ms;
 }
 
-/* Runs it, unless `result` says why not; returns for how long it ran. */
-static uint64_t run_prepared(mc_pool *pool, mc_task *task, int result)
+/* Runs it, unless *result says why not, or will; returns for how long it ran. */
+static uint64_t run_prepared(mc_pool *pool, mc_task *task, int *result)
 {
-    if (result == 0)
-        result = pool_inline_enter(pool, task->handler, &task->states);
+    if (*result == 0)
+        *result = pool_inline_enter(pool, task->handler, &task->states);
     uint64_t began = clock_quick_ns();
     task->began_ticks = clock_ticks();
-    if (result == 0) {
+    if (*result == 0) {
         tasks_within++;
         task_run(task);
         tasks_within--;
         pool_inline_leave(pool, task->handler);
     } else {
-        task->status = result;
+        task->status = *result;
     }
     return clock_quick_ns() - began;
 }
 
-/* Runs a task that this call claimed. */
-static void run_here(mc_group *group, size_t index)
+/* Runs a task that this call claimed. The group may be another thread's by now, which
+ * closes it meanwhile: then the slot is freed with those of tasks that were left behind. */
+static void run_here(mc_pool *pool, mc_group *group, size_t index)
 {
-    mc_pool *pool = group->pool;
     struct client *client = &pool->client;
     struct record *record = group_record(group, index);
     struct slot *slot = &client->lane.slots[record->slot];
@@ -167,14 +170,21 @@ static void run_here(mc_group *group, size_t index)
     task.attempt = slot_attempt(slot_load(&slot->word));
     /* Workers can write there, by accident. */
     int result = lane_arguments(&client->lane, slot, &task.args, &task.args_size) ? 0 : -EFAULT;
-    bool late = too_late(group, slot);
-    uint64_t run_ns = run_prepared(pool, &task, late ? -ETIME : result), word;
+    if (task.attempt == 0 && too_late(group, slot))
+        result = -ETIME;
+    uint64_t run_ns = run_prepared(pool, &task, &result), word;
+    enum slot_state outcome = task.status == 0   ? SLOT_DONE
+                              : result == -ETIME ? SLOT_TIMED_OUT
+                                                 : SLOT_FAILED;
     pthread_mutex_lock(&client->lock);
-    (void)slot_end(&slot->word, 0, task.status == 0 ? SLOT_DONE : SLOT_FAILED, &word);
-    client_settle_inline(group, index, &task, run_ns);
-    if (late)
-        record->outcome = SLOT_TIMED_OUT;
+    bool ended = slot_end(&slot->word, 0, outcome, &word);
+    if (!group->closed)
+        client_settle_inline(group, index, &task, outcome, result == 0, run_ns);
+    else if (task.data != task.small)
+        inline_drop(&task);
     pthread_mutex_unlock(&client->lock);
+    if (ended) /* another thread may wait for its group */
+        notify_ended(client->lane.header, &slot->word, slot_flags(word), -1);
 }
 
 bool wait_runs_at_once(const mc_group *group, const struct request *request)
@@ -206,9 +216,10 @@ int wait_run_at_once(mc_group *group, const struct request *request)
     task.args_size = (uint32_t)request->size;
     task.attempt = 0;
     pthread_mutex_unlock(&client->lock);
-    uint64_t run_ns = run_prepared(pool, &task, 0);
+    int result = 0;
+    uint64_t run_ns = run_prepared(pool, &task, &result);
     pthread_mutex_lock(&client->lock);
-    client_settle_unplaced(group, request, &task, run_ns);
+    client_settle_unplaced(group, request, &task, result == 0, run_ns);
     free(args);
     return 0;
 }
@@ -253,9 +264,11 @@ static bool claim_here(mc_group *group, size_t index)
 {
     struct record *record = group_record(group, index);
     uint64_t word;
+    /* Whether it has killed a worker meanwhile, the claim itself decides. */
+    enum slot_claims claims = group->pool->in_worker ? CLAIM_ANY : CLAIM_FIRST;
     if (!may_run_here(group, record) || !within_limit(group, record) ||
         !slot_claim(&group->pool->client.lane.slots[record->slot].word,
-                    name_make(record->handler, record->generation, record->slot), 0, &word))
+                    name_make(record->handler, record->generation, record->slot), 0, claims, &word))
         return false;
     FAULT_POINT("client_claimed");
     return true;
@@ -272,34 +285,56 @@ static bool help(const struct waiting *waiting)
     for (size_t step = 0; step < span; step++) {
         size_t index = forward ? waiting->first_open + step : waiting->count - 1 - step;
         if (claim_here(group, index)) {
-            run_here(group, index);
+            run_here(group->pool, group, index);
             return true;
         }
     }
     return false;
 }
 
-/* Runs a task of whichever group of this thread: one that only this process may run,
- * since when those fill the queue, nobody else makes room; or any. */
-static bool help_any_group(struct client *client, bool any)
+/* True for a group whose tasks this thread runs to make room for another's: those that
+ * only this process may run, since when those fill the queue, nobody else makes room; or,
+ * with any, those of every group that does not leave them to workers. */
+static bool gives_room(const mc_group *group, bool any)
 {
+    return pthread_equal(group->thread, pthread_self()) && group->count != 0 &&
+           (group->busy ||
+            (any && (group->help != MC_HELP_NEVER || group->on_full == MC_FULL_INLINE)));
+}
+
+static void part(struct client *client, mc_group *group)
+{
+    pthread_mutex_lock(&client->lock);
+    bool last = --group->guests == 0 && group->closed;
+    pthread_mutex_unlock(&client->lock);
+    if (last)
+        group_free(group);
+}
+
+/* Runs a task of whichever group gives room. */
+static bool help_any_group(mc_pool *pool, bool any)
+{
+    struct client *client = &pool->client;
     mc_group *group;
     size_t index = 0;
     bool claimed = false;
     pthread_mutex_lock(&client->lock);
     for (group = client->groups; group != NULL; group = group->next) {
-        if ((!group->busy && !any) || group->count == 0 ||
-            !pthread_equal(group->thread, pthread_self()))
+        if (!gives_room(group, any))
             continue;
         for (index = group->first_open; index < group->count && !claimed; index++)
             claimed = claim_here(group, index);
         if (claimed)
             break;
     }
-    pthread_mutex_unlock(&client->lock);
     if (claimed)
-        run_here(group, index - 1);
-    return claimed;
+        group->guests++;
+    pthread_mutex_unlock(&client->lock);
+    if (!claimed)
+        return false;
+    run_here(pool, group, index - 1);
+    part(client, group);
+    return true;
 }
 
 /* True if one of the group's tasks is in this state. */
@@ -567,7 +602,8 @@ static int rest(struct waiting *waiting, uint64_t now)
         /* Workers that all wait for room would wait for each other. A client that ran
          * another task from within one would come here again from that, and so on. */
         bool in_worker = group->pool->in_worker, may_help = in_worker || tasks_within == 0;
-        if (!may_help || !help_any_group(client, in_worker || group->on_full == MC_FULL_INLINE))
+        if (!may_help ||
+            !help_any_group(group->pool, in_worker || group->on_full == MC_FULL_INLINE))
             (void)nanosleep(&room, NULL);
         return 0;
     }
@@ -588,10 +624,13 @@ static int rest(struct waiting *waiting, uint64_t now)
     waiting->naps++;
     if (waiting->deadline_ns != UINT64_MAX && waiting->deadline_ns - now < nap_ns)
         nap_ns = waiting->deadline_ns - now;
+    if (group->kill_before != 0 && nap_ns > KILL_NAP_NS)
+        nap_ns = KILL_NAP_NS;
     int result = nap(waiting, record, nap_ns);
     if (result == -EINTR && group->interruptible)
         return error_set(-EINTR, "a signal arrived during the wait");
-    if (result != -ETIMEDOUT)
+    /* Signals may come more often than naps end. */
+    if (result != -ETIMEDOUT && result != -EINTR)
         return 0;
     if (client_check_gone(client) || no_workers(group)) {
         pthread_mutex_lock(&client->lock);
@@ -627,11 +666,13 @@ static void collect(struct waiting *waiting)
     mc_group *group = waiting->group;
     struct client *client = waiting->client;
     /* The usual case of a look too early needs no lock. */
-    if (waiting->goal == GOAL_ALL && group->parallel_limit == 0 &&
+    if (waiting->goal == GOAL_ALL && group->parallel_limit == 0 && group->kill_before == 0 &&
         waiting->first_open < waiting->count &&
         !has_ended(client, group_record(group, waiting->first_open)))
         return;
     pthread_mutex_lock(&client->lock);
+    if (UNLIKELY(waiting->group->kill_before != 0))
+        group_kill_again(waiting->group);
     if (waiting->goal == GOAL_ROOM)
         client_collect_everything(client);
     else

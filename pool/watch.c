@@ -24,6 +24,8 @@
 enum {
     TICK_MS = 20,
     LINGER_MS = 1000,
+    TRACE_TICKS = 5,    /* for a worker to say where it is */
+    CLOCK_ERROR = 1000, /* one part in so many that clocks may be off: late rather than early */
 };
 
 /* What a row says of a task that is watched; started 0: none. */
@@ -45,7 +47,8 @@ static struct sight look(const struct seat_row *row)
     if (sight.started == 0 ||
         atomic_load_explicit(&row->started_ticks, memory_order_relaxed) != sight.started)
         return nothing;
-    sight.ran_ms = clock_ticks_ns(clock_ticks() - sight.started) / 1000000;
+    uint64_t ran_ns = clock_ticks_ns(clock_ticks() - sight.started);
+    sight.ran_ms = (ran_ns - ran_ns / CLOCK_ERROR) / 1000000;
     return sight;
 }
 
@@ -60,6 +63,8 @@ static void strike(struct supervisor *supervisor, uint32_t index, enum doom_reas
                    uint64_t started)
 {
     struct seat *seat = &supervisor->seats[index];
+    if (seat->doom.why != DOOM_NONE)
+        return; /* it is on its way already */
     seat->doom = (struct doom){.why = why, .name = name, .started = started};
     FAULT_POINT("watch_doomed");
     (void)sys_pidfd_kill(seat->posts[HOLDER].pidfd, SIGKILL);
@@ -77,6 +82,8 @@ static struct slot *slot_of(const struct tenant *tenant, name_t name)
 static void end_task(struct supervisor *supervisor, uint32_t index, const struct sight *sight)
 {
     struct seat *seat = &supervisor->seats[index];
+    if (seat->doom.why != DOOM_NONE)
+        return;
     const struct tenant *tenant = lanes_find_run(supervisor, &supervisor->control->rows[index]);
     struct slot *slot = tenant != NULL ? slot_of(tenant, sight->name) : NULL;
     if ((slot == NULL || !slot_doom(&slot->word, sight->name, index + 1)) &&
@@ -151,17 +158,19 @@ static void trace_text(const struct supervisor *supervisor, const struct seat_ro
     }
 }
 
-/* Asks the worker where it is at one tick, and reports at the next. */
+/* Asks the worker where it is, and reports when it has said so, or when it had a while to. */
 static void report_slow(struct supervisor *supervisor, uint32_t index, const struct sight *sight)
 {
     struct seat *seat = &supervisor->seats[index];
+    const struct seat_row *row = &supervisor->control->rows[index];
+    bool said = atomic_load_explicit(&row->trace_count, memory_order_relaxed) != 0;
     if (seat->slow.started != sight->started) {
         seat->slow = (struct slow){.started = sight->started};
         (void)sys_pidfd_kill(seat->posts[HOLDER].pidfd, SIGURG);
-    } else if (!seat->slow.told) {
+    } else if (!seat->slow.told && (said || ++seat->slow.ticks == TRACE_TICKS)) {
         char text[LOG_TEXT_SIZE - 128];
         seat->slow.told = true;
-        trace_text(supervisor, &supervisor->control->rows[index], text, sizeof(text));
+        trace_text(supervisor, row, text, sizeof(text));
         log_write(supervisor->control, MC_LOG_WARNING,
                   "handler '%s' has been running for %llu ms in worker %d (seat %u): %s",
                   handler_name(supervisor, sight->name), (unsigned long long)sight->ran_ms,
@@ -184,9 +193,8 @@ static bool watch_seat(struct supervisor *supervisor, uint32_t index)
         report_slow(supervisor, index, &sight);
     if (sight.time_limit_ms != 0 && sight.ran_ms >= sight.time_limit_ms) {
         end_task(supervisor, index, &sight);
-    } else if (sight.soft_limit_ms != 0 && sight.ran_ms > sight.soft_limit_ms &&
-               seat->soft_told != sight.started) {
-        seat->soft_told = sight.started;
+    } else if (sight.soft_limit_ms != 0 && sight.ran_ms > sight.soft_limit_ms) {
+        /* At each tick until its row says that it was told: its clock decides. */
         (void)sys_pidfd_kill(seat->posts[HOLDER].pidfd, SIGURG);
     }
     return true;
@@ -203,6 +211,7 @@ static bool watch_seats(struct supervisor *supervisor)
 void watch_begin(struct supervisor *supervisor)
 {
     uint64_t now = supervisor_now_ms();
+    clock_calibrate_again();
     atomic_store(&supervisor->control->watching, 1);
     supervisor->watch_seen_ms = now;
     if (supervisor->watch_due_ms == 0)

@@ -226,6 +226,7 @@ static bool may_leave(struct worker *worker)
 
 static void sleep_until_woken(struct worker *worker)
 {
+    clock_calibrate_again();
     if (visit_lanes(worker, 0, visit_clear_if_empty))
         return;
     wake_sleep_announce(worker->bells, worker->seat); /* W3 */
@@ -248,18 +249,26 @@ static bool may_look(const struct worker *worker)
     return worker->cpu < 0 || client_cpu != worker->cpu;
 }
 
-/* Looks for a moment at the ring that the last task came from, and nothing else:
- * a client in a hurry is answered within a cache miss or two. */
-static void glance(struct worker *worker)
+/* Looks for a moment at the ring that the last task came from, and nothing else: a
+ * client in a hurry is answered within a cache miss or two. True if there was a task. */
+static bool glance(struct worker *worker)
 {
     struct ring *ring = worker->current_ring;
     for (uint32_t looks = 0; looks < GLANCES; looks++) {
-        if (ring_has_work(ring)) {
-            (void)serve_ring(worker, worker->current_lane, worker->current, ring);
-            return;
-        }
+        if (ring_has_work(ring))
+            return serve_ring(worker, worker->current_lane, worker->current, ring);
         sys_pause();
     }
+    return false;
+}
+
+/* There is nothing to do; true if that changed meanwhile, and something was done. */
+static bool rest(struct worker *worker)
+{
+    if (may_look(worker) && clock_ticks_ns(clock_ticks() - worker->looked_since) < worker->look_ns)
+        return glance(worker);
+    sleep_until_woken(worker);
+    return false;
 }
 
 /* ---- making room for a successor ---- */
@@ -277,13 +286,19 @@ static uint64_t private_memory(void)
     return (resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-static bool too_large(struct worker *worker)
+bool work_too_large(const struct worker *worker)
+{
+    uint64_t most = worker->config->max_worker_memory;
+    return most != 0 && private_memory() > most;
+}
+
+static bool has_grown(struct worker *worker)
 {
     uint64_t now = clock_coarse_ms();
     if (worker->config->max_worker_memory == 0 || now < worker->retirement.memory_due_ms)
         return false;
     worker->retirement.memory_due_ms = now + MEMORY_MS;
-    return private_memory() > worker->config->max_worker_memory;
+    return work_too_large(worker);
 }
 
 /* Once one of the limits is reached the supervisor is asked for a successor; until
@@ -299,11 +314,11 @@ static void consider_retirement(struct worker *worker)
         reason = "its number of tasks";
     else if (retirement->age_ns != 0 && clock_ns() - retirement->began_ns >= retirement->age_ns)
         reason = "its age";
-    else if (too_large(worker))
+    else if (has_grown(worker))
         reason = "its memory";
     if (reason == NULL)
         return;
-    struct parcel parcel = {.message = {.type = MESSAGE_RETIRE}};
+    struct parcel parcel = {.message = {.type = MESSAGE_RETIRE, .status = retirement->cramped}};
     snprintf(parcel.message.text, sizeof(parcel.message.text), "%s", reason);
     retirement->asked = channel_send(worker->socket, &parcel, 0) == 0;
 }
@@ -312,18 +327,13 @@ void work(struct worker *worker)
 {
     mark(worker, SEAT_LOOKING);
     while (!may_leave(worker)) {
-        if (work_once(worker)) {
-            if (UNLIKELY(worker->retirement.possible))
-                consider_retirement(worker);
-            continue;
-        }
-        if (closing(worker) == 2)
+        bool worked = work_once(worker);
+        if (!worked && closing(worker) == 2)
             return;
-        if (may_look(worker) &&
-            clock_ticks_ns(clock_ticks() - worker->looked_since) < worker->look_ns)
-            glance(worker);
-        else
-            sleep_until_woken(worker);
+        if (!worked)
+            worked = rest(worker);
+        if (UNLIKELY(worked && worker->retirement.possible))
+            consider_retirement(worker);
     }
     /* Nobody is to count on this seat until a successor has it. */
     mark(worker, SEAT_BUSY);

@@ -41,8 +41,7 @@ struct worker {
     uint32_t *estimate_ns; /* per handler: what it may take */
     mc_pool *pool;         /* for nested groups, made on first use */
     mc_task task;
-    volatile bool soft_limit_due; /* its on_soft_limit was not called yet */
-    struct view *current;         /* of the running task, or the last one */
+    struct view *current; /* of the running task, or the last one */
     struct ring *current_ring;
     uint32_t current_lane;
     uint64_t looked_since; /* ticks: when the last task ended */
@@ -53,6 +52,7 @@ struct worker {
         uint64_t age_ns;        /* likewise */
         uint64_t began_ns;      /* clock_ns() */
         uint64_t memory_due_ms; /* when memory is looked at next */
+        bool cramped;           /* it had too much of that before its first task */
         bool possible, asked;
     } retirement;
 };
@@ -61,6 +61,8 @@ struct worker {
 bool work_once(struct worker *worker);
 /* Until the pool closes. */
 void work(struct worker *worker);
+/* True if more private memory is resident than max_worker_memory. */
+bool work_too_large(const struct worker *worker);
 
 /* What a task is told about where it runs, in a worker. */
 extern const struct task_home worker_home;

@@ -19,6 +19,8 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+enum { MEMORY_REST_MS = 1000 }; /* no worker is replaced for its memory sooner than this */
+
 static void expect(struct worker *worker, uint32_t type, struct parcel *parcel)
 {
     if (channel_receive(worker->socket, parcel, 0) <= 0 || parcel->message.type != type)
@@ -87,6 +89,7 @@ static uint64_t jittered(uint64_t limit)
     return limit - limit / 10 + (uint64_t)(drand48() * (double)(limit / 5 + 1));
 }
 
+/* A limit that the first task would reach is no reason to do nothing but replace. */
 static void plan_retirement(struct worker *worker)
 {
     const struct config *config = worker->config;
@@ -96,6 +99,8 @@ static void plan_retirement(struct worker *worker)
         retirement->tasks = atomic_load_explicit(&worker->row->tasks_done, memory_order_relaxed) +
                             jittered(config->max_tasks_per_worker);
     retirement->age_ns = jittered(config->max_worker_age_s * UINT64_C(1000000000));
+    retirement->memory_due_ms = clock_coarse_ms() + MEMORY_REST_MS;
+    retirement->cramped = work_too_large(worker);
     retirement->possible = config->max_tasks_per_worker != 0 || config->max_worker_age_s != 0 ||
                            config->max_worker_memory != 0;
 }

@@ -330,6 +330,8 @@ void zygotes_due(struct supervisor *supervisor, uint64_t now_ms)
 uint64_t zygotes_next_due(const struct supervisor *supervisor)
 {
     uint64_t next = UINT64_MAX;
+    if (supervisor->phase >= PHASE_LEAVING)
+        return next;
     for (int i = 0; i < 2; i++) {
         const struct zygote *zygote = &supervisor->zygotes[i];
         if (zygote->config == NULL)

@@ -76,10 +76,8 @@ static void set_up(void)
     for (int i = 0; i < 2; i++)
         supervisor.zygotes[i].pidfd = supervisor.zygotes[i].socket = -1;
     supervisor.opener_pidfd = supervisor.listener = supervisor.signals = -1;
-    supervisor.quarantine_fd =
-        segment_create("fuzz-quarantine", sizeof(struct quarantine));
-    supervisor.quarantine =
-        segment_map(supervisor.quarantine_fd, sizeof(struct quarantine), true);
+    supervisor.quarantine_fd = segment_create("fuzz-quarantine", sizeof(struct quarantine));
+    supervisor.quarantine = segment_map(supervisor.quarantine_fd, sizeof(struct quarantine), true);
     EXPECT(supervisor.quarantine != NULL);
 }
 
@@ -112,13 +110,12 @@ static void begin(struct input *input)
     for (uint32_t i = 0; i < SEATS; i++, how >>= 2) {
         EXPECT(channel_pair(ends) == 0);
         seat_ends[i] = ends[1];
-        supervisor.seats[i] = (struct seat){
-            .posts = {{.life = (how & 6) == 6   ? LIFE_ASKED
-                               : (how & 6) == 4 ? LIFE_STARTING
-                                                : LIFE_UP,
-                       .pidfd = -1,
-                       .socket = ends[0]},
-                      {.pidfd = -1, .socket = -1}}};
+        supervisor.seats[i] = (struct seat){.posts = {{.life = (how & 6) == 6   ? LIFE_ASKED
+                                                               : (how & 6) == 4 ? LIFE_STARTING
+                                                                                : LIFE_UP,
+                                                       .pidfd = -1,
+                                                       .socket = ends[0]},
+                                                      {.pidfd = -1, .socket = -1}}};
         EXPECT(supervisor_watch(&supervisor, ends[0], WATCH_SEAT_SOCKET, i) == 0);
     }
     EXPECT(channel_pair(ends) == 0);

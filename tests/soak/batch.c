@@ -28,7 +28,7 @@ void call_end(struct thread *thread)
     uint64_t now = now_ns(), since = atomic_exchange(&thread->progress->since_ns, 0);
     uint64_t own = inline_ns() - thread->inline_before, gone = gone_ns();
     if (now > since + own)
-        raise_to(&board->longest_ns, now - since - own);
+        note_stall(now - since - own, atomic_load(&thread->progress->what));
     if (gone == 0)
         return;
     uint64_t from = since > gone ? since : gone;
@@ -316,31 +316,30 @@ static unsigned time_limit_ms(const struct batch *batch, const struct job *job)
                                              : handlers[job->handler].time_limit_ms;
 }
 
-/* Why a task may have ended like this; NULL: there is no reason. */
-static const char *reason(const struct batch *batch, const struct job *job,
-                          const struct mc_result *result, uint64_t first)
+/* False when there is no reason for a task to end like this. */
+static bool ended_fairly(const struct batch *batch, const struct job *job,
+                         const struct mc_result *result, uint64_t first)
 {
     unsigned limit_ms = time_limit_ms(batch, job);
     switch (result->status) {
     case 0:
-        return "success";
+        return true;
     case -EOWNERDEAD:
-        return "death";
+        return true;
     case -ECANCELED:
-        return batch->cancelled ? "cancelled" : NULL;
+        return batch->cancelled;
     case -ETIMEDOUT:
-        return limit_ms != 0 && result->run_ns >= limit_ms * UINT64_C(1000000) ? "limit" : NULL;
+        return limit_ms != 0 && result->run_ns >= limit_ms * UINT64_C(1000000);
     case -ETIME:
-        return batch->options.start_within_ms != 0 ? "late" : NULL;
-    case -ENOSPC: /* we keep too many results */
-        return job->reply > 8 ? "space" : NULL;
+        return batch->options.start_within_ms != 0;
+    case -ENOSPC: /* we keep too many results; a writer asks for room in any case */
+        return job->reply > SLOT_RESULT || !takes_orders((enum handler_number)job->handler);
     case -EPROTO:
-        return job->act == ACT_FAIL && starts_with(result->error, "refused", first) ? "refusal"
-                                                                                    : NULL;
+        return job->act == ACT_FAIL && starts_with(result->error, "refused", first);
     case NEST_FAILED:
-        return starts_with(result->error, "nested", first) ? "nested" : NULL;
+        return starts_with(result->error, "nested", first);
     default:
-        return NULL;
+        return false;
     }
 }
 
@@ -404,7 +403,7 @@ void batch_settle(struct batch *batch, const struct mc_result *result)
         return;
     }
     check_death(result);
-    if (reason(batch, job, result, first) == NULL)
+    if (!ended_fairly(batch, job, result, first))
         complain(&board->wrong, "task %llu ('%s', act %u) ended with %d after %.1f ms: %s",
                  (unsigned long long)first, handlers[job->handler].name, job->act, result->status,
                  (double)result->run_ns / 1e6, result->error);

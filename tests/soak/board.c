@@ -184,9 +184,17 @@ void pause_us(unsigned microseconds)
     }
 }
 
-void raise_to(_Atomic uint64_t *most, uint64_t value)
+bool raise_to(_Atomic uint64_t *most, uint64_t value)
 {
     uint64_t before = atomic_load(most);
-    while (value > before && !atomic_compare_exchange_weak(most, &before, value)) {
-    }
+    while (value > before)
+        if (atomic_compare_exchange_weak(most, &before, value))
+            return true;
+    return false;
+}
+
+void note_stall(uint64_t ns, const char *what)
+{
+    if (raise_to(&board->longest_ns, ns))
+        atomic_store(&board->longest_what, what);
 }

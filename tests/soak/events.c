@@ -20,7 +20,7 @@ static void group_done(mc_group *group, void *context)
 {
     struct batch *batch = context;
     struct chance *chance = &batch->thread->chance;
-    raise_to(&board->longest_ns, now_ns() - batch->began_ns);
+    note_stall(now_ns() - batch->began_ns, "on_done");
     if (batch->done || group != batch->group)
         complain(&board->wrong, "a group was reported that was closed, or had nothing new");
     batch_settle_all(batch, true);

@@ -34,7 +34,7 @@ enum {
     OPEN_MS = 10000,
     LEFT_MS = 6000,   /* after the opener's end: for clients to run what they may */
     ROUND_MS = 40000, /* after its time: for the round to be over */
-    REPORT_MS = 15000, /* for clients to print what they see */
+    REPORT_MS = 1500, /* for clients to print what they see */
     MIB = 1 << 20,
     SUPERVISOR_GROWTH = 2 * MIB,
     WORKER_GROWTH = 24 * MIB,
@@ -80,7 +80,7 @@ static void print_progress(void)
     char tasks[32];
     printf("soak: %3.0f s, round %u, %s tasks, %llu kills (%llu workers, %llu clients, %llu "
            "zygotes, %llu supervisors, %llu openers), %llu stops, %llu repeated, longest stall "
-           "%llu ms, end seen within %llu ms\n",
+           "%llu ms (%s), end seen within %llu ms\n",
            ms_since(began_ns) / 1000, rounds, grouped(atomic_load(&board->accepted), tasks),
            (unsigned long long)total_kills(),
            (unsigned long long)atomic_load(&board->kills[VICTIM_WORKER]),
@@ -91,6 +91,7 @@ static void print_progress(void)
            (unsigned long long)atomic_load(&board->stops),
            (unsigned long long)atomic_load(&board->repeated),
            (unsigned long long)(atomic_load(&board->longest_ns) / 1000000),
+           atomic_load(&board->longest_what) != NULL ? atomic_load(&board->longest_what) : "none",
            (unsigned long long)(atomic_load(&board->longest_gone_ns) / 1000000));
     fflush(stdout);
 }

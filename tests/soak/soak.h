@@ -35,6 +35,7 @@ enum {
     LOG_LINES = 32,
     PAYLOAD_MOST = 8 << 20,
     ATTEMPTS_MOST = 5,
+    SLOT_RESULT = 40,     /* results up to this size need no room */
     SEEN_WITHIN_MS = 500, /* the end of the pool, by everybody */
     WEDGED_MS = 10000,
 };
@@ -121,7 +122,8 @@ struct board {
     _Atomic uint64_t accepted, kills[VICTIMS], stops;
     _Atomic uint64_t lost, duplicated, repeated, wedged, wrong;
     _Atomic uint64_t longest_ns, longest_gone_ns;
-    _Atomic uint64_t verdicts[8]; /* how tasks ended; see batch.c */
+    const char *_Atomic longest_what;
+    _Atomic uint64_t soft_limits; /* calls of on_soft_limit */
     _Atomic uint32_t told;        /* complaints that were printed */
 
     /* of the round */
@@ -174,7 +176,9 @@ static inline bool pool_over(void)
 {
     return phase() == PHASE_ENDING || gone_ns() != 0;
 }
-void raise_to(_Atomic uint64_t *most, uint64_t value);
+/* True if value is the largest so far. */
+bool raise_to(_Atomic uint64_t *most, uint64_t value);
+void note_stall(uint64_t ns, const char *what);
 
 /* ---- chance and time ------------------------------------------------------ */
 

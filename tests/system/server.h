@@ -20,7 +20,7 @@ struct server {
     struct {
         _Atomic uint32_t events[8];
         char text[256]; /* with the last of KEPT and ENDED */
-    } *told;
+    } * told;
     const struct serve_options *fresh; /* what reload returns; NULL: the same again */
 };
 

@@ -355,9 +355,59 @@ START_TEST(a_client_that_hangs_does_not_keep_the_pool_open)
 }
 END_TEST
 
+/* In a child, whose connection breaks while both workers are busy: slots that were used
+ * once, and others that were used before. */
+static int child_lose_lane(void)
+{
+    mc_group *group = child_open(MC_HELP_NEVER);
+    for (uint32_t number = 0; number < 3; number++)
+        (void)mc_group_run(group, "quick", &number, sizeof(number));
+    if (mc_group_cancel(group) != 3)
+        return 1;
+    for (uint32_t number = 0; number < 6; number++)
+        (void)mc_group_run(group, "quick", &number, sizeof(number));
+    fault_arm("channel_receive", 0, 1);
+    client_poke(&pool->client);
+    const volatile uint64_t *magic = &pool->client.lane.header->magic;
+    for (uint64_t began = clock_ns(); *magic != 0; pause_us(100))
+        if (ms_since(began) > BOUND_MS)
+            return 2;
+    if (mc_group_wait(group, BOUND_MS) != 0)
+        return 3;
+    for (size_t index = 3; index < mc_group_size(group); index++) {
+        struct mc_result result = {.size = sizeof(result)};
+        if (mc_group_result(group, index, &result) != 0 || result.status != -EOWNERDEAD)
+            return 4;
+    }
+    mc_group_close(group);
+    return 0;
+}
+
+START_TEST(a_client_whose_lane_was_taken_away_is_told_so)
+{
+    begin(0);
+    mc_group *plug = open_unhelped(pool);
+    run_number(plug, "blocked", 0);
+    run_number(plug, "blocked", 1);
+    ck_assert(board_await(&board->started, 2, BOUND_MS));
+    pid_t child = fork();
+    if (child == 0)
+        _exit(child_lose_lane());
+    int status = await_exit(child);
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "0x%x", (unsigned)status);
+    gate_open();
+    wait_all(plug);
+    ck_assert_uint_eq(failures(plug), 0);
+    mc_group_close(plug);
+    expect_quiet(pool);
+    mc_pool_close(pool);
+}
+END_TEST
+
 TEST_MAIN(client_death, client_killed_at_any_step_disturbs_nobody,
           queued_tasks_of_a_dead_client_never_run, running_tasks_of_a_dead_client_end_into_the_void,
           a_thousand_dead_clients_do_not_use_up_the_lanes,
           a_client_that_comes_while_another_goes_is_not_taken_for_it,
           a_client_that_exits_without_closing_is_no_different,
-          a_client_that_hangs_does_not_keep_the_pool_open)
+          a_client_that_hangs_does_not_keep_the_pool_open,
+          a_client_whose_lane_was_taken_away_is_told_so)

@@ -6,10 +6,14 @@
 #include "tests/system/support.h"
 
 #include "base/clock.h"
+#include "base/sys.h"
 
+#include <pthread.h>
 #include <signal.h>
 
-enum { DEPTH = 16, INLINE_RUNS = 0, LARGE = 300000, OFFSET = 100 };
+enum { DEPTH = 16, INLINE_RUNS = 0, MAY_END = 1, LARGE = 300000, OFFSET = 100 };
+
+static char large[LARGE];
 
 static int blocked(mc_task *task)
 {
@@ -31,8 +35,19 @@ static int where(mc_task *task)
     return 0;
 }
 
+/* The first that runs in the caller says so, and waits until it may end. */
+static int held(mc_task *task)
+{
+    if (mc_task_inline(task) && atomic_fetch_add(&board->words[INLINE_RUNS], 1) == 0) {
+        sys_futex_wake(&board->words[INLINE_RUNS], INT32_MAX);
+        (void)board_await(&board->words[MAY_END], 1, BOUND_MS);
+    }
+    return mc_task_reply(task, large, sizeof(large));
+}
+
 static const struct mc_handler handlers[] = {{.name = "blocked", .run = blocked},
-                                             {.name = "where", .run = where}};
+                                             {.name = "where", .run = where},
+                                             {.name = "held", .run = held}};
 
 static mc_pool *pool;
 static mc_group *plug; /* its two tasks hold both workers */
@@ -88,7 +103,6 @@ END_TEST
 START_TEST(a_full_arena_fails_likewise_and_names_its_size)
 {
     begin();
-    static char large[LARGE];
     mc_group *group =
         open_with(pool, (struct mc_group_options){.help = MC_HELP_NEVER, .on_full = MC_FULL_FAIL});
     int result = 0, fit = 0;
@@ -143,7 +157,7 @@ END_TEST
 START_TEST(tasks_of_another_group_of_the_caller_are_run_for_room_too)
 {
     begin();
-    mc_group *first = open_unhelped(pool);
+    mc_group *first = open_group(pool);
     for (uint32_t i = 0; i < DEPTH - 2; i++)
         ck_assert_int_eq(try_number(first, i), 0);
     mc_group *group = open_with(pool, (struct mc_group_options){.on_full = MC_FULL_INLINE});
@@ -197,12 +211,12 @@ static double thread_ms(void)
 /* Two tasks hold the arena, and all that came after them have ended. */
 START_TEST(who_waits_for_room_sleeps_and_sees_the_end_of_the_pool)
 {
-    static char large[LARGE + LARGE / 2];
+    static char larger[LARGE + LARGE / 2];
     mc_group *group = begin_otherwise(3);
     struct family family;
     family_find(pool, &family);
-    run(group, "blocked", large, sizeof(large));
-    run(group, "blocked", large, sizeof(large));
+    run(group, "blocked", larger, sizeof(larger));
+    run(group, "blocked", larger, sizeof(larger));
     for (uint32_t i = 0; i < DEPTH / 2; i++)
         run_number(group, "where", i);
     pid_t killer = fork();
@@ -212,7 +226,7 @@ START_TEST(who_waits_for_room_sleeps_and_sees_the_end_of_the_pool)
         _exit(0);
     }
     double before_ms = thread_ms();
-    (void)mc_group_run(group, "where", large, sizeof(large));
+    (void)mc_group_run(group, "where", larger, sizeof(larger));
     ck_assert(!process_lives(family.supervisor));
     ck_assert(thread_ms() - before_ms < 200);
     (void)await_exit(killer);
@@ -246,6 +260,89 @@ START_TEST(a_pool_that_is_terminated_kills_what_runs)
 }
 END_TEST
 
+/* When the caller has waited for long enough to have run one, if it were to. */
+static void *open_gate_later(void *nothing)
+{
+    pause_us(50000);
+    gate_open();
+    return nothing;
+}
+
+START_TEST(tasks_that_are_left_to_workers_are_not_run_for_room)
+{
+    begin();
+    mc_group *first = open_unhelped(pool);
+    for (uint32_t i = 0; i < DEPTH - 2; i++)
+        ck_assert_int_eq(try_number(first, i), 0);
+    mc_group *group = open_with(pool, (struct mc_group_options){.on_full = MC_FULL_INLINE});
+    pthread_t opener;
+    ck_assert_int_eq(pthread_create(&opener, NULL, open_gate_later, NULL), 0);
+    ck_assert_int_eq(mc_group_run(group, "blocked", NULL, 0), 0);
+    pthread_join(opener, NULL);
+    wait_all(first);
+    wait_all(group);
+    ck_assert_uint_eq(atomic_load(&board->words[INLINE_RUNS]), 0);
+    mc_group_close(group);
+    mc_group_close(first);
+    finish();
+}
+END_TEST
+
+/* Another thread takes the group over, and closes it in the middle of its task. */
+static void *close_meanwhile(void *group)
+{
+    bool begun = board_await(&board->words[INLINE_RUNS], 1, BOUND_MS);
+    mc_group_close(group);
+    mc_group *next = NULL; /* takes the memory of a group that is free */
+    (void)mc_group_open(pool, NULL, &next);
+    board_count(&board->words[MAY_END]);
+    gate_open();
+    return begun ? next : NULL;
+}
+
+START_TEST(a_group_is_closed_while_another_thread_runs_a_task_of_it)
+{
+    begin();
+    mc_group *handed = open_group(pool);
+    for (uint32_t i = 0; i < DEPTH - 2; i++)
+        ck_assert_int_eq(mc_group_run(handed, "held", NULL, 0), 0);
+    mc_group *group = open_with(pool, (struct mc_group_options){.on_full = MC_FULL_INLINE});
+    pthread_t thread;
+    void *next;
+    ck_assert_int_eq(pthread_create(&thread, NULL, close_meanwhile, handed), 0);
+    ck_assert_int_eq(try_number(group, 1), 0);
+    pthread_join(thread, &next);
+    ck_assert_ptr_nonnull(next);
+    ck_assert_uint_eq(mc_group_size(next), 0);
+    for (uint32_t i = 0; i < 4 * DEPTH; i++)
+        ck_assert_int_eq(try_number(next, i), 0);
+    wait_all(next);
+    wait_all(group);
+    ck_assert_uint_eq(failures(next) + failures(group), 0);
+    mc_group_close(group);
+    mc_group_close(next);
+    finish();
+}
+END_TEST
+
+/* The gate opens when the caller waits already, or does not any more. */
+START_TEST(a_time_to_wait_longer_than_an_int_is_no_end)
+{
+    begin();
+    mc_group *group = open_with(
+        pool, (struct mc_group_options){.help = MC_HELP_NEVER, .full_timeout_ms = UINT32_MAX});
+    for (uint32_t i = 0; i < DEPTH - 2; i++)
+        ck_assert_int_eq(try_number(group, i), 0);
+    pthread_t opener;
+    ck_assert_int_eq(pthread_create(&opener, NULL, open_gate_later, NULL), 0);
+    ck_assert_int_eq(try_number(group, DEPTH), 0);
+    pthread_join(opener, NULL);
+    wait_all(group);
+    mc_group_close(group);
+    finish();
+}
+END_TEST
+
 TEST_MAIN(full, a_full_lane_fails_at_once_if_that_was_chosen,
           a_full_arena_fails_likewise_and_names_its_size,
           a_full_lane_is_waited_for_no_longer_than_was_chosen,
@@ -253,4 +350,7 @@ TEST_MAIN(full, a_full_lane_fails_at_once_if_that_was_chosen,
           tasks_of_another_group_of_the_caller_are_run_for_room_too, unknown_ways_are_refused,
           one_slow_task_keeps_no_room_from_others,
           who_waits_for_room_sleeps_and_sees_the_end_of_the_pool,
-          a_pool_that_is_terminated_kills_what_runs)
+          a_pool_that_is_terminated_kills_what_runs,
+          tasks_that_are_left_to_workers_are_not_run_for_room,
+          a_group_is_closed_while_another_thread_runs_a_task_of_it,
+          a_time_to_wait_longer_than_an_int_is_no_end)

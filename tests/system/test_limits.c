@@ -6,6 +6,8 @@
 #include "tests/system/support.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
+#include "pool/pool.h"
 
 #include <signal.h>
 
@@ -69,12 +71,20 @@ static int with_child(mc_task *task)
     return 0;
 }
 
+static int blocked(mc_task *task)
+{
+    board_begin(number_of(task));
+    gate_pass();
+    return 0;
+}
+
 static const struct mc_handler handlers[] = {
     {.name = "stay", .run = stay},
     {.name = "brief", .run = stay, .time_limit_ms = 150},
     {.name = "polite", .run = polite, .soft_time_limit_ms = 40},
     {.name = "told", .run = nap, .soft_time_limit_ms = 40, .on_soft_limit = count_soft},
     {.name = "forever", .run = forever},
+    {.name = "blocked", .run = blocked},
     {.name = "with-child", .run = with_child, .time_limit_ms = 50},
 };
 
@@ -88,14 +98,20 @@ static void keep_log(void *context, int level, const char *line)
     snprintf(log_text + used, sizeof(log_text) - used, "%d %s\n", level, line);
 }
 
-static void begin(unsigned slow_task_ms)
+static void begin_with(unsigned workers, unsigned slow_task_ms)
 {
     board_open();
     struct mc_pool_options options = pool_options(HANDLERS(handlers));
+    options.workers = workers;
     options.log = keep_log;
     options.slow_task_ms = slow_task_ms;
     pool = open_pool(&options);
     ck_assert(await_workers(pool, BOUND_MS));
+}
+
+static void begin(unsigned slow_task_ms)
+{
+    begin_with(2, slow_task_ms);
 }
 
 static void finish(void)
@@ -230,6 +246,8 @@ START_TEST(a_task_that_would_start_too_late_never_does)
     struct mc_result result = result_of(late, 0);
     ck_assert_int_eq(result.status, -ETIME);
     ck_assert_ptr_ne(strstr(result.error, "within 30 ms"), NULL);
+    ck_assert_int_eq(result.worker_pid, 0);
+    ck_assert_uint_eq(result.run_ns, 0);
     wait_all(busy);
     ck_assert_uint_eq(atomic_load(&board->started), 2);
     run_number(late, "stay", 1); /* and one that comes in time is run */
@@ -253,7 +271,10 @@ START_TEST(inline_tasks_come_too_late_likewise)
     run_number(late, "stay", 1);
     pause_us(20000);
     wait_all(late); /* nobody begins it within 1 ms, so the caller does */
-    ck_assert_int_eq(result_of(late, 0).status, -ETIME);
+    struct mc_result result = result_of(late, 0);
+    ck_assert_int_eq(result.status, -ETIME);
+    ck_assert_int_eq(result.worker_pid, 0);
+    ck_assert_uint_eq(result.run_ns, 0);
     wait_all(busy);
     mc_group_close(late);
     mc_group_close(busy);
@@ -360,6 +381,77 @@ START_TEST(limits_that_contradict_each_other_are_refused)
 }
 END_TEST
 
+/* The worker stops when it has written down a task's limit, but not its start, while
+ * the supervisor looks at its row. */
+START_TEST(the_time_of_the_task_before_in_the_same_run_does_not_count)
+{
+    fault_open();
+    begin_with(1, 0);
+    mc_group *free = open_unhelped(pool), *limited = open_limited(800, 0);
+    for (uint32_t i = 0; i < 1000; i++) /* quick ones are taken together */
+        run_number(free, "stay", 0);
+    wait_all(free);
+    uint32_t started = atomic_load(&board->started);
+    run_number(limited, "blocked", 0);
+    ck_assert(board_await(&board->started, started + 1, BOUND_MS));
+    fault_arm("limits_noted", SIGSTOP, 1);
+    run_number(free, "stay", 900);
+    for (uint32_t i = 0; i < 30; i++)
+        run_number(limited, "stay", 0);
+    gate_open();
+    for (uint64_t began = clock_ns(); !fault_struck() && ms_since(began) < BOUND_MS;)
+        pause_us(1000);
+    ck_assert(fault_struck());
+    pause_us(100000);
+    kill(fault_victim(), SIGCONT);
+    wait_all(limited);
+    wait_all(free);
+    ck_assert_uint_eq(failures(limited) + failures(free), 0);
+    mc_group_close(limited);
+    mc_group_close(free);
+    finish();
+    ck_assert_ptr_eq(strstr(log_text, "over its time limit"), NULL);
+}
+END_TEST
+
+/* Its socket is full, so the kill goes out later, from the wait or the dispatch. */
+static void expect_late_kill(mc_group *group, bool dispatched)
+{
+    struct family family;
+    family_find(pool, &family);
+    uint32_t started = atomic_load(&board->started);
+    run_number(group, "forever", 0);
+    ck_assert(board_await(&board->started, started + 1, BOUND_MS));
+    ck_assert_int_eq(kill(family.supervisor, SIGSTOP), 0);
+    ck_assert(await_state(family.supervisor, 'T'));
+    for (int i = 0; i < 5000; i++)
+        client_poke(&pool->client);
+    ck_assert_int_eq(mc_group_kill(group), 0);
+    ck_assert_int_eq(kill(family.supervisor, SIGCONT), 0);
+    if (dispatched)
+        for (uint64_t began = clock_ns(); mc_pool_dispatch(pool) == 0; pause_us(1000))
+            ck_assert(ms_since(began) < BOUND_MS);
+    else
+        wait_all(group);
+    ck_assert_int_eq(result_of(group, 0).status, -ECANCELED);
+    mc_group_close(group);
+}
+
+static void do_nothing(mc_group *group, void *context)
+{
+    (void)group;
+    (void)context;
+}
+
+START_TEST(a_kill_by_force_does_not_wait_for_a_supervisor_that_is_busy)
+{
+    begin(0);
+    expect_late_kill(open_unhelped(pool), false);
+    expect_late_kill(open_with(pool, (struct mc_group_options){.on_done = do_nothing}), true);
+    finish();
+}
+END_TEST
+
 TEST_MAIN(limits, a_task_over_its_limit_ends_and_names_handler_limit_and_time,
           a_group_sets_limits_in_place_of_the_handlers, the_clock_starts_when_the_task_does,
           the_kill_for_one_task_never_strikes_the_next,
@@ -370,4 +462,6 @@ TEST_MAIN(limits, a_task_over_its_limit_ends_and_names_handler_limit_and_time,
           kills_race_with_ends_and_hurt_no_other_task,
           a_slow_task_is_reported_once_with_the_place_where_it_is,
           what_a_handler_started_dies_with_its_worker,
-          limits_that_contradict_each_other_are_refused)
+          limits_that_contradict_each_other_are_refused,
+          the_time_of_the_task_before_in_the_same_run_does_not_count,
+          a_kill_by_force_does_not_wait_for_a_supervisor_that_is_busy)

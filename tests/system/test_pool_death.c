@@ -9,6 +9,7 @@
 #include "pool/pool.h"
 
 #include <signal.h>
+#include <sys/time.h>
 
 static int blocked(mc_task *task)
 {
@@ -302,9 +303,44 @@ START_TEST(a_supervisor_that_dies_at_its_work_leaves_no_task_hanging)
 }
 END_TEST
 
+static void ignore(int signal)
+{
+    (void)signal;
+}
+
+START_TEST(signals_that_end_each_nap_do_not_hide_the_end_of_the_pool)
+{
+    begin();
+    struct sigaction action = {.sa_handler = ignore}, before;
+    struct itimerval often = {.it_interval = {.tv_usec = 20000}, .it_value = {.tv_usec = 20000}};
+    struct itimerval never = {0};
+    mc_group *group = open_unhelped(pool);
+    run_number(group, "blocked", 0);
+    ck_assert(board_await(&board->started, 1, BOUND_MS));
+    ck_assert_int_eq(sigaction(SIGALRM, &action, &before), 0);
+    ck_assert_int_eq(setitimer(ITIMER_REAL, &often, NULL), 0);
+    pid_t killer = fork();
+    if (killer == 0) {
+        pause_us(100000);
+        kill(family.supervisor, SIGKILL);
+        _exit(0);
+    }
+    uint64_t began = clock_ns();
+    wait_all(group);
+    ck_assert(ms_since(began) < BOUND_MS / 4);
+    ck_assert_int_eq(setitimer(ITIMER_REAL, &never, NULL), 0);
+    ck_assert_int_eq(sigaction(SIGALRM, &before, NULL), 0);
+    ck_assert_int_eq(result_of(group, 0).status, -EOWNERDEAD);
+    (void)await_exit(killer);
+    mc_group_close(group);
+    mc_pool_close(pool);
+}
+END_TEST
+
 TEST_MAIN(pool_death, nothing_outlives_the_host_however_it_ends,
           a_client_notices_that_the_host_is_gone, a_dead_zygote_is_replaced_and_workers_go_on,
           a_zygote_that_dies_at_its_work_costs_nothing, zygote_and_workers_can_die_together,
           tasks_of_a_waiting_client_end_when_the_supervisor_dies,
           a_dead_pool_refuses_what_is_new_and_closes_at_once,
-          a_supervisor_that_dies_at_its_work_leaves_no_task_hanging)
+          a_supervisor_that_dies_at_its_work_leaves_no_task_hanging,
+          signals_that_end_each_nap_do_not_hide_the_end_of_the_pool)

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 
 enum {
     TASKS = 3000,
@@ -137,6 +138,7 @@ START_TEST(workers_are_replaced_after_their_number_of_tasks_and_no_task_is_lost)
     finish();
     ck_assert_ptr_ne(strstr(log_text, "made room for its successor, because of its number"), NULL);
     ck_assert_ptr_eq(strstr(log_text, "was killed"), NULL);
+    ck_assert_ptr_eq(strstr(log_text, "exited with status"), NULL);
 }
 END_TEST
 
@@ -246,8 +248,89 @@ START_TEST(workers_that_die_while_they_are_replaced_cost_their_own_task_at_most)
 }
 END_TEST
 
+/* Its next task comes while it still looks for it. */
+START_TEST(a_worker_that_answers_one_caller_all_the_time_is_replaced_too)
+{
+    board_open();
+    begin((struct mc_pool_options){.max_tasks_per_worker = PER_WORKER});
+    mc_group *group = open_unhelped(pool);
+    uint64_t began = clock_ns();
+    uint32_t tasks = 0;
+    while (atomic_load(&board->words[EXITS]) < 4 && ms_since(began) < BOUND_MS) {
+        run_number(group, "count", tasks++);
+        wait_all(group);
+    }
+    await_exits(4);
+    mc_group_close(group);
+    finish();
+}
+END_TEST
+
+static void limit_descriptors(pid_t pid, rlim_t most, struct rlimit *before)
+{
+    ck_assert_int_eq(prlimit(pid, RLIMIT_NOFILE, NULL, before), 0);
+    struct rlimit limit = {.rlim_cur = most, .rlim_max = before->rlim_max};
+    ck_assert_int_eq(prlimit(pid, RLIMIT_NOFILE, &limit, NULL), 0);
+}
+
+START_TEST(a_successor_that_could_not_be_asked_for_is_asked_for_later)
+{
+    board_open();
+    begin((struct mc_pool_options){.max_tasks_per_worker = PER_WORKER});
+    struct family family;
+    struct rlimit before;
+    family_find(pool, &family);
+    limit_descriptors(family.supervisor, 4, &before);
+    run_counted();
+    pause_us(50000);
+    ck_assert_uint_eq(atomic_load(&board->words[INITS]), 2);
+    ck_assert_int_eq(prlimit(family.supervisor, RLIMIT_NOFILE, &before, NULL), 0);
+    ck_assert(board_await(&board->words[INITS], 3, BOUND_MS)); /* and no task comes */
+    await_exits(1);
+    finish();
+}
+END_TEST
+
+START_TEST(a_pool_that_closes_misses_no_successor)
+{
+    board_open();
+    begin((struct mc_pool_options){.max_tasks_per_worker = PER_WORKER});
+    atomic_store(&board->words[INIT_MS], 3 * BOUND_MS);
+    run_counted();
+    ck_assert(board_await(&board->words[INITS], 3, BOUND_MS));
+    mc_pool_close(pool);
+    ck_assert_ptr_eq(strstr(log_text, "no successor"), NULL);
+}
+END_TEST
+
+START_TEST(a_worker_that_is_too_large_from_the_start_is_not_replaced_at_once)
+{
+    board_open();
+    uint64_t began = clock_ns();
+    begin((struct mc_pool_options){.max_worker_memory = 1});
+    mc_group *group = open_unhelped(pool);
+    while (atomic_load(&board->words[EXITS]) < 4 && ms_since(began) < BOUND_MS) {
+        run_number(group, "count", 1);
+        run_number(group, "count", 2);
+        wait_all(group);
+    }
+    await_exits(4);
+    ck_assert(ms_since(began) >= 1950); /* two workers of one seat, but for coarse clocks */
+    ck_assert_uint_eq(failures(group), 0);
+    mc_group_close(group);
+    finish();
+    const char *warning = strstr(log_text, "max_worker_memory is 1: workers have more");
+    ck_assert_ptr_nonnull(warning);
+    ck_assert_ptr_null(strstr(warning + 1, "max_worker_memory is 1"));
+}
+END_TEST
+
 TEST_MAIN(retire, workers_are_replaced_after_their_number_of_tasks_and_no_task_is_lost,
           a_slow_worker_init_leaves_no_gap, a_worker_that_has_grown_is_replaced,
           a_worker_that_is_old_is_replaced,
           a_successor_that_cannot_start_leaves_the_worker_at_its_place,
-          workers_that_die_while_they_are_replaced_cost_their_own_task_at_most)
+          workers_that_die_while_they_are_replaced_cost_their_own_task_at_most,
+          a_worker_that_answers_one_caller_all_the_time_is_replaced_too,
+          a_successor_that_could_not_be_asked_for_is_asked_for_later,
+          a_pool_that_closes_misses_no_successor,
+          a_worker_that_is_too_large_from_the_start_is_not_replaced_at_once)

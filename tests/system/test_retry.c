@@ -5,9 +5,14 @@
 #include "tests/system/support.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
+#include "ipc/slot.h"
+#include "pool/pool.h"
 
 #include <signal.h>
 #include <sys/wait.h>
+
+enum { START_WITHIN_MS = 1000 };
 
 /* Kills its worker until it is run for the time that its number says. */
 static int fatal(mc_task *task)
@@ -28,12 +33,23 @@ static int stuck(mc_task *task)
     return 0;
 }
 
+/* Kills its first worker after longer than START_WITHIN_MS. */
+static int late(mc_task *task)
+{
+    if (mc_task_attempt(task) == 1) {
+        pause_us((START_WITHIN_MS + 100) * 1000);
+        raise(SIGKILL);
+    }
+    return 0;
+}
+
 static const struct mc_handler handlers[] = {
     {.name = "once", .run = fatal},
     {.name = "again", .run = fatal, .flags = MC_IDEMPOTENT},
     {.name = "five", .run = fatal, .flags = MC_IDEMPOTENT, .max_attempts = 5},
     {.name = "stuck", .run = stuck, .flags = MC_IDEMPOTENT, .time_limit_ms = 40},
     {.name = "held", .run = stuck, .flags = MC_IDEMPOTENT},
+    {.name = "late", .run = late, .flags = MC_IDEMPOTENT},
 };
 
 static mc_pool *pool;
@@ -167,6 +183,56 @@ START_TEST(a_task_over_its_limit_is_not_run_again)
 }
 END_TEST
 
+/* One worker, whose successors start when the gate is open. */
+static int hook_begin(void *context, void **state)
+{
+    (void)context;
+    (void)state;
+    if (atomic_fetch_add(&board->words[0], 1) != 0)
+        gate_pass();
+    return 0;
+}
+
+static void begin_alone(void)
+{
+    board_open();
+    struct mc_pool_options options = pool_options(HANDLERS(handlers));
+    options.workers = 1;
+    options.worker_init = hook_begin;
+    pool = open_pool(&options);
+}
+
+/* Kills the worker of the only task, and returns when that is queued again. */
+static void requeue(int signal)
+{
+    (void)signal;
+    pid_t worker;
+    mc_pool_worker_pids(pool, &worker, 1);
+    kill(worker, SIGKILL);
+    for (uint64_t began = clock_ns(); ms_since(began) < BOUND_MS; pause_us(100))
+        if (slot_state(slot_load(&pool->client.lane.slots[0].word)) == SLOT_SUBMITTED)
+            return;
+}
+
+START_TEST(a_kill_reaches_a_task_that_is_queued_again_at_that_moment)
+{
+    begin_alone();
+    mc_group *group = open_unhelped(pool);
+    run_number(group, "held", 7);
+    ck_assert(board_await(&board->started, 1, BOUND_MS));
+    struct sigaction action = {.sa_handler = requeue};
+    sigaction(SIGUSR1, &action, NULL);
+    fault_arm("client_cancelling", SIGUSR1, 1);
+    ck_assert_int_eq(mc_group_kill(group), 1);
+    gate_open();
+    wait_all(group);
+    ck_assert_int_eq(result_of(group, 0).status, -ECANCELED);
+    ck_assert_uint_eq(runs(7), 1);
+    mc_group_close(group);
+    finish();
+}
+END_TEST
+
 START_TEST(a_cancelled_task_is_not_run_again)
 {
     begin();
@@ -186,8 +252,47 @@ START_TEST(a_cancelled_task_is_not_run_again)
 }
 END_TEST
 
+START_TEST(a_task_that_began_in_time_may_begin_again_later)
+{
+    begin();
+    mc_group *group = open_with(
+        pool, (struct mc_group_options){.help = MC_HELP_NEVER, .start_within_ms = START_WITHIN_MS});
+    run(group, "late", NULL, 0);
+    wait_all(group);
+    ck_assert_int_eq(result_of(group, 0).status, 0);
+    mc_group_close(group);
+    finish();
+}
+END_TEST
+
+/* The worker dies when it has claimed the task, and has not written down yet that it
+ * may be run again. */
+START_TEST(a_task_whose_worker_died_before_it_began_is_run_again)
+{
+    fault_open();
+    begin();
+    mc_group *group = open_unhelped(pool);
+    fault_arm("worker_claimed", SIGKILL, 1);
+    run_number(group, "again", 1);
+    wait_all(group);
+    ck_assert(fault_struck());
+    struct mc_result result = result_of(group, 0);
+    ck_assert_msg(result.status == 0, "%s", result.error);
+    ck_assert_uint_eq(*(const uint32_t *)result.data, 2);
+    fault_arm("worker_claimed", SIGKILL, 1);
+    run_number(group, "once", 1);
+    wait_all(group);
+    ck_assert_int_eq(result_of(group, 1).status, -EOWNERDEAD);
+    mc_group_close(group);
+    finish();
+}
+END_TEST
+
 TEST_MAIN(retry, an_idempotent_task_is_run_again_by_another_worker,
           many_tasks_are_repeated_beside_others_that_are_not,
           a_task_that_kills_as_many_workers_as_it_may_goes_into_quarantine,
           the_quarantine_keeps_the_beginning_of_large_arguments,
-          a_task_over_its_limit_is_not_run_again, a_cancelled_task_is_not_run_again)
+          a_task_over_its_limit_is_not_run_again, a_cancelled_task_is_not_run_again,
+          a_kill_reaches_a_task_that_is_queued_again_at_that_moment,
+          a_task_that_began_in_time_may_begin_again_later,
+          a_task_whose_worker_died_before_it_began_is_run_again)

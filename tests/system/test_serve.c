@@ -409,6 +409,6 @@ TEST_MAIN(serve, a_stranger_attaches_and_uses_the_modules_handlers, many_process
           a_reload_moves_to_the_new_module_and_loses_nothing,
           a_set_up_that_cannot_be_loaded_leaves_the_old_one,
           a_set_up_that_refuses_leaves_the_old_one,
-          a_set_up_whose_workers_cannot_start_leaves_the_old_one,
-          a_pool_that_cannot_start_says_why, no_more_clients_of_a_user_than_allowed,
-          an_event_loop_survives_the_pools_restart, nothing_is_left_of_a_pool_that_was_stopped)
+          a_set_up_whose_workers_cannot_start_leaves_the_old_one, a_pool_that_cannot_start_says_why,
+          no_more_clients_of_a_user_than_allowed, an_event_loop_survives_the_pools_restart,
+          nothing_is_left_of_a_pool_that_was_stopped)

@@ -77,7 +77,7 @@ static void run_slot(uint32_t seat, name_t name)
 {
     struct slot *slot = &lane.slots[name_slot(name)];
     uint64_t word;
-    if (!slot_claim(&slot->word, name, seat + 1, &word))
+    if (!slot_claim(&slot->word, name, seat + 1, CLAIM_ANY, &word))
         return;
     if (slot->start < TASKS)
         atomic_fetch_add(&claims[slot->start], 1);
@@ -254,7 +254,8 @@ static void help(uint32_t index)
 {
     struct slot *slot = &lane.slots[index];
     uint64_t word;
-    if (!slot_claim(&slot->word, name_make(QUICK, generations[index], index), 0, &word))
+    if (!slot_claim(&slot->word, name_make(QUICK, generations[index], index), 0, CLAIM_FIRST,
+                    &word))
         return;
     atomic_fetch_add(&claims[slot->start], 1);
     slot->run_ns = answer(slot->start);

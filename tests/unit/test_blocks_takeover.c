@@ -75,8 +75,8 @@ START_TEST(a_long_chain_is_taken_over_quickly)
     }
     atomic_store(&newest, FIRST_UNIT + 1);
     uint64_t began = clock_ns();
-    ck_assert_int_eq(
-        blocks_init(&blocks, lane, ARENA_OFFSET, LARGE, &newest, &touched, &pending), 0);
+    ck_assert_int_eq(blocks_init(&blocks, lane, ARENA_OFFSET, LARGE, &newest, &touched, &pending),
+                     0);
     ck_assert_msg(clock_ns() - began < UINT64_C(2000000000), "it took %.1f s",
                   (double)(clock_ns() - began) / 1e9);
     ck_assert_uint_eq(blocks.use_count, MANY);

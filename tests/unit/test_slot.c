@@ -110,7 +110,7 @@ START_TEST(claim_takes_only_what_is_submitted)
         uint64_t before = word_in(state, SLOT_WAITED | SLOT_NOTIFY);
         _Atomic uint64_t slot = before;
         uint64_t word = 0;
-        bool claimed = slot_claim(&slot, name(), SEAT, &word);
+        bool claimed = slot_claim(&slot, name(), SEAT, CLAIM_ANY, &word);
         ck_assert_int_eq(claimed, slot_next(state, EVENT_CLAIM) == SLOT_RUNNING);
         ck_assert_uint_eq(word, slot_load(&slot));
         if (!claimed)
@@ -123,7 +123,7 @@ START_TEST(claim_sets_the_seat_and_keeps_the_rest)
 {
     _Atomic uint64_t slot = word_in(SLOT_SUBMITTED, SLOT_WAITED_ANY | SLOT_CANCEL);
     uint64_t word;
-    ck_assert(slot_claim(&slot, name(), SEAT, &word));
+    ck_assert(slot_claim(&slot, name(), SEAT, CLAIM_ANY, &word));
     ck_assert_uint_eq(
         word, slot_word(SLOT_RUNNING, SLOT_WAITED_ANY | SLOT_CANCEL, SEAT, ATTEMPT, GENERATION));
 }
@@ -135,12 +135,43 @@ START_TEST(a_name_of_an_older_generation_claims_nothing)
     _Atomic uint64_t slot = before;
     uint64_t word;
     for (uint32_t age = 1; age < 0x10000; age++)
-        ck_assert(!slot_claim(&slot, name_make(HANDLER, GENERATION - age, SLOT), SEAT, &word));
+        ck_assert(
+            !slot_claim(&slot, name_make(HANDLER, GENERATION - age, SLOT), SEAT, CLAIM_ANY, &word));
     ck_assert_uint_eq(slot_load(&slot), before);
     ck_assert_uint_eq(word, before);
-    ck_assert(slot_claim(&slot, name(), SEAT, &word));
-    ck_assert_msg(!slot_claim(&slot, name(), OTHER_SEAT, &word), "claimed twice");
+    ck_assert(slot_claim(&slot, name(), SEAT, CLAIM_ANY, &word));
+    ck_assert_msg(!slot_claim(&slot, name(), OTHER_SEAT, CLAIM_ANY, &word), "claimed twice");
     ck_assert_uint_eq(slot_seat(word), SEAT);
+}
+END_TEST
+
+START_TEST(a_caller_claims_no_task_that_has_killed_a_worker)
+{
+    _Atomic uint64_t slot = slot_word(SLOT_SUBMITTED, 0, 0, 1, GENERATION);
+    uint64_t word;
+    ck_assert(!slot_claim(&slot, name(), 0, CLAIM_FIRST, &word));
+    ck_assert_uint_eq(word, slot_load(&slot));
+    ck_assert_uint_eq(slot_state(word), SLOT_SUBMITTED);
+    ck_assert(slot_claim(&slot, name(), 0, CLAIM_ANY, &word));
+    slot_submit(&slot, 0, GENERATION);
+    ck_assert(slot_claim(&slot, name(), 0, CLAIM_FIRST, &word));
+}
+END_TEST
+
+START_TEST(a_task_is_tried_again_unless_it_was_cancelled)
+{
+    for (int state = 0; state < 16; state++) {
+        for (uint32_t flags = 0; flags <= SLOT_CANCEL; flags += SLOT_CANCEL) {
+            uint64_t before = word_in(state, SLOT_WAITED | flags), word = 0;
+            _Atomic uint64_t slot = before;
+            bool again = slot_retry(&slot, SEAT, ATTEMPT + 1, &word);
+            ck_assert_int_eq(again, state == SLOT_RUNNING && flags == 0);
+            ck_assert_uint_eq(slot_load(&slot), again ? slot_word(SLOT_SUBMITTED, SLOT_WAITED, 0,
+                                                                  ATTEMPT + 1, GENERATION)
+                                                      : before);
+            ck_assert_uint_eq(word, slot_load(&slot));
+        }
+    }
 }
 END_TEST
 
@@ -148,7 +179,7 @@ START_TEST(the_handler_in_a_name_is_only_a_hint)
 {
     _Atomic uint64_t slot = word_in(SLOT_SUBMITTED, 0);
     uint64_t word;
-    ck_assert(slot_claim(&slot, name_make(HANDLER + 1, GENERATION, SLOT), SEAT, &word));
+    ck_assert(slot_claim(&slot, name_make(HANDLER + 1, GENERATION, SLOT), SEAT, CLAIM_ANY, &word));
 }
 END_TEST
 
@@ -236,7 +267,7 @@ START_TEST(waiters_sleep_on_the_half_that_every_step_changes)
     slot_submit(&slot, 0, GENERATION);
     uint32_t before = atomic_load(futex);
     ck_assert_uint_eq(before, (uint32_t)slot_load(&slot));
-    ck_assert(slot_claim(&slot, name(), SEAT, &word));
+    ck_assert(slot_claim(&slot, name(), SEAT, CLAIM_ANY, &word));
     ck_assert_uint_ne(atomic_load(futex), before);
     before = atomic_load(futex);
     ck_assert(slot_end(&slot, SEAT, SLOT_DONE, &word));
@@ -249,7 +280,9 @@ TEST_MAIN(slot, every_event_in_every_state_leads_where_the_diagram_says,
           fields_do_not_touch_each_other,
           a_name_holds_slot_handler_and_the_low_half_of_the_generation,
           claim_takes_only_what_is_submitted, claim_sets_the_seat_and_keeps_the_rest,
-          a_name_of_an_older_generation_claims_nothing, the_handler_in_a_name_is_only_a_hint,
+          a_name_of_an_older_generation_claims_nothing,
+          a_caller_claims_no_task_that_has_killed_a_worker,
+          a_task_is_tried_again_unless_it_was_cancelled, the_handler_in_a_name_is_only_a_hint,
           end_is_made_only_by_the_seat_that_runs_it,
           end_hands_the_waiting_flags_over_and_keeps_the_cancellation, a_task_ends_once,
           cancel_reaches_only_what_has_not_begun, flags_are_added_until_the_end_and_never_after,

@@ -1,0 +1,133 @@
+#!/usr/bin/env bash
+# test_command.sh PROGRAM MODULES SOURCE: the command line, its exit codes, and a server
+# from start to end.
+set -uo pipefail
+
+program=$1 modules=$2
+work=$(mktemp -d)
+server=
+finish() {
+    [[ -z $server ]] || kill -KILL "$server" 2>/dev/null
+    rm -rf "$work"
+}
+trap finish EXIT
+ln -s "$modules" "$work/modules"
+cd "$work" || exit 1
+unset NOTIFY_SOCKET WATCHDOG_USEC LISTEN_FDS LISTEN_PID JOURNAL_STREAM
+failed=0
+
+fail() {
+    echo "FAILED: $*" >&2
+    failed=1
+}
+
+# expect STATUS TEXT ARGUMENT...: how the program ends, and what it says.
+expect() {
+    local status=0 wanted=$1 text=$2
+    shift 2
+    timeout 20 "$program" "$@" >said 2>&1 || status=$?
+    [[ $status == "$wanted" ]] || fail "multicore $*: status $status instead of $wanted: $(<said)"
+    grep -qF -- "$text" said || fail "multicore $*: nothing of '$text' in: $(<said)"
+}
+
+# soon COMMAND...: until it succeeds, for 10 s at most.
+soon() {
+    local i
+    for ((i = 0; i < 500; i++)); do
+        if "$@"; then return; fi
+        sleep 0.02
+    done
+    fail "not even after 10 s: $*"
+    cat log >&2
+    return 1
+}
+
+ready() { grep -q 'ready, with' log; }
+gone() { ! kill -0 "$server" 2>/dev/null; }
+
+start() {
+    : >log
+    "$program" serve "$1" >>log 2>&1 &
+    server=$!
+    soon ready
+}
+
+# stop STATUS
+stop() {
+    local status=0
+    kill -TERM "$server"
+    wait "$server" || status=$?
+    server=
+    [[ $status == "$1" ]] || fail "the server ended with $status instead of $1: $(<log)"
+}
+
+# ---- The command line ---------------------------------------------------------
+expect 2 'usage: multicore COMMAND'
+expect 0 'usage: multicore COMMAND' --help
+expect 0 'usage: multicore COMMAND' help
+expect 0 'usage: multicore check' help check
+expect 0 'usage: multicore serve CONFIG' serve -h
+expect 0 'multicore 0.' --version
+expect 2 "did you mean 'serve'?" sevre
+expect 2 "did you mean 'check'?" help chek
+expect 2 "there is no command 'paint'" paint
+expect 2 "'--effect' comes before a command" --effect
+expect 2 "did you mean '--effective'?" check --efective x
+expect 2 'is no option of serve' serve -z x
+expect 2 'wants the file' check
+expect 2 'one file, not several' serve a b
+expect 3 'nowhere.conf: the file cannot be read' check nowhere.conf
+expect 3 'nowhere.conf: the file cannot be read' serve nowhere.conf
+
+# ---- A server -----------------------------------------------------------------
+cat >good.conf <<'EOF'
+socket = "socket"
+workers = 1
+module "good" { path = "modules/good.so" }
+EOF
+start good.conf
+[[ $(stat -c '%a %F' socket) == '600 socket' ]] || fail "the socket is $(stat -c '%a %F' socket)"
+expect 1 "a server listens at $work/socket already" serve good.conf
+[[ -S socket ]] || fail "the second server took the socket of the first"
+
+# Reloading: what is wrong is told and not taken, what cannot change is told.
+echo 'workres = 3' >>good.conf
+kill -HUP "$server"
+soon grep -q "workres is no key" log
+soon grep -q 'the configuration stays as it was' log
+sed -i 's/^workres.*/socket-mode = 0660/; s/workers = 1/workers = 2/' good.conf
+kill -HUP "$server"
+soon grep -q ' workers needs a restart' log
+soon grep -q ' socket-mode needs a restart' log
+soon grep -q 'reloaded' log
+stop 0
+[[ ! -e socket ]] || fail "the socket is still there after an orderly end"
+
+# A dead server's socket is replaced; anything else is left alone.
+sed -i 's/workers = 2/workers = 1/' good.conf
+start good.conf
+kill -KILL "$server"
+wait "$server" 2>/dev/null
+[[ -S socket ]] || fail "a killed server cannot remove its socket, but it is gone"
+start good.conf
+[[ $(stat -c %a socket) == 660 ]] || fail "socket-mode is not used: $(stat -c %a socket)"
+stop 0
+echo keep >socket
+expect 1 'is there and no socket' serve good.conf
+[[ $(<socket) == keep ]] || fail "a file was taken for a socket"
+rm socket
+
+# What a module says, and where the socket cannot be.
+sed 's/good.so/refuse.so/' good.conf >refuse.conf
+expect 1 "no setting 'font'" serve refuse.conf
+[[ ! -e socket ]] || fail "the socket is still there after a failed start"
+sed 's|"socket"|"no/such/socket"|' good.conf >nodir.conf
+expect 1 "create it, or set 'socket' to another path" serve nodir.conf
+
+# The log for the journal.
+exec 3>journal
+JOURNAL_STREAM=$(stat -L -c '%d:%i' journal) "$program" serve nodir.conf 2>&3
+exec 3>&-
+grep -q '^<3>the directory of the socket' journal || fail "no level for the journal: $(<journal)"
+
+exit "$failed"

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What the commands of the program have in common. A new one is a function in a file
+ * of its own and a line in the table of main.c.
+ */
+#ifndef TOOLS_COMMAND_H
+#define TOOLS_COMMAND_H
+
+#include <getopt.h>
+
+/* The same for every command; multicore(1) lists them. */
+enum exit_status {
+    STATUS_OK = 0,
+    STATUS_FAILED = 1,        /* something went wrong while it ran */
+    STATUS_USAGE = 2,         /* the command line is wrong */
+    STATUS_CONFIGURATION = 3, /* the configuration is wrong, or cannot be read */
+    STATUS_UNREACHABLE = 4,   /* there is no pool at the socket, or it does not admit us */
+};
+
+struct command {
+    const char *name;
+    const char *arguments; /* as in "multicore NAME ARGUMENTS" */
+    const char *summary;
+    const char *options; /* for --help: a line each, or NULL */
+    /* argv[0] is the command's name. Returns an exit_status. */
+    int (*run)(const struct command *command, int argc, char **argv);
+};
+
+int check_command(const struct command *command, int argc, char **argv);
+int serve_command(const struct command *command, int argc, char **argv);
+
+/* The next option as getopt_long() gives it, or -1 after the last; an unknown one is
+ * reported on standard error and read as '?'. --help is to be the 'h' of the table. */
+int command_option(const struct command *command, int argc, char **argv,
+                   const struct option *options);
+/* For commands with one argument: it, or NULL after a report. */
+const char *command_argument(const struct command *command, int argc, char **argv);
+int command_help(const struct command *command);
+/* Reports on standard error what is wrong with the command line. */
+int usage_error(const struct command *command, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+#endif

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The multicore command: finds the command that is asked for, and runs it.
+ */
+#include "multicore.h"
+#include "tools/command.h"
+#include "tools/nearest.h"
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+static int help_command(const struct command *command, int argc, char **argv);
+
+/* In the order of --help. */
+static const struct command commands[] = {
+    {.name = "serve",
+     .arguments = "CONFIG",
+     .summary = "run the pool that CONFIG describes, for programs that attach to it",
+     .run = serve_command},
+    {.name = "check",
+     .arguments = "[--effective] CONFIG",
+     .summary = "say what is wrong with a configuration, without running it",
+     .options = "  -e, --effective  print every value, and where it comes from\n",
+     .run = check_command},
+    {.name = "help",
+     .arguments = "[COMMAND]",
+     .summary = "this list, or what one command does",
+     .run = help_command},
+};
+enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
+
+static const struct command *find(const char *name)
+{
+    for (int i = 0; i < COMMAND_COUNT; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static int unknown(const char *name)
+{
+    struct nearest nearest = nearest_to(name);
+    for (int i = 0; i < COMMAND_COUNT; i++)
+        nearest_try(&nearest, commands[i].name);
+    if (nearest.best != NULL)
+        return usage_error(NULL, "there is no command '%s'; did you mean '%s'?", name,
+                           nearest.best);
+    return usage_error(NULL, "there is no command '%s'", name);
+}
+
+static void list(FILE *out)
+{
+    fprintf(out, "usage: multicore COMMAND [ARGUMENT...]\n\n");
+    for (int i = 0; i < COMMAND_COUNT; i++)
+        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+    fprintf(out, "\n  multicore COMMAND --help   what a command takes\n"
+                 "  multicore --version        the version\n");
+}
+
+static int help_command(const struct command *command, int argc, char **argv)
+{
+    if (argc > 2)
+        return usage_error(command, "one command at a time");
+    if (argc == 2 && strcmp(argv[1], "--help") != 0 && strcmp(argv[1], "-h") != 0) {
+        const struct command *named = find(argv[1]);
+        return named == NULL ? unknown(argv[1]) : command_help(named);
+    }
+    list(stdout);
+    return STATUS_OK;
+}
+
+int command_help(const struct command *command)
+{
+    printf("usage: multicore %s %s\n\n%s\n\n%s  -h, --help       this text\n", command->name,
+           command->arguments, command->summary, command->options != NULL ? command->options : "");
+    return STATUS_OK;
+}
+
+int usage_error(const struct command *command, const char *format, ...)
+{
+    va_list arguments;
+    fputs("multicore: ", stderr);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    if (command == NULL)
+        fputs("\n'multicore --help' lists the commands\n", stderr);
+    else
+        fprintf(stderr, "\nusage: multicore %s %s\n", command->name, command->arguments);
+    return STATUS_USAGE;
+}
+
+static void unknown_option(const struct command *command, const char *given,
+                           const struct option *options)
+{
+    struct nearest nearest = nearest_to(given + strspn(given, "-"));
+    for (const struct option *each = options; each->name != NULL; each++)
+        nearest_try(&nearest, each->name);
+    if (nearest.best != NULL)
+        usage_error(command, "'%s' is no option of %s, or lacks its value; did you mean '--%s'?",
+                    given, command->name, nearest.best);
+    else
+        usage_error(command, "'%s' is no option of %s", given, command->name);
+}
+
+int command_option(const struct command *command, int argc, char **argv,
+                   const struct option *options)
+{
+    char letters[64] = "+"; /* options come first */
+    size_t used = 1;
+    for (const struct option *each = options; each->name != NULL; each++) {
+        if (used + 2 >= sizeof(letters))
+            break;
+        letters[used++] = (char)each->val;
+        if (each->has_arg == required_argument)
+            letters[used++] = ':';
+    }
+    opterr = 0;
+    int place = optind == 0 ? 1 : optind;
+    int found = getopt_long(argc, argv, letters, options, NULL);
+    if (found == '?')
+        unknown_option(command, argv[place], options);
+    return found;
+}
+
+const char *command_argument(const struct command *command, int argc, char **argv)
+{
+    if (argc - optind == 1)
+        return argv[optind];
+    usage_error(command, "%s wants %s", command->name,
+                argc == optind ? "the file with the configuration" : "one file, not several");
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        list(stderr);
+        return STATUS_USAGE;
+    }
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
+        printf("multicore %s\n", mc_version());
+        return STATUS_OK;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        list(stdout);
+        return STATUS_OK;
+    }
+    if (argv[1][0] == '-')
+        return usage_error(NULL, "'%s' comes before a command, and is none", argv[1]);
+    const struct command *command = find(argv[1]);
+    return command == NULL ? unknown(argv[1]) : command->run(command, argc - 1, argv + 1);
+}

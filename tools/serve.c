@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * multicore serve: runs the pool that a configuration describes, in the foreground.
+ */
+#include "pool/serve.h"
+
+#include "base/error.h"
+#include "tools/command.h"
+#include "tools/configuration.h"
+#include "tools/journal.h"
+#include "tools/listener.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+
+struct server {
+    const char *file;
+    struct configuration *configuration; /* in use, or about to be */
+    struct listener listener;
+};
+
+static void log_problems(const struct configuration *configuration)
+{
+    char text[1024];
+    const struct problems *problems = &configuration->problems;
+    for (size_t i = 0; i < problems->count; i++)
+        journal_line(problems->list[i].warning ? MC_LOG_WARNING : MC_LOG_ERROR, "%s",
+                     problem_text(&problems->list[i], configuration->file, text, sizeof(text)));
+}
+
+/* NULL after a report. */
+static struct configuration *read_configuration(const char *file)
+{
+    struct configuration *configuration = malloc(sizeof(*configuration));
+    if (configuration == NULL) {
+        error_set(-ENOMEM, "there is no memory for the configuration");
+        return NULL;
+    }
+    configuration_read(configuration, file);
+    log_problems(configuration);
+    if (configuration->problems.errors == 0)
+        return configuration;
+    error_set(-EINVAL, "%s has %zu mistake%s; 'multicore check' shows them", file,
+              configuration->problems.errors, configuration->problems.errors == 1 ? "" : "s");
+    configuration_free(configuration);
+    free(configuration);
+    return NULL;
+}
+
+/* ---- Called by the pool ---- */
+
+static void on_log(void *context, int level, const char *line)
+{
+    journal_line(level, "%s", line);
+}
+
+static void on_event(void *context, enum serve_event event, const char *text)
+{
+    struct server *server = context;
+    struct timespec now;
+    switch (event) {
+    case SERVE_READY:
+        journal_line(MC_LOG_INFO, "ready, with %u module%s of %s",
+                     server->configuration->module_count,
+                     server->configuration->module_count == 1 ? "" : "s", server->file);
+        sd_notifyf(0, "READY=1\nSTATUS=Ready, with %u modules.",
+                   server->configuration->module_count);
+        break;
+    case SERVE_RELOADING:
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64 "\nSTATUS=Reloading %s.",
+                   (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000, server->file);
+        break;
+    case SERVE_RELOADED:
+        if (text != NULL && text[0] != '\0')
+            journal_line(MC_LOG_WARNING, "%s", text);
+        journal_line(MC_LOG_INFO, "reloaded %s", server->file);
+        sd_notifyf(0, "READY=1\nSTATUS=Ready, with %u modules, reloaded.",
+                   server->configuration->module_count);
+        break;
+    case SERVE_KEPT:
+        journal_line(MC_LOG_ERROR, "the configuration stays as it was: %s", text);
+        sd_notifyf(0, "READY=1\nSTATUS=Ready; the last reload failed: %s", text);
+        break;
+    case SERVE_STOPPING:
+        journal_line(MC_LOG_INFO, "stopping, when accepted tasks have ended");
+        sd_notify(0, "STOPPING=1\nSTATUS=Stopping, when accepted tasks have ended.");
+        break;
+    case SERVE_ENDED: /* the pool exits by itself, without going back to main() */
+        if (text != NULL && text[0] != '\0') {
+            journal_line(MC_LOG_ERROR, "%s", text);
+            sd_notifyf(0, "STATUS=Failed: %s", text);
+        }
+        listener_close(&server->listener);
+        break;
+    case SERVE_ALIVE:
+        sd_notify(0, "WATCHDOG=1");
+        break;
+    }
+}
+
+static const struct serve_options *on_reload(void *context);
+
+static void complete(struct server *server, struct configuration *configuration)
+{
+    struct serve_options *serve = &configuration->settings.serve;
+    uint64_t watchdog_us = 0;
+    serve->pool.log = on_log;
+    serve->listener = server->listener.socket;
+    serve->tell = on_event;
+    serve->reload = on_reload;
+    serve->context = server;
+    if (sd_watchdog_enabled(0, &watchdog_us) > 0)
+        serve->alive_ms = (uint32_t)(watchdog_us / 2000 != 0 ? watchdog_us / 2000 : 1);
+}
+
+/* The pool may still refuse the new one, and go on with the old. Both stay. */
+static const struct serve_options *on_reload(void *context)
+{
+    struct server *server = context;
+    struct configuration *read = read_configuration(server->file);
+    if (read == NULL)
+        return NULL;
+    for (unsigned i = 0; i < key_count; i++)
+        if (settings_hold(&read->settings, &keys[i], &server->configuration->settings))
+            journal_line(MC_LOG_WARNING, "%s: %s needs a restart to change", server->file,
+                         keys[i].name);
+    complete(server, read);
+    server->configuration = read;
+    return &read->settings.serve;
+}
+
+/* ---- The command ---- */
+
+static int serve(struct server *server)
+{
+    journal_open();
+    server->configuration = read_configuration(server->file);
+    if (server->configuration == NULL) {
+        journal_line(MC_LOG_ERROR, "%s", error_message());
+        return STATUS_CONFIGURATION;
+    }
+    if (listener_open(&server->listener, &server->configuration->settings) < 0) {
+        journal_line(MC_LOG_ERROR, "%s", error_message());
+        return STATUS_FAILED;
+    }
+    complete(server, server->configuration);
+    int result = serve_run(&server->configuration->settings.serve);
+    if (result < 0) {
+        journal_line(MC_LOG_ERROR, "%s", error_message());
+        sd_notifyf(0, "ERRNO=%d\nSTATUS=Failed: %s", -result, error_message());
+    }
+    listener_close(&server->listener);
+    return result < 0 ? STATUS_FAILED : STATUS_OK;
+}
+
+int serve_command(const struct command *command, int argc, char **argv)
+{
+    static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {0}};
+    struct server server = {0};
+    int option;
+    while ((option = command_option(command, argc, argv, options)) != -1)
+        return option == 'h' ? command_help(command) : STATUS_USAGE;
+    server.file = command_argument(command, argc, argv);
+    return server.file == NULL ? STATUS_USAGE : serve(&server);
+}
