@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# test_nginx.sh NGINX MODULE CONFIGURATION POOL HANDLERS - serves requests through nginx
-# and the module, as the example's configuration says, while workers are killed, and the
+# test_nginx.sh NGINX MODULE MULTICORE HANDLERS EXAMPLE - serves requests through nginx
+# and the module, as the example's configurations say, while workers are killed, and the
 # pool is reloaded, restarted and killed.
 set -u
 
-nginx=$1 module=$2 configuration=$3 pool=$4 handlers=$5
+nginx=$1 module=$2 multicore=$3 handlers=$4 example=$5
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 work=$(mktemp -d /tmp/multicore-nginx-XXXXXX) || exit 1
 chmod 755 "$work" # workers of a root nginx are nobody
@@ -43,6 +43,8 @@ master() { cat "$work/nginx.pid" 2>/dev/null; }
 
 clean_up() {
     local pid
+    mapfile -t jobs < <(jobs -p)
+    ((${#jobs[@]})) && kill "${jobs[@]}" 2>/dev/null
     for pid in "$(master)" $pool_pid; do
         [[ -n $pid ]] && kill -TERM "$pid" 2>/dev/null && ! await 5 gone "$pid" &&
             kill -KILL "$pid" 2>/dev/null
@@ -57,13 +59,13 @@ trap 'exit 1' HUP INT TERM
 
 # ---- the two servers --------------------------------------------------------
 
-events() { grep -c "^$1" "$work/pool.log"; }
+events() { grep -c " info: $1" "$work/pool.log"; }
 happened() { (($(events "$1") >= $2)); } # EVENT TIMES
 
 start_pool() {
     local before
     before=$(events ready)
-    "$pool" "$work/pool.socket" "$handlers" 2 >>"$work/pool.log" 2>&1 &
+    "$multicore" serve "$work/multicore.conf" >>"$work/pool.log" 2>&1 &
     pool_pid=$!
     disown
     await 10 happened ready $((before + 1)) || fail "the pool does not start"
@@ -77,7 +79,7 @@ end_pool() { # SIGNAL
 }
 
 # Of the supervisor, which is the one that was started, and its zygote.
-workers() { pgrep -f "^$pool " | grep -vx "$pool_pid" | tail -n +2; }
+workers() { pgrep -f "^$multicore serve $work/" | grep -vx "$pool_pid" | tail -n +2; }
 
 free_port() {
     local port
@@ -91,8 +93,6 @@ free_port() {
 }
 
 start_nginx() {
-    ln -s "$module" "$work/" && sed "s/127.0.0.1:8080/127.0.0.1:$port/" "$configuration" \
-        >"$work/nginx.conf"
     "$nginx" -p "$work/" -c nginx.conf 2>"$work/nginx.start" ||
         { cat "$work/nginx.start"; fail "nginx does not start"; exit 1; }
     await 10 curl -s -o "$work/reply" "$url/hello" || fail "nginx does not answer"
@@ -220,13 +220,13 @@ without_a_pool() {
     check "says when to come again" grep -q '^Retry-After: 1' "$work/head"
     (
         sleep 0.5
-        exec "$pool" "$work/pool.socket" "$handlers" 2 >>"$work/pool.log" 2>&1
+        exec "$multicore" serve "$work/multicore.conf" >>"$work/pool.log" 2>&1
     ) &
     pool_pid=$!
     check "a request waits for the pool" answers "/sum?n=4" 10
 }
 
-nobody_left() { not pgrep -f "^[^ ]*(nginx|nginx_pool)[: ].*$work" >/dev/null; }
+nobody_left() { not pgrep -f "^[^ ]*(nginx|multicore)[: ].*$work" >/dev/null; }
 
 reloads_nginx() {
     local before
@@ -258,6 +258,9 @@ ends_in_good_order() {
 port=$(free_port) || exit 1
 url=http://127.0.0.1:$port
 : >"$work/pool.log"
+ln -s "$module" "$handlers" "$work/"
+sed "s/127.0.0.1:8080/127.0.0.1:$port/" "$example/nginx.conf" >"$work/nginx.conf"
+{ cat "$example/multicore.conf"; echo "workers = 2"; } >"$work/multicore.conf"
 start_pool
 start_nginx
 answers_are_right
