@@ -363,8 +363,9 @@ struct mc_attach_options {
  * While the pool is absent, starting anew or full, that is no failure: groups run
  * inline as far as their handlers are linked into this program, and submitting any
  * other task fails with -ENOTCONN. mc_group_reason() says why. Each
- * mc_group_open() tries again, a few times a second at most; a group stays where it
- * was opened. Only what waiting does not mend is an error here:
+ * mc_group_open() tries again, a few times a second at most, and waits for an answer
+ * for 100 ms once; one that comes later is found by a later mc_group_open(). A group
+ * stays where it was opened. Only what waiting does not mend is an error here:
  *   -EACCES    the pool does not admit this user
  *   -EPROTO    the pool is of another version; the message says both
  *   -EINVAL, -ENAMETOOLONG, -ENOMEM

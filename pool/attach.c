@@ -14,6 +14,7 @@
 #include "ipc/segment.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,8 +27,10 @@
 
 enum {
     TIMEOUT_MS = 1000,
+    PATIENCE_MS = 100,   /* for an answer, when a pool is to be found again */
+    LOOK_MS = 20,        /* from one look for an answer to the next */
     RETRY_MS = 250,      /* from one attempt to connect to the next */
-    UNHEARD_MS = 5000,   /* the same, after one that was not answered */
+    UNHEARD_MS = 5000,   /* after that a connection that was not answered is given up */
     FORMERS_MOST = 1024, /* pools whose groups are still open; see keep() */
 };
 
@@ -41,6 +44,8 @@ struct front {
     mc_pool *formers[FORMERS_MOST];
     uint32_t former_count;
     uint64_t retry_ms; /* when to connect again */
+    int asked;         /* a connection whose answer is still to come, -1: none */
+    uint64_t asked_ms; /* since when */
     int events;        /* epoll over those of the pools; -1 until asked for */
 };
 
@@ -132,26 +137,51 @@ static int reach(const struct front *front)
     return error_set(result, "%s", strerror(-result));
 }
 
-static int introduce(const struct front *front, mc_pool *pool, int socket)
+static void introduce(int socket)
 {
     struct parcel parcel = {.message = {.type = MESSAGE_CONNECT, .index = LAYOUT_VERSION}};
     snprintf(parcel.message.text, sizeof(parcel.message.text), "%s", mc_version());
     /* It may have been refused already: then the answer says why. */
     (void)channel_send(socket, &parcel, 0);
-    return pool_await_welcome(pool, socket, (int)front->timeout_ms, front->local);
 }
 
-static int connect_pool(const struct front *front, mc_pool **pool)
+/* A supervisor that is starting answers when its first worker is up. Nobody is to wait
+ * here for that long: the connection is kept, and looked at again. */
+static int await_answer(struct front *front, uint64_t now_ms)
 {
-    int socket = reach(front);
-    if (socket < 0)
-        return socket;
+    bool again = front->asked >= 0;
+    uint32_t patience_ms = again ? 0 : front->timeout_ms;
+    if (!again) {
+        int socket = reach(front);
+        if (socket < 0)
+            return socket;
+        introduce(socket);
+        front->asked = socket;
+        front->asked_ms = now_ms;
+        if (front->now != NULL && patience_ms > PATIENCE_MS)
+            patience_ms = PATIENCE_MS;
+    }
+    struct pollfd ready = {.fd = front->asked, .events = POLLIN};
+    if (poll(&ready, 1, (int)patience_ms) > 0)
+        return 0;
+    if (now_ms - front->asked_ms > UNHEARD_MS)
+        sys_close(&front->asked);
+    return error_set(-ETIMEDOUT, "its supervisor has not answered yet");
+}
+
+static int connect_pool(struct front *front, uint64_t now_ms, mc_pool **pool)
+{
+    int result = await_answer(front, now_ms);
+    if (result < 0)
+        return result;
+    int socket = front->asked;
+    front->asked = -1;
     mc_pool *made = pool_create(NULL);
     if (made == NULL) {
         close(socket);
         return error_set(-ENOMEM, "no memory for the pool");
     }
-    int result = introduce(front, made, socket);
+    result = pool_await_welcome(made, socket, (int)front->timeout_ms, front->local);
     if (result < 0) {
         pool_free(made);
         return result;
@@ -159,6 +189,14 @@ static int connect_pool(const struct front *front, mc_pool **pool)
     atomic_store_explicit(made->mark, MARK_READY, memory_order_release);
     *pool = made;
     return 0;
+}
+
+/* When to try again, after an attempt that failed. */
+static uint64_t pause_ms(const struct front *front, int result)
+{
+    if (front->asked >= 0)
+        return LOOK_MS;
+    return result == -EAGAIN ? UNHEARD_MS : RETRY_MS; /* that one took its time */
 }
 
 /* ---- the one behind the front ---- */
@@ -226,8 +264,8 @@ static int renew(struct front *front)
     if ((front->now != NULL && front->now->away != NULL && now < front->retry_ms) ||
         front->former_count == FORMERS_MOST)
         return 0;
-    int result = connect_pool(front, &pool);
-    front->retry_ms = now + (result == -ETIMEDOUT || result == -EAGAIN ? UNHEARD_MS : RETRY_MS);
+    int result = connect_pool(front, now, &pool);
+    front->retry_ms = clock_ns() / 1000000 + pause_ms(front, result);
     if (result < 0 && (front->now == NULL || front->now->away == NULL)) {
         pool = make_away(front);
         if (pool == NULL)
@@ -257,6 +295,7 @@ static void begin_anew(struct front *front)
     front->now = NULL;
     front->former_count = 0;
     front->retry_ms = 0;
+    sys_close(&front->asked);
     sys_close(&front->events);
     atomic_store_explicit(front->handle->mark, MARK_READY, memory_order_release);
 }
@@ -359,6 +398,7 @@ void front_close(struct front *front)
         pool_detach(front->formers[i]);
     if (front->now != NULL)
         pool_detach(front->now);
+    sys_close(&front->asked);
     sys_close(&front->events);
     front_leave(front);
     config_free(front->local);
@@ -384,7 +424,7 @@ int mc_pool_attach(const char *path, const struct mc_attach_options *options, mc
     clock_calibrate_begin();
     if (front == NULL)
         return error_set(-ENOMEM, "no memory for the pool");
-    front->events = -1;
+    front->events = front->asked = -1;
     pthread_mutex_init(&front->lock, NULL);
     int result = read_path(front, path);
     if (result == 0)

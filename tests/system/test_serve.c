@@ -215,6 +215,49 @@ START_TEST(a_pool_that_dies_and_comes_back_is_found_again)
 }
 END_TEST
 
+START_TEST(an_answer_that_comes_late_is_still_taken)
+{
+    begin();
+    kill(server.pid, SIGSTOP);
+    mc_pool *pool;
+    struct mc_attach_options options = {
+        .size = sizeof(options), .handlers = linked, .handler_count = 1, .timeout_ms = 50};
+    ck_assert_int_eq(mc_pool_attach(server.path, &options, &pool), 0);
+    ck_assert(!mc_pool_connected(pool));
+    for (int i = 0; i < 20; i++)
+        ck_assert_int_eq(version_of(pool), 1);
+    kill(server.pid, SIGCONT);
+    uint64_t began = clock_ns();
+    while (version_of(pool) != 107 && ms_since(began) < BOUND_MS)
+        pause_us(10000);
+    ck_assert_uint_lt(ms_since(began), 3000);
+    ck_assert(mc_pool_connected(pool));
+    mc_pool_close(pool);
+    finish();
+}
+END_TEST
+
+START_TEST(groups_do_not_wait_for_a_pool_that_does_not_answer)
+{
+    begin();
+    mc_pool *pool = attach(&server, linked, 1);
+    server_kill(&server);
+    server_start(&server);
+    kill(server.pid, SIGSTOP);
+    uint64_t began = clock_ns();
+    for (int i = 0; i < 20; i++, pause_us(10000))
+        ck_assert_int_eq(version_of(pool), 1);
+    ck_assert_uint_lt(ms_since(began), 900); /* the default timeout_ms is 1,000 */
+    kill(server.pid, SIGCONT);
+    began = clock_ns();
+    while (version_of(pool) != 107 && ms_since(began) < BOUND_MS)
+        pause_us(10000);
+    ck_assert_int_eq(version_of(pool), 107);
+    mc_pool_close(pool);
+    finish();
+}
+END_TEST
+
 static struct serve_options fresh;
 static struct module_spec fresh_module;
 
@@ -405,7 +448,8 @@ END_TEST
 TEST_MAIN(serve, a_stranger_attaches_and_uses_the_modules_handlers, many_processes_attach_at_once,
           a_worker_that_dies_is_replaced_and_the_quarantine_is_seen,
           a_forked_child_connects_by_itself, while_the_pool_is_away_linked_handlers_run_here,
-          a_pool_that_dies_and_comes_back_is_found_again,
+          a_pool_that_dies_and_comes_back_is_found_again, an_answer_that_comes_late_is_still_taken,
+          groups_do_not_wait_for_a_pool_that_does_not_answer,
           a_reload_moves_to_the_new_module_and_loses_nothing,
           a_set_up_that_cannot_be_loaded_leaves_the_old_one,
           a_set_up_that_refuses_leaves_the_old_one,
