@@ -87,7 +87,7 @@ static int receive(int socket, struct parcel *parcel, int flags, size_t room)
         .msg_iov = &data, .msg_iovlen = 1, .msg_control = buffer.space, .msg_controllen = room};
     ssize_t received;
     do {
-        received = FAULT_CALL("channel_receive", ECONNRESET,
+        received = FAULT_CALL("channel_receive", ENOMEM,
                               recvmsg(socket, &header, flags | MSG_CMSG_CLOEXEC));
     } while (received < 0 && errno == EINTR);
     /* Said once, ahead of what the other side sent before it closed and left messages of

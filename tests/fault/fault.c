@@ -45,6 +45,12 @@ static const struct {
     {"door_accept", "only a served pool has a door: other programs attach there"},
     {"learn_handler", "only a served pool gets handlers from modules"},
     {"aim_at", "only a served pool has a set-up to change to"},
+    {"mc_pool_attach", "only programs that attach to a served pool come here, ..."},
+    {"connect_pool", "... likewise"},
+    {"make_away", "... likewise"},
+    {"furnish", "... likewise"},
+    {"begin_anew", "... likewise"},
+    {"lock", "... likewise"},
 };
 
 static struct {
