@@ -20,8 +20,9 @@
 #include <sys/wait.h>
 
 enum {
-    SPARE_CHUNKS = 9, /* a spare group has room for some 8,000 tasks at most */
-    EARLY = 64,       /* tasks of a map after which the first are announced */
+    SPARE_CHUNKS = 9,   /* a spare group has room for some 8,000 tasks at most */
+    LINE_NS = 20000000, /* who waits longer for room in the arena gets what becomes free */
+    EARLY = 64,         /* tasks of a map after which the first are announced */
 };
 
 int group_usable(const mc_group *group)
@@ -388,22 +389,45 @@ static int full_timeout_ms(const mc_group *group, uint64_t *deadline_ns)
     return left_ms < INT_MAX ? (int)left_ms : INT_MAX;
 }
 
-/* Submits one, waiting for room if there is none. Called and returns with the
- * lock held. */
-static int submit(mc_group *group, const struct request *request)
+/* Large arguments would find no room for ever while others take what small ones need.
+ * Handlers in the caller are exempt: room may come only with their end. */
+static bool needs_arena(const struct request *request)
+{
+    return request->size > SLOT_ARGS_SIZE && !wait_in_handler();
+}
+
+static void join_line(struct client *client, mc_group *group, const struct request *request,
+                      uint64_t *since_ns)
+{
+    uint64_t now = clock_quick_ns();
+    if (*since_ns == 0)
+        *since_ns = now;
+    if (needs_arena(request) && now - *since_ns > LINE_NS && client->first_in_line == NULL)
+        client->first_in_line = group;
+}
+
+static int try_submit(mc_group *group, const struct request *request)
+{
+    const mc_group *first = group->pool->client.first_in_line;
+    if (UNLIKELY(first != NULL) && first != group && needs_arena(request))
+        return -EAGAIN;
+    return client_submit(group, request);
+}
+
+static int submit_or_wait(mc_group *group, const struct request *request)
 {
     mc_pool *pool = group->pool;
     struct client *client = &pool->client;
-    uint64_t deadline_ns = 0, stuck_since_ns = 0;
+    uint64_t deadline_ns = 0, stuck_since_ns = 0, waits_since_ns = 0;
     for (;;) {
-        int result = client_submit(group, request);
+        int result = try_submit(group, request);
         if (result != -EAGAIN)
             return result;
         size_t ended = group->ended;
         client_collect_everything(client);
         if (client->free_count > 0 && group->ended != ended)
             continue;
-        result = client_submit(group, request);
+        result = try_submit(group, request);
         if (result != -EAGAIN)
             return result;
         int timeout_ms = full_timeout_ms(group, &deadline_ns);
@@ -415,6 +439,7 @@ static int submit(mc_group *group, const struct request *request)
             return error_set(-ESHUTDOWN, "the pool is gone");
         if (wait_is_deadlocked(group, &stuck_since_ns))
             return no_way_out(group);
+        join_line(client, group, request, &waits_since_ns);
         bool offered = group->tickets_out != 0;
         pthread_mutex_unlock(&client->lock);
         if (offered)
@@ -426,6 +451,17 @@ static int submit(mc_group *group, const struct request *request)
         if (result < 0 && result != -ETIMEDOUT)
             return result;
     }
+}
+
+/* Submits one, waiting for room if there is none. Called and returns with the
+ * lock held. */
+static int submit(mc_group *group, const struct request *request)
+{
+    struct client *client = &group->pool->client;
+    int result = submit_or_wait(group, request);
+    if (UNLIKELY(client->first_in_line == group))
+        client->first_in_line = NULL;
+    return result;
 }
 
 static int check_request(mc_group *group, const char *handler, struct request *request)

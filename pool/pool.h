@@ -168,6 +168,9 @@ struct client {
     uint32_t free_count;
     uint32_t *abandoned; /* slots of tasks that nobody waits for any more */
     uint32_t abandoned_count;
+    /* Has waited long for room in the arena: nobody else takes any meanwhile. Written
+     * under the lock; its own thread compares it without. */
+    mc_group *_Atomic first_in_line;
     mc_group *groups;
     mc_group *spare; /* a closed one, for the next to be opened */
     /* per handler */
@@ -237,6 +240,8 @@ void client_complain(struct client *client);
 
 enum goal { GOAL_ALL, GOAL_NEXT, GOAL_ROOM };
 int wait_for(mc_group *group, enum goal goal, int timeout_ms);
+/* True in a handler that this thread runs itself. */
+bool wait_in_handler(void);
 /* In a handler, when the lane is full: what fills it may be waiting for this very
  * handler to end. True for a task that is to run at once then, in this thread. */
 bool wait_runs_at_once(const mc_group *group, const struct request *request);

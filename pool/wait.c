@@ -123,6 +123,11 @@ static bool too_late(const mc_group *group, const struct slot *slot)
 /* Tasks that this thread is running itself, within one another. */
 static _Thread_local unsigned tasks_within;
 
+bool wait_in_handler(void)
+{
+    return tasks_within != 0;
+}
+
 /* What both kinds of tasks that run in the caller have in common. */
 static void prepare(const mc_group *group, mc_task *task, uint32_t number)
 {
@@ -601,6 +606,14 @@ static bool some_seat_idle(const struct control *control)
     return false;
 }
 
+/* Others wait for us to find room, which their tasks may leave. */
+static bool heads_line(const struct waiting *waiting)
+{
+    return waiting->goal == GOAL_ROOM &&
+           atomic_load_explicit(&waiting->client->first_in_line, memory_order_relaxed) ==
+               waiting->group;
+}
+
 /* Sees that somebody is awake, and waits until something may have changed. */
 static int rest(struct waiting *waiting, uint64_t now)
 {
@@ -636,6 +649,8 @@ static int rest(struct waiting *waiting, uint64_t now)
         nap_ns = waiting->deadline_ns - now;
     if (group->kill_before != 0 && nap_ns > KILL_NAP_NS)
         nap_ns = KILL_NAP_NS;
+    if (heads_line(waiting) && nap_ns > ROOM_NAP_NS)
+        nap_ns = ROOM_NAP_NS;
     int result = nap(waiting, record, nap_ns);
     if (result == -EINTR && group->interruptible)
         return error_set(-EINTR, "a signal arrived during the wait");
@@ -665,7 +680,7 @@ static bool reached(const struct waiting *waiting)
     case GOAL_ROOM:
         return group->first_open > waiting->room_index || group->ended >= waiting->ended_enough ||
                (group->on_full == MC_FULL_INLINE && group->ended > waiting->ended_before) ||
-               (group->first_open == group->count && waiting->naps > 0);
+               ((group->first_open == group->count || heads_line(waiting)) && waiting->naps > 0);
     }
     return false;
 }

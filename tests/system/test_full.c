@@ -11,7 +11,15 @@
 #include <pthread.h>
 #include <signal.h>
 
-enum { DEPTH = 16, INLINE_RUNS = 0, MAY_END = 1, LARGE = 300000, OFFSET = 100 };
+enum {
+    DEPTH = 16,
+    INLINE_RUNS = 0,
+    STOP = 1,
+    CROWDED = 2,
+    MAY_END = 1,
+    LARGE = 300000,
+    OFFSET = 100
+};
 
 static char large[LARGE];
 
@@ -20,6 +28,12 @@ static int blocked(mc_task *task)
     board_begin(number_of(task));
     gate_pass();
     board_end();
+    return 0;
+}
+
+static int slow(mc_task *task)
+{
+    pause_us(3000);
     return 0;
 }
 
@@ -47,7 +61,8 @@ static int held(mc_task *task)
 
 static const struct mc_handler handlers[] = {{.name = "blocked", .run = blocked},
                                              {.name = "where", .run = where},
-                                             {.name = "held", .run = held}};
+                                             {.name = "held", .run = held},
+                                             {.name = "slow", .run = slow}};
 
 static mc_pool *pool;
 static mc_group *plug; /* its two tasks hold both workers */
@@ -236,6 +251,43 @@ START_TEST(who_waits_for_room_sleeps_and_sees_the_end_of_the_pool)
 }
 END_TEST
 
+/* Always has half of the arena in use, in pieces. */
+static void *crowd(void *context)
+{
+    static char small[LARGE / 3];
+    mc_group *group = context;
+    struct mc_result result = {.size = sizeof(result)};
+    for (int i = 0; atomic_load(&board->words[STOP]) == 0; i++) {
+        (void)mc_group_run(group, "slow", small, sizeof(small));
+        if (i >= 5)
+            (void)mc_group_next(group, &result, -1);
+        else
+            board_count(&board->words[CROWDED]);
+    }
+    return NULL;
+}
+
+START_TEST(large_arguments_find_room_although_others_go_on_with_small_ones)
+{
+    static char huge[LARGE * 3];
+    mc_group *group = begin_otherwise(2), *other = open_unhelped(pool);
+    pthread_t thread;
+    ck_assert_int_eq(pthread_create(&thread, NULL, crowd, other), 0);
+    ck_assert(board_await(&board->words[CROWDED], 5, BOUND_MS));
+    for (int i = 0; i < 5; i++)
+        run(group, "where", huge, sizeof(huge));
+    atomic_store(&board->words[STOP], 1);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    wait_all(group);
+    wait_all(other);
+    ck_assert_uint_eq(failures(group) + failures(other), 0);
+    mc_group_close(group);
+    mc_group_close(other);
+    expect_quiet(pool);
+    mc_pool_close(pool);
+}
+END_TEST
+
 START_TEST(unknown_ways_are_refused)
 {
     begin();
@@ -353,4 +405,5 @@ TEST_MAIN(full, a_full_lane_fails_at_once_if_that_was_chosen,
           a_pool_that_is_terminated_kills_what_runs,
           tasks_that_are_left_to_workers_are_not_run_for_room,
           a_group_is_closed_while_another_thread_runs_a_task_of_it,
-          a_time_to_wait_longer_than_an_int_is_no_end)
+          a_time_to_wait_longer_than_an_int_is_no_end,
+          large_arguments_find_room_although_others_go_on_with_small_ones)
