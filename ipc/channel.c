@@ -143,7 +143,7 @@ int channel_peer_pidfd(int socket)
 {
     int pidfd;
     socklen_t size = sizeof(pidfd);
-    struct peer peer;
+    struct peer peer = {0};
     if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD_OPTION, &pidfd, &size) == 0)
         return pidfd;
     if (errno != ENOPROTOOPT) /* by now the pid may be another's */
