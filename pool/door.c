@@ -189,8 +189,11 @@ static void rest(struct supervisor *supervisor)
 
 static void open_door(struct supervisor *supervisor)
 {
+    struct sockaddr_storage from; /* unnamed; channel_peer() tells more */
+    socklen_t size = sizeof(from);
     int socket =
-        FAULT_CALL("door_accept", EMFILE, accept4(supervisor->listener, NULL, NULL, SOCK_CLOEXEC));
+        FAULT_CALL("door_accept", EMFILE,
+                   accept4(supervisor->listener, (struct sockaddr *)&from, &size, SOCK_CLOEXEC));
     struct peer peer;
     char text[128];
     if (socket < 0) {
