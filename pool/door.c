@@ -46,8 +46,8 @@ static void reserve_descriptors(struct supervisor *supervisor)
 {
     const struct config *config = supervisor->config;
     struct rlimit limit = {.rlim_cur = 0};
-    rlim_t kept = config->workers * SEAT_DESCRIPTORS + OTHER_DESCRIPTORS + STRANGERS;
-    rlim_t wanted = kept + config->max_clients * LANE_DESCRIPTORS;
+    rlim_t kept = (rlim_t)config->workers * SEAT_DESCRIPTORS + OTHER_DESCRIPTORS + STRANGERS;
+    rlim_t wanted = kept + (rlim_t)config->max_clients * LANE_DESCRIPTORS;
     (void)getrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_cur < wanted) {
         limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
@@ -108,10 +108,11 @@ static bool in_group(const struct serve_options *serve, gid_t gid)
 
 static bool in_groups(const struct serve_options *serve, int socket, gid_t gid)
 {
+    gid_t first;
     socklen_t size = 0;
     if (in_group(serve, gid))
         return true;
-    if (getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, NULL, &size) == 0 || errno != ERANGE)
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, &first, &size) == 0 || errno != ERANGE)
         return false; /* there are none */
     gid_t *groups = malloc(size);
     bool found = false;
@@ -188,9 +189,11 @@ static void rest(struct supervisor *supervisor)
 
 static void open_door(struct supervisor *supervisor)
 {
+    struct sockaddr_storage from; /* unnamed; channel_peer() tells more */
+    socklen_t size = sizeof(from);
     int socket =
-        // cppcheck-suppress nullPointer ; who it is will be asked of the kernel
-        FAULT_CALL("door_accept", EMFILE, accept4(supervisor->listener, NULL, NULL, SOCK_CLOEXEC));
+        FAULT_CALL("door_accept", EMFILE,
+                   accept4(supervisor->listener, (struct sockaddr *)&from, &size, SOCK_CLOEXEC));
     struct peer peer;
     char text[128];
     if (socket < 0) {

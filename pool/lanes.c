@@ -36,7 +36,8 @@ static void refuse(int socket, int status, const char *text)
 
 static int make_lane(struct supervisor *supervisor, struct tenant *tenant, uint32_t index)
 {
-    const struct lane_geometry *geometry = &supervisor->config->geometry;
+    const struct lane_geometry *geometry = &tenant->geometry;
+    tenant->geometry = supervisor->config->geometry;
     tenant->lane_fd = segment_create("multicore-lane", geometry->total_size);
     if (tenant->lane_fd < 0)
         return tenant->lane_fd;

@@ -100,6 +100,7 @@ struct tenant {
     int notify;        /* the end that workers write to */
     int notify_client; /* the other, until it was sent */
     struct lane lane;
+    struct lane_geometry geometry; /* that lane points to: it outlives the configuration */
     uint32_t generation;
 };
 

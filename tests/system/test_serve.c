@@ -60,7 +60,8 @@ static void expect_echo(mc_pool *pool, size_t size)
     struct mc_result result = result_of(group, 0);
     ck_assert_msg(result.status == 0, "%d %s", result.status, result.error);
     ck_assert_uint_eq(result.data_size, size);
-    ck_assert_mem_eq(result.data, bytes, size);
+    if (size > 0)
+        ck_assert_mem_eq(result.data, bytes, size);
     mc_group_close(group);
     free(bytes);
 }
