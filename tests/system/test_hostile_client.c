@@ -902,23 +902,29 @@ static void spoil(uint32_t seed)
     raise(SIGKILL);
 }
 
+static void count_crashes(void *context, int level, const char *line)
+{
+    /* By signal 9 a client may have its own tasks' workers killed: that is in the slot. */
+    if (strstr(line, "was killed by signal") != NULL && strstr(line, "signal 9 ") == NULL)
+        atomic_fetch_add((_Atomic uint32_t *)context, 1);
+}
+
 START_TEST(a_client_that_spoils_its_lane_forks_and_dies_is_noticed_by_nobody)
 {
-    begin();
+    board_open();
+    server_prepare(&server);
+    server.options.pool.log = count_crashes;
+    server.options.pool.log_context = (void *)&board->words[8];
+    start();
+    honest_begin();
     struct belongings before = belongings_of(server.pid);
-    pid_t workers[2], workers_after[2];
-    mc_pool *pool = attach(&server, NULL, 0);
-    mc_pool_worker_pids(pool, workers, 2);
     for (uint32_t round = 1; round <= 60; round++) {
         pid_t child = fork();
         if (child == 0)
             spoil(round * 2654435761u);
         (void)await_exit(child);
     }
-    mc_pool_worker_pids(pool, workers_after, 2);
-    mc_pool_close(pool);
-    ck_assert_int_eq(workers[0], workers_after[0]);
-    ck_assert_int_eq(workers[1], workers_after[1]);
+    ck_assert_uint_eq(atomic_load(&board->words[8]), 0);
     expect_given_back(server.pid, &before);
     finish("spoilt lanes");
 }
