@@ -119,9 +119,10 @@ void events_run(struct thread *thread)
 {
     struct events events = {.thread = thread};
     struct pollfd ready = {.events = POLLIN};
-    while (!thread->over) {
+    /* Also when a submission has told of the end: what is open is reported yet. */
+    for (;;) {
         unsigned open = tend(&events, phase() == PHASE_RUNNING);
-        if (open == 0 && phase() != PHASE_RUNNING)
+        if (open == 0 && (thread->over || phase() != PHASE_RUNNING))
             break;
         ready.fd = mc_pool_fd(thread->pool);
         if (ready.fd < 0) {
@@ -141,6 +142,5 @@ void events_run(struct thread *thread)
             complain(&board->wrong, "mc_pool_dispatch() failed: %d %s", result, mc_error_message());
         }
     }
-    (void)tend(&events, false);
     atomic_store(&thread->progress->since_ns, 0);
 }
