@@ -35,8 +35,9 @@ bool slot_claim(_Atomic uint64_t *slot, name_t name, uint32_t seat, enum slot_cl
            (claims == CLAIM_ANY || slot_attempt(old) == 0)) {
         uint64_t claimed =
             slot_word(SLOT_RUNNING, slot_flags(old), seat, slot_attempt(old), slot_generation(old));
-        /* S1 pairs with S2. */
-        if (atomic_compare_exchange_weak_explicit(slot, &old, claimed, memory_order_acquire,
+        /* S1 pairs with S2; and releases the row that was written before, for whoever
+         * sees the slot RUNNING and then asks who works on the lane (S5). */
+        if (atomic_compare_exchange_weak_explicit(slot, &old, claimed, memory_order_acq_rel,
                                                   memory_order_relaxed)) {
             *word = claimed;
             return true;
@@ -93,12 +94,12 @@ bool slot_doom(_Atomic uint64_t *slot, name_t name, uint32_t seat)
 
 bool slot_cancel(_Atomic uint64_t *slot, uint64_t *word)
 {
-    uint64_t old = atomic_load_explicit(slot, memory_order_relaxed);
+    uint64_t old = atomic_load_explicit(slot, memory_order_acquire); /* S5 */
     while (slot_state(old) == SLOT_SUBMITTED) {
         uint64_t cancelled = slot_word(SLOT_CANCELLED, slot_flags(old) & SLOT_CANCEL, 0,
                                        slot_attempt(old), slot_generation(old));
         if (atomic_compare_exchange_weak_explicit(slot, &old, cancelled, memory_order_acq_rel,
-                                                  memory_order_relaxed)) {
+                                                  memory_order_acquire)) {
             *word = old;
             return true;
         }

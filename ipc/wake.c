@@ -95,8 +95,10 @@ void wake_for_submit(struct bells *bells, const struct control *control, uint32_
                      enum wake_trust trust, int near_cpu, int avoid_cpu)
 {
     atomic_thread_fence(memory_order_seq_cst); /* W1 */
-    if (!lane_bit_set(bells, lane))
+    if (!lane_bit_set(bells, lane)) {
         wake_mark_lane(bells, lane);
+        atomic_thread_fence(memory_order_seq_cst); /* not every machine's RMW is one */
+    }
     if (!wake_anyone_sleeping(bells) || anyone_looking(bells, control, trust, MAX_SEATS))
         return;
     if (near_cpu >= 0)
