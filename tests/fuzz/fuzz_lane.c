@@ -164,6 +164,7 @@ static void set_up(void)
     int ends[2];
     config = (struct config){.handlers = handlers,
                              .handler_count = HANDLERS,
+                             .handler_capacity = HANDLERS,
                              .workers = SEATS,
                              .max_payload = PAYLOAD_MOST,
                              .max_clients = 2};
