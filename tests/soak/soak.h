@@ -25,6 +25,17 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
 enum {
     WORKERS_MOST = 4,
     CLIENTS_MOST = 7, /* the opener is number 0 */
