@@ -349,6 +349,32 @@ START_TEST(a_set_up_whose_workers_cannot_start_leaves_the_old_one)
 }
 END_TEST
 
+START_TEST(set_ups_that_are_given_up_leave_nothing_in_the_server)
+{
+    board_open();
+    server_prepare(&server);
+    prepare_fresh(TEST_MODULE_2);
+    static const struct setting none = {"greeting", "none"};
+    fresh_module.settings = &none;
+    fresh_module.setting_count = 1;
+    server_start(&server);
+    mc_pool *pool = attach(&server, NULL, 0);
+    ck_assert_int_eq(version_of(pool), 107);
+    unsigned descriptors = open_descriptors_of(server.pid);
+    for (uint32_t round = 1; round <= 20; round++) {
+        kill(server.pid, SIGHUP);
+        ck_assert(server_await(&server, SERVE_KEPT, round));
+        uint64_t began = clock_ns();
+        while (open_descriptors_of(server.pid) != descriptors && ms_since(began) < BOUND_MS)
+            pause_us(1000);
+        ck_assert_uint_eq(open_descriptors_of(server.pid), descriptors);
+    }
+    ck_assert_int_eq(version_of(pool), 107);
+    mc_pool_close(pool);
+    finish();
+}
+END_TEST
+
 START_TEST(a_pool_that_cannot_start_says_why)
 {
     board_open();
@@ -454,6 +480,7 @@ TEST_MAIN(serve, a_stranger_attaches_and_uses_the_modules_handlers, many_process
           a_reload_moves_to_the_new_module_and_loses_nothing,
           a_set_up_that_cannot_be_loaded_leaves_the_old_one,
           a_set_up_that_refuses_leaves_the_old_one,
-          a_set_up_whose_workers_cannot_start_leaves_the_old_one, a_pool_that_cannot_start_says_why,
+          a_set_up_whose_workers_cannot_start_leaves_the_old_one,
+          set_ups_that_are_given_up_leave_nothing_in_the_server, a_pool_that_cannot_start_says_why,
           no_more_clients_of_a_user_than_allowed, an_event_loop_survives_the_pools_restart,
           nothing_is_left_of_a_pool_that_was_stopped)
