@@ -82,10 +82,12 @@ static int furnish(mc_pool *pool)
     pool->control = control;
     pool->control_bytes = control_size(1);
     pool->bells = map_private(sizeof(struct bells));
-    int lane = segment_create("multicore-local", pool->config->geometry.total_size);
-    if (control == NULL || pool->bells == NULL || lane < 0)
+    if (control == NULL || pool->bells == NULL)
         return error_set(-ENOMEM, "no memory for tasks that run here");
     atomic_store(&control->hopeless, 1);
+    int lane = segment_create("multicore-local", pool->config->geometry.total_size);
+    if (lane < 0)
+        return error_system(lane, "no memory for tasks that run here");
     struct lane_header *header = segment_map(lane, PAGE_SIZE_BYTES, true);
     int result = header == NULL ? error_set(-ENOMEM, "no memory for tasks that run here") : 0;
     if (result == 0) {
@@ -108,6 +110,7 @@ static mc_pool *make_away(const struct front *front)
         return NULL;
     mc_pool *pool = copy_local(front->local, &config) < 0 ? NULL : pool_create(config);
     if (pool == NULL) {
+        config_free(config);
         free(why);
         return NULL;
     }
