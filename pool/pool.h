@@ -260,6 +260,7 @@ enum fork_mark { MARK_FORKED = 0, MARK_ATTACHING = 1, MARK_READY = 2 };
 struct mc_pool {
     struct front *front; /* not NULL: this is only a handle for the pools behind it */
     uint32_t pins;       /* its front's: it is being looked at without the lock */
+    bool heard;          /* likewise: its events are among those of the front */
     char *away;          /* not NULL: there is no pool, and why; tasks run here */
     struct config *config;
     const struct control *control;

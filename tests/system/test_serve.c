@@ -6,7 +6,9 @@
 #include "tests/system/server.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -455,6 +457,37 @@ START_TEST(an_event_loop_survives_the_pools_restart)
 }
 END_TEST
 
+START_TEST(an_event_loop_that_cannot_watch_the_pool_is_told)
+{
+    begin();
+    mc_pool *pool = attach(&server, linked, 1);
+    fault_arm("attach_listen", 0, 1);
+    ck_assert_int_eq(mc_pool_fd(pool), -ENOMEM);
+    ck_assert_int_ge(mc_pool_fd(pool), 0);
+    server_kill(&server);
+    uint64_t began = clock_ns();
+    while (mc_pool_connected(pool) && ms_since(began) < BOUND_MS)
+        (void)mc_pool_dispatch(pool);
+    server_start(&server);
+    fault_arm("attach_listen", 0, 1); /* when it is found; it is tried again for the group */
+    began = clock_ns();
+    while (!mc_pool_connected(pool) && ms_since(began) < BOUND_MS)
+        (void)mc_pool_dispatch(pool);
+    ck_assert(fault_struck());
+    mc_group *group = NULL;
+    struct mc_group_options options = {.size = sizeof(options), .on_done = on_done};
+    fault_arm("attach_listen", 0, 1);
+    ck_assert_int_eq(mc_group_open(pool, &options, &group), -ENOMEM);
+    ck_assert_ptr_null(group);
+    ck_assert_int_eq(mc_group_open(pool, &options, &group), 0);
+    ck_assert_int_eq(mc_group_run(group, "echo", "x", 1), 0);
+    struct pollfd ready = {.fd = mc_pool_fd(pool), .events = POLLIN};
+    ck_assert_int_eq(poll(&ready, 1, BOUND_MS), 1);
+    mc_pool_close(pool);
+    finish();
+}
+END_TEST
+
 START_TEST(nothing_is_left_of_a_pool_that_was_stopped)
 {
     begin();
@@ -483,4 +516,5 @@ TEST_MAIN(serve, a_stranger_attaches_and_uses_the_modules_handlers, many_process
           a_set_up_whose_workers_cannot_start_leaves_the_old_one,
           set_ups_that_are_given_up_leave_nothing_in_the_server, a_pool_that_cannot_start_says_why,
           no_more_clients_of_a_user_than_allowed, an_event_loop_survives_the_pools_restart,
+          an_event_loop_that_cannot_watch_the_pool_is_told,
           nothing_is_left_of_a_pool_that_was_stopped)
