@@ -124,6 +124,7 @@ void zygotes_reload(struct supervisor *supervisor)
         door_tell(supervisor, SERVE_KEPT, "the last reload is not over yet");
         return;
     }
+    FAULT_POINT("reload_begin");
     door_tell(supervisor, SERVE_RELOADING, "");
     const struct serve_options *options =
         serve->reload != NULL ? serve->reload(serve->context) : serve;
@@ -321,6 +322,7 @@ void zygotes_due(struct supervisor *supervisor, uint64_t now_ms)
         }
     }
     if (supervisor->moving && !keeper_any_but(supervisor, target->generation)) {
+        FAULT_POINT("reload_end");
         supervisor->moving = false;
         dismiss(old);
         door_tell(supervisor, SERVE_RELOADED, "");
