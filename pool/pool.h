@@ -190,6 +190,7 @@ struct request {
     uint32_t handler;
     enum mc_format format;
     uint64_t start, end;
+    uint64_t submitted_ticks;
     const void *args;
     size_t size;
 };
