@@ -295,6 +295,7 @@ int client_submit(mc_group *group, const struct request *request)
     slot->start = request->start;
     slot->end = request->end;
     slot->spin_us = wished_spin_us(client);
+    slot->submitted_ticks = request->submitted_ticks;
     write_limits(group, slot);
     *record = (struct record){.slot = index,
                               .generation = book->generation,
@@ -335,7 +336,8 @@ static void finish(mc_group *group, size_t index, struct record *record)
 {
     if (record->offered)
         group->tickets_out--;
-    group->ended++;
+    size_t ended = atomic_load_explicit(&group->ended, memory_order_relaxed);
+    atomic_store_explicit(&group->ended, ended + 1, memory_order_relaxed);
     atomic_store_explicit(&record->state, RECORD_ENDED, memory_order_release);
     size_t count = atomic_load_explicit(&group->completed_count, memory_order_relaxed);
     group->completed[count] = (uint32_t)index;
