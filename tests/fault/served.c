@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/sys.h"
 #include "ipc/channel.h"
 #include "pool/pool.h"
 #include "pool/serve.h"
@@ -29,7 +30,7 @@ enum {
     CLIENT_MS = 2 * WAIT_MS,
 };
 
-enum wish { WISH_NOTHING, WISH_RELOAD, WISH_HANGUP, WISH_DRAIN, WISH_KILL };
+enum wish { WISH_NOTHING, WISH_RELOAD, WISH_HANGUP, WISH_ZYGOTE, WISH_DRAIN, WISH_KILL };
 
 struct host {
     const char *path;
@@ -158,6 +159,15 @@ static void command(const struct host *host, uint32_t type)
     close(fd);
 }
 
+static void kill_zygote(pid_t server)
+{
+    int pidfd = sys_pidfd_open(server);
+    pid_t zygote = pidfd >= 0 ? look_zygote(pidfd) : 0;
+    if (zygote > 0)
+        kill(zygote, SIGKILL);
+    sys_close(&pidfd);
+}
+
 static void grant(struct host *host)
 {
     enum wish wish = (enum wish)atomic_exchange(&ledger->wish, WISH_NOTHING);
@@ -168,6 +178,8 @@ static void grant(struct host *host)
         command(host, MESSAGE_RELOAD);
     else if (wish == WISH_DRAIN)
         command(host, MESSAGE_DRAIN);
+    else if (wish == WISH_ZYGOTE)
+        kill_zygote(host->server);
     else
         kill(host->server, wish == WISH_HANGUP ? SIGHUP : SIGKILL);
 }
@@ -278,6 +290,20 @@ static void new_set_up_that_fails(void)
     small_tasks();
 }
 
+/* The next worker comes from a zygote that has to load the modules again. */
+static void new_zygote(void)
+{
+    struct batch batch;
+    atomic_store(&ledger->wish, WISH_ZYGOTE);
+    if (!batch_open(&batch, 6, unhelped))
+        return;
+    while (atomic_load(&ledger->wish) != WISH_NOTHING)
+        pause_us(500);
+    batch_run(&batch, "quick", CRASHES, (struct job){.gate = 1}, sizeof(struct job));
+    batch_repeat(&batch, 5, "work", 0, (struct job){.reply = 5000}, sizeof(struct job));
+    batch_finish(&batch);
+}
+
 /* It has the handle of its parent, and finds the pool by itself. */
 static void fork_one(void)
 {
@@ -324,6 +350,7 @@ static void client_served(const char *path)
     event_loop(0, 0);
     new_set_up();
     new_set_up_that_fails();
+    new_zygote();
     event_loop(2, 0);
     fork_one();
     small_tasks();
