@@ -179,7 +179,6 @@ void zygotes_give_up(struct supervisor *supervisor, const char *why)
     if (old->config == NULL || old->socket < 0)
         return;                                /* there is nothing to go back to */
     keep_numbers(old->config, failed->config); /* some may be new */
-    log_write(supervisor->control, MC_LOG_ERROR, "the new set-up is given up: %s", why);
     door_tell(supervisor, SERVE_KEPT, why);
     supervisor->moving = false;
     aim_at(supervisor, old);
@@ -259,7 +258,6 @@ static void died_loading(struct supervisor *supervisor, struct zygote *zygote)
 {
     const char *why = zygote->text[0] != '\0' ? zygote->text : "it died while it loaded modules";
     if (zygote == other(supervisor)) {
-        log_write(supervisor->control, MC_LOG_ERROR, "the new set-up is given up: %s", why);
         door_tell(supervisor, SERVE_KEPT, why);
         forget(zygote);
     } else if (supervisor->phase == PHASE_OPENING) {
