@@ -520,6 +520,7 @@ START_TEST(an_event_loop_that_cannot_watch_the_pool_is_told)
     ck_assert_int_eq(mc_group_run(group, "echo", "x", 1), 0);
     struct pollfd ready = {.fd = mc_pool_fd(pool), .events = POLLIN};
     ck_assert_int_eq(poll(&ready, 1, BOUND_MS), 1);
+    mc_group_close(group);
     mc_pool_close(pool);
     finish();
 }
