@@ -273,6 +273,7 @@ int client_submit(mc_group *group, const struct request *request)
     slot->start = request->start;
     slot->end = request->end;
     slot->spin_us = wished_spin_us(client);
+    slot->submitted_ticks = request->submitted_ticks;
     write_limits(group, slot);
     *record = (struct record){.slot = index,
                               .generation = book->generation,

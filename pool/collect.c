@@ -32,7 +32,8 @@ static void finish(mc_group *group, size_t index, struct record *record)
 {
     if (record->offered)
         group->tickets_out--;
-    group->ended++;
+    size_t ended = atomic_load_explicit(&group->ended, memory_order_relaxed);
+    atomic_store_explicit(&group->ended, ended + 1, memory_order_relaxed);
     atomic_store_explicit(&record->state, RECORD_ENDED, memory_order_release);
     size_t count = atomic_load_explicit(&group->completed_count, memory_order_relaxed);
     group->completed[count] = (uint32_t)index;

@@ -100,22 +100,34 @@ static mc_group *retire(struct client *client, mc_group *group)
     return NULL;
 }
 
+/* Whatever the load is: tasks of ours may have waited for too long. */
+static struct admission consider_delay(const mc_pool *pool, struct admission admission)
+{
+    const struct lane_entry *entry = &pool->control->lanes[pool->client.index];
+    if (atomic_load_explicit(&entry->late, memory_order_relaxed) != 0) {
+        admission.busy = true;
+        admission.cause = ADMISSION_DELAY;
+        admission.measured_milli = atomic_load_explicit(&entry->delay_ms, memory_order_relaxed);
+    }
+    return admission;
+}
+
 /* The supervisor samples only while somebody submits, so the number that is
  * published may be old: then this process samples for itself, once. */
 static struct admission admit(mc_pool *pool)
 {
     const struct config *config = pool->config;
     struct admission admission = {0};
-    if (!config->policy.enabled)
+    if (!config->policy.enabled && config->policy.max_delay_ms == 0)
         return admission;
     uint64_t now = clock_coarse_ms();
     admission =
         admission_unpack(atomic_load_explicit(&pool->control->admission, memory_order_acquire));
     if (!admission_stale(admission.taken_ms, now))
-        return admission;
+        return consider_delay(pool, admission);
     client_poke(&pool->client);
     struct load_sample sample = {0};
-    return config_admit(config, &sample, admission);
+    return config->policy.enabled ? config_admit(config, &sample, admission) : admission;
 }
 
 static int read_options(const struct mc_group_options *options, struct mc_group_options *known)
@@ -191,6 +203,11 @@ int group_open(mc_pool *pool, const struct mc_group_options *options, mc_group *
     if (pool->away != NULL && known.on_done != NULL)
         return error_set(-ENOTCONN, "%s, and groups with on_done need it", pool->away);
     struct admission admission = admit(pool);
+    if (admission.cause == ADMISSION_DELAY && known.on_done != NULL && !pool->in_worker)
+        return error_set(-EBUSY,
+                         "tasks of this client have waited for %u ms, above max_queue_delay_ms "
+                         "%u: turn the request away, or try again later",
+                         admission.measured_milli, pool->config->policy.max_delay_ms);
     pthread_mutex_lock(&pool->client.lock);
     client_collect_abandoned(&pool->client);
     mc_group *made = new_group(&pool->client);

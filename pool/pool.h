@@ -106,8 +106,8 @@ struct mc_group {
     struct smalls *smalls;       /* the newest */
     struct document **documents; /* by index, for mc_group_value() */
     size_t document_count;
-    size_t count; /* submitted */
-    size_t ended;
+    size_t count;              /* submitted */
+    _Atomic size_t ended;      /* changed with the lock held, like first_open */
     _Atomic size_t first_open; /* all before it have ended */
     size_t next_offer;         /* all before it have a ticket, or need none */
     uint32_t tickets_out;
@@ -195,6 +195,7 @@ struct request {
     uint32_t handler;
     enum mc_format format;
     uint64_t start, end;
+    uint64_t submitted_ticks;
     const void *args;
     size_t size;
 };

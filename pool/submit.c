@@ -19,6 +19,7 @@
 enum {
     LINE_NS = 20000000, /* who waits longer for room in the arena gets what becomes free */
     EARLY = 64,         /* tasks of a map after which the first are announced */
+    STAMPED = 64,       /* tasks of a map with the same time of submission */
 };
 
 /* ---- one task ---- */
@@ -187,6 +188,7 @@ static int run(mc_group *group, const char *handler, struct request *request)
     if (result < 0)
         return result;
     struct client *client = &group->pool->client;
+    request->submitted_ticks = clock_ticks();
     pthread_mutex_lock(&client->lock);
     result = submit(group, request);
     client_publish(group);
@@ -245,6 +247,8 @@ static int map(mc_group *group, const char *handler, uint64_t items,
     while (result == 0 && split_next(&split, &range)) {
         request->start = range.start;
         request->end = range.end;
+        if ((group->count - before) % STAMPED == 0)
+            request->submitted_ticks = clock_ticks();
         result = submit(group, request);
         if (group->count - before == EARLY &&
             group->tickets_out != 0) /* many: somebody may begin meanwhile */

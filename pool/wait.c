@@ -443,7 +443,8 @@ int wait_for(mc_group *group, enum goal goal, int timeout_ms)
                               .goal = goal,
                               .deadline_ns = UINT64_MAX,
                               .room_index = SIZE_MAX,
-                              .ended_before = group->ended,
+                              .ended_before =
+                                  atomic_load_explicit(&group->ended, memory_order_relaxed),
                               .ended_enough = SIZE_MAX};
     /* What was submitted a moment ago is hardly begun: then the first look would
      * only be in the way of the worker. */

@@ -171,6 +171,7 @@ static void aim_at(struct supervisor *supervisor, struct zygote *zygote)
     supervisor->config = zygote->config;
     atomic_store(&supervisor->control->limit_milli,
                  zygote->config->policy.enabled ? zygote->config->policy.limit_milli : 0);
+    atomic_store(&supervisor->control->max_delay_ms, zygote->config->policy.max_delay_ms);
 }
 
 void zygotes_give_up(struct supervisor *supervisor, const char *why)
