@@ -131,7 +131,8 @@ static enum slot_state execute(struct worker *worker, struct view *view, struct 
     *now = clock_ticks();
     if (watched)
         limits_end(worker);
-    learn(worker, task->handler, clock_ticks_ns(*now - task->began_ticks));
+    uint64_t run_ns = clock_ticks_ns(*now - task->began_ticks);
+    learn(worker, task->handler, run_ns);
     return task->status == 0 ? SLOT_DONE : SLOT_FAILED;
 }
 
@@ -158,7 +159,7 @@ static void run_slot(struct worker *worker, struct view *view, name_t name, uint
     bool ended = slot_end(&slot->word, worker->seat + 1, state, &word);
     FAULT_POINT("worker_after_end");
     if (ended)
-        notify_ended(view->lane.header, &slot->word, slot_flags(word), view->notify);
+        notify_ended(&view->lane, &slot->word, slot_flags(word), view->notify);
     FAULT_POINT("worker_after_notify");
     if (task->unit != 0)
         atomic_store_explicit(&worker->row->block_unit, 0, memory_order_release);
