@@ -2,6 +2,7 @@
 #include "ipc/notify.h"
 
 #include "base/fault.h"
+#include "base/probe.h"
 #include "base/sys.h"
 #include "ipc/slot.h"
 
@@ -14,6 +15,7 @@ void notify_ended(const struct lane *lane, _Atomic uint64_t *word, uint32_t flag
     if (ways == 0)
         return;
     FAULT_POINT("notify");
+    PROBE2(wake, ways, lane->number);
     if (flags & SLOT_WAITED)
         sys_futex_wake(slot_futex(word), INT_MAX);
     if (flags & SLOT_WAITED_ANY) {

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fault.h"
+#include "base/probe.h"
 #include "base/sys.h"
 #include "ipc/notify.h"
 #include "ipc/slot.h"
@@ -127,12 +128,14 @@ static enum slot_state execute(struct worker *worker, struct view *view, struct 
         task->status = -ETIME;
         return SLOT_TIMED_OUT;
     }
+    PROBE4(claim, task->handler->name, view->lane.number, name, worker->seat);
     task_run(task);
     *now = clock_ticks();
     if (watched)
         limits_end(worker);
     uint64_t run_ns = clock_ticks_ns(*now - task->began_ticks);
     learn(worker, task->handler, run_ns);
+    PROBE4(done, task->handler->name, task->status, run_ns, worker->seat);
     return task->status == 0 ? SLOT_DONE : SLOT_FAILED;
 }
 
