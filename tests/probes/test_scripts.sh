@@ -7,7 +7,7 @@ scripts=$1 program=$2
 tasks=200
 work=$(mktemp -d)
 tracer=
-trap '[[ -z $tracer ]] || kill -KILL "$tracer" 2>/dev/null; rm -rf "$work"' EXIT
+trap '[[ -z $tracer ]] || kill -TERM "$tracer" 2>/dev/null; rm -rf "$work"' EXIT
 
 fail() { echo "FAILED: $*" >&2; exit 1; }
 skip() { echo "SKIPPED: $*"; exit 77; }
@@ -25,7 +25,7 @@ trace() {
     sleep "$2"
     "$program" "$tasks"
     sleep 1.5 # for the next line
-    pkill -INT -P "$tracer"
+    kill -INT "$tracer" # timeout passes it on
     wait "$tracer" || fail "$1: $(<"$work/errors")"
     tracer=
 }
