@@ -112,16 +112,13 @@ static uint64_t ticks_between(uint64_t begin, uint64_t end)
     return end > begin ? end - begin : 0;
 }
 
-/* What is remembered of a handler's task, for ourselves and for those who look, now or
- * later. */
+/* What is remembered of a handler's task: for ourselves, and for those who look. */
 static void learn(struct worker *worker, const mc_task *task, uint64_t submitted, uint64_t now)
 {
     ptrdiff_t number = task->handler - worker->config->handlers;
     struct tally *tally = &worker->tallies[number];
     uint64_t ran = ticks_between(task->began_ticks, now);
-    uint64_t ran_ns = clock_ticks_ns(ran);
-    PROBE4(done, task->handler->name, task->status, ran_ns, worker->seat);
-    estimate_most(&worker->estimate_ns[number], ran_ns);
+    estimate_most(&worker->estimate_ns[number], clock_ticks_ns(ran));
     tally_count(&tally->ended);
     if (task->status != 0)
         tally_count(&tally->failed);
@@ -154,6 +151,8 @@ static enum slot_state execute(struct worker *worker, struct view *view, struct 
     *now = clock_ticks();
     if (watched)
         limits_end(worker);
+    PROBE4(done, task->handler->name, task->status, clock_ticks_ns(*now - task->began_ticks),
+           worker->seat);
     learn(worker, task, submitted, *now);
     return task->status == 0 ? SLOT_DONE : SLOT_FAILED;
 }
