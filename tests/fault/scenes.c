@@ -176,10 +176,13 @@ void be_child(void)
 
 void await_child(pid_t child)
 {
-    int status;
+    int status = 0;
     for (int ms = 0; ms < 2 * WAIT_MS; ms++) {
-        if (waitpid(child, &status, WNOHANG) != 0)
+        if (waitpid(child, &status, WNOHANG) != 0) {
+            if (WIFSIGNALED(status) && child != fault_victim())
+                ledger_wrong(LOST, "a forked client was killed by signal %d", WTERMSIG(status));
             return;
+        }
         pause_us(1000);
     }
     ledger_wrong(WEDGED, "the forked client does not end");

@@ -34,9 +34,11 @@ enum wish { WISH_NOTHING, WISH_RELOAD, WISH_HANGUP, WISH_ZYGOTE, WISH_DRAIN, WIS
 
 struct host {
     const char *path;
-    pid_t server, client; /* 0: ended */
-    int status;           /* how the server did */
-    bool to_end;          /* it was told to, or killed by us */
+    pid_t server; /* 0: ended */
+    pid_t ended;  /* the last that did, ... */
+    int status;   /* ... and how */
+    bool to_end;  /* it was told to, or killed by us */
+    pid_t client;
 };
 
 static uint64_t now_ms(void)
@@ -104,9 +106,25 @@ static void be_server(const char *path, unsigned late_us)
 
 static bool server_ended(struct host *host)
 {
-    if (host->server != 0 && waitpid(host->server, &host->status, WNOHANG) == host->server)
+    if (host->server != 0 && waitpid(host->server, &host->status, WNOHANG) == host->server) {
+        host->ended = host->server;
         host->server = 0;
+    }
     return host->server == 0;
+}
+
+/* How it ended is right, or due to somebody who was struck: itself, or what it is made
+ * of. A client is nothing to it. */
+static void judge_end(const struct host *host)
+{
+    pid_t victim = fault_victim();
+    int status = host->status;
+    bool right =
+        host->to_end && (status == 0 || (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL));
+    bool due = WIFSIGNALED(status) ? victim == host->ended : victim != 0 && victim != host->client;
+    if (!right && !due)
+        ledger_wrong(LOST, "the server ended with status %#x: %s", (unsigned)status,
+                     ledger->told_text);
 }
 
 /* True when it is ready. */
@@ -132,14 +150,13 @@ static void start_server(struct host *host, unsigned late_us)
                  ledger->told_text);
 }
 
-/* Starts it again if it is gone, which somebody has to answer for. */
+/* Starts it again if it is gone. */
 static void keep_server(struct host *host)
 {
     if (!server_ended(host))
         return;
-    if (host->to_end ? host->status != 0 && !WIFSIGNALED(host->status) : !fault_struck())
-        ledger_wrong(LOST, "the server ended with status %#x: %s", (unsigned)host->status,
-                     ledger->told_text);
+    if (host->ended != 0)
+        judge_end(host);
     start_server(host, LATE_US);
 }
 
@@ -188,7 +205,8 @@ static void grant(struct host *host)
 static void attend(struct host *host)
 {
     uint64_t deadline = now_ms() + CLIENT_MS;
-    while (waitpid(host->client, NULL, WNOHANG) == 0) {
+    int status = 0;
+    while (waitpid(host->client, &status, WNOHANG) == 0) {
         grant(host);
         keep_server(host);
         if (now_ms() >= deadline) {
@@ -201,6 +219,8 @@ static void attend(struct host *host)
         }
         pause_us(500);
     }
+    if (WIFSIGNALED(status) && host->client != fault_victim())
+        ledger_wrong(LOST, "the client was killed by signal %d", WTERMSIG(status));
 }
 
 /* ---- the client ---- */
@@ -464,21 +484,21 @@ static void end_server(struct host *host)
     uint64_t deadline = now_ms() + WAIT_MS;
     if (server_ended(host))
         return;
+    host->to_end = true;
     kill(host->server, SIGTERM);
     while (!server_ended(host) && now_ms() < deadline)
         pause_us(500);
     if (host->server != 0)
         ledger_wrong(WEDGED, "the server does not end");
-    else if (host->status != 0 && !fault_struck())
-        ledger_wrong(LOST, "the server ended with status %#x: %s", (unsigned)host->status,
-                     ledger->told_text);
+    else
+        judge_end(host);
 }
 
 static void play(void (*act)(const char *path), bool first_the_client)
 {
     pid_t bystander = 0;
     char path[64];
-    struct host host = {.path = path, .to_end = first_the_client};
+    struct host host = {.path = path};
     unsigned fds = look_own_fds();
     snprintf(path, sizeof(path), "%s/%d", play_directory, (int)getpid());
     fault_opened = false; /* this process is not struck, nor are those that it looks with */
