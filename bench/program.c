@@ -111,10 +111,11 @@ static int run(const struct program *program, const struct arguments *arguments)
             program_invocation_short_name);
 #endif
     place_on(BOTH_CPUS);
-    if (!program->begin())
+    if (program->begin != NULL && !program->begin())
         return 1;
     measure(program->probes, program->probe_count, arguments->effort);
-    program->end();
+    if (program->end != NULL)
+        program->end();
     report_print();
     return arguments->json == NULL || report_write(arguments->json) ? 0 : 1;
 }

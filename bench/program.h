@@ -17,7 +17,8 @@ struct program {
     const struct probe *probes; /* in the order of a round */
     size_t probe_count;
     const struct child *children; /* may be NULL; ends with an empty one */
-    bool (*begin)(void);          /* before the first round; false after a message */
+    /* Before the first round and after the last; may be NULL. False after a message. */
+    bool (*begin)(void);
     void (*end)(void);
 };
 

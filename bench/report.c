@@ -114,7 +114,7 @@ static void print_goal(const struct goal *goal)
         (void)number(reached, value);
         (void)number(limit, bound);
     }
-    printf("%-50s %11s %11s  %s\n", text, value, bound, verdicts[verdict]);
+    printf("%-64s %11s %11s  %s\n", text, value, bound, verdicts[verdict]);
 }
 
 static void print_machine(void)
@@ -135,7 +135,7 @@ static void print_goals(void)
         if (!figures[goals[i].figure].wanted)
             continue;
         if (!any)
-            printf("\n%-50s %11s %11s\n", "goal", "value", "limit");
+            printf("\n%-64s %11s %11s\n", "goal", "value", "limit");
         any = true;
         print_goal(&goals[i]);
     }
