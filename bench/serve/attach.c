@@ -105,7 +105,9 @@ static void let_in(struct client *client, int listener)
     while (!client_over(client)) {
         if (poll(&waited, 1, 10) != 1)
             continue;
-        int socket = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+        struct sockaddr_un from;
+        socklen_t size = sizeof(from);
+        int socket = accept4(listener, (struct sockaddr *)&from, &size, SOCK_CLOEXEC);
         if (socket < 0 || recv(socket, &byte, 1, 0) != 1 || !send_memory(socket))
             client_fail(client, "nobody is let in: %s", strerror(errno));
         close(socket);

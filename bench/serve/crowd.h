@@ -66,7 +66,7 @@ static inline bool client_over(const struct client *client)
 }
 void client_sample(struct client *client, unsigned figure, double value);
 /* Ends the process. */
-_Noreturn void client_fail(struct client *client, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+void client_fail(struct client *client, const char *format, ...)
+    __attribute__((noreturn, format(printf, 2, 3)));
 
 #endif

@@ -16,6 +16,7 @@ mc_pool *request_attach(struct client *client, bool linked)
         .size = sizeof(options),
         .handlers = linked ? bench_handlers : NULL,
         .handler_count = linked ? bench_handler_count : 0,
+        .timeout_ms = ANSWER_MS,
     };
     if (mc_pool_attach(client->crowd->socket, &options, &pool) < 0)
         client_fail(client, "cannot attach: %s", mc_error_message());

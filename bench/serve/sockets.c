@@ -41,14 +41,19 @@ static void answer(struct client *client, const struct line *lines, unsigned cou
 
 static void ask(struct client *client, const struct line *line)
 {
-    struct timeval patience = {.tv_usec = 100000}; /* the answerer may have ended first */
-    char byte = 0;
+    /* At the end the one that answers may be gone first. */
+    const struct timeval patience = {.tv_usec = 100000};
     (void)setsockopt(line->client, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     client_ready(client);
     while (!client_over(client)) {
+        char byte = 0;
+        ssize_t received;
         if (send(line->client, &byte, 1, MSG_NOSIGNAL) != 1)
             client_fail(client, "cannot send: %s", strerror(errno));
-        if (recv(line->client, &byte, 1, 0) == 1)
+        do
+            received = recv(line->client, &byte, 1, 0);
+        while (received < 0 && errno == EAGAIN && !client_over(client));
+        if (received == 1)
             atomic_fetch_add_explicit(&client->answered, 1, memory_order_relaxed);
         else if (!client_over(client))
             client_fail(client, "no answer: %s", strerror(errno));
