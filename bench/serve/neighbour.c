@@ -119,7 +119,8 @@ enum outcome neighbour_floor(const struct probe *probe, unsigned samples)
 
 static void keep_busy(struct client *client)
 {
-    place_on(client_number(client) == 0 ? FIRST_CPU : SECOND_CPU);
+    static const enum place places[] = {FIRST_CPU, SECOND_CPU, BOTH_CPUS};
+    place_on(places[client_number(client)]);
     client_ready(client);
     while (!client_over(client)) {
     }
@@ -127,7 +128,7 @@ static void keep_busy(struct client *client)
 
 enum outcome neighbour_floor_busy(const struct probe *probe, unsigned samples)
 {
-    struct crowd *crowd = crowd_start(SERVER_WORKERS, keep_busy, NULL, NULL);
+    struct crowd *crowd = crowd_start((unsigned)probe->size, keep_busy, NULL, NULL);
     enum outcome outcome = crowd_begin(crowd);
     if (outcome == MEASURED)
         outcome = neighbour_floor(probe, samples);

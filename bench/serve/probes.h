@@ -16,6 +16,7 @@ enum outcome neighbour_alone(const struct probe *probe, unsigned samples);
 enum outcome neighbour_flooded(const struct probe *probe, unsigned samples);
 enum outcome neighbour_flooded_null(const struct probe *probe, unsigned samples);
 enum outcome neighbour_floor(const struct probe *probe, unsigned samples);
+/* size: how many busy processes, at most 3 */
 enum outcome neighbour_floor_busy(const struct probe *probe, unsigned samples);
 
 enum outcome attach_library(const struct probe *probe, unsigned samples);
