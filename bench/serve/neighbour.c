@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * How long one client waits for a null task, alone and beside one that floods the pool: its
- * queue has nearly always as many tasks as it is deep.
+ * How long one client waits for a null task, alone and beside one that floods the pool:
+ * that one submits as fast as it can, until its queue is full.
  */
 #include "handlers.h"
 #include "pingpong.h"

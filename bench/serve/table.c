@@ -16,7 +16,7 @@ struct figure figures[] = {
     [NEIGHBOUR_FLOODED] = {"neighbour_flooded", "ns", .against = FLOOR_NEIGHBOUR_BUSY,
                            .about = "while another keeps 4,096 tasks of 100 us queued"},
     [NEIGHBOUR_FLOODED_NULL] = {"neighbour_flooded_null", "ns", .against = FLOOR_NEIGHBOUR_BUSY_3,
-                                .about = "while another keeps 4,096 null tasks queued"},
+                                .about = "while another submits null tasks as fast as it can"},
     [FLOOR_NEIGHBOUR_ALONE] = {"floor_neighbour_alone", "ns",
                                .about = "futex to and fro each millisecond, not pinned"},
     [FLOOR_NEIGHBOUR_BUSY] = {"floor_neighbour_busy", "ns",
