@@ -204,6 +204,13 @@ struct mc_pool_options {
      * log. NULL: always parallel. */
     const char *max_load_average;
 
+    /* For how long a client's tasks may wait for a worker. When they have waited
+     * longer, its groups run inline until all of those have been taken, and
+     * groups for event loops are refused with -EBUSY: other clients' queues stay
+     * short, and requests are turned away while they still can be answered. It is
+     * noticed within a quarter of that time, or 250 ms. 0: no limit. */
+    unsigned max_queue_delay_ms;
+
     /* Tasks that one client may have submitted and not yet collected; a power
      * of two from 16 to 65536. 0: 4096. */
     uint32_t queue_depth;
@@ -454,7 +461,8 @@ enum mc_mode {
  * first call in a forked child attaches that child to the pool (about 1 ms).
  * Errors: -EINVAL; -ENOMEM; -ESHUTDOWN when the pool is closing or gone, or this
  * process's shared memory was found damaged: the message says which;
- * -EUSERS when max_clients are attached. */
+ * -EUSERS when max_clients are attached; -EBUSY for a group with on_done while
+ * this process's tasks wait for longer than max_queue_delay_ms. */
 MC_API int mc_group_open(mc_pool *pool, const struct mc_group_options *options, mc_group **group);
 
 /* Forgets a group: queued tasks are cancelled, running ones end into the void,

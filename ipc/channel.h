@@ -17,7 +17,10 @@ enum message_type {
     MESSAGE_CLOSE,      /* opener only: end the pool; value: within so many ms */
     MESSAGE_KILL,       /* kill who runs my task; index: slot, generation: the slot's */
     MESSAGE_CONNECT,    /* a stranger's first; index: LAYOUT_VERSION, text: of the library */
-    MESSAGE_OBSERVE,    /* instead: it only wants to look; the same */
+    MESSAGE_OBSERVE,    /* instead: it only wants to look; the same, and value: 1 to have the
+                           queues sampled for a while, and no descriptors */
+    MESSAGE_END,        /* likewise; end the task that a worker runs; index: LAYOUT_VERSION,
+                           value: the worker's pid, status: 1 by force */
     MESSAGE_RELOAD,     /* from root or the pool's user */
     MESSAGE_DRAIN,      /* likewise; end the pool; value: within so many ms, -1: as configured */
     /* supervisor to client */

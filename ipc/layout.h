@@ -42,6 +42,8 @@ enum {
     TRACE_MOST = 24,        /* return addresses of a slow task */
     QUARANTINE_MOST = 64,   /* tasks in quarantine that are remembered */
     QUARANTINE_ARGS = 1024, /* bytes of their arguments */
+    DEFAULT_WEIGHT = 100,   /* of a client */
+    MOST_WEIGHT = 10000,
     UNIT = 64,              /* arenas are managed in units of this many bytes */
 };
 
@@ -91,7 +93,10 @@ struct slot {
     uint32_t result_unit; /* the block's header; 0: in result[] */
     uint32_t result_size;
     int32_t status;
-    uint64_t run_ns;
+    union {
+        uint64_t submitted_ticks; /* request; 0: nobody wants to know */
+        uint64_t run_ns;          /* result */
+    };
     uint32_t worker_pid;
     uint16_t spin_us; /* request: how long to look for the client's next task before sleeping */
     uint16_t limited; /* request: 1 if the next three say something */
@@ -181,6 +186,10 @@ struct lane_entry { /* supervisor */
         generation; /* odd: in use; workers drop what they know of older ones */
     _Atomic int32_t client_pid;
     _Atomic uint32_t client_uid;
+    _Atomic uint32_t weight;   /* its share of the workers' time, beside the others' */
+    _Atomic uint32_t queued;   /* when it was sampled last (queues.c): tickets in its rings, ... */
+    _Atomic uint32_t delay_ms; /* ... and how long the oldest had been there, at least */
+    _Atomic uint32_t late;     /* 1: for so long that it is to offer no more */
 };
 
 struct repair {                /* supervisor: a slot that lost its ticket with a dead worker */
@@ -236,6 +245,25 @@ struct seat_row {
 };
 static_assert(sizeof(struct seat_row) == PAGE_SIZE_BYTES, "rows are protected one by one");
 
+/* How a handler fared in one seat; written by its worker alone. Times are counted in
+ * spans of a quarter of an octave of ticks; see tally.h. */
+enum { SPANS = 126 };
+struct tally {
+    _Atomic uint64_t ended, failed; /* the second are of the first */
+    uint64_t reserved[2];
+    _Atomic uint64_t waited[SPANS]; /* from submission to the first attempt */
+    _Atomic uint64_t ran[SPANS];
+};
+static_assert(sizeof(struct tally) == 2048, "two handlers a page");
+
+/* What happened since the pool was opened. */
+struct totals { /* supervisor */
+    _Atomic uint64_t workers_started, workers_died, workers_retired;
+    _Atomic uint64_t tasks_crashed, tasks_timed_out, tasks_killed, tasks_repeated;
+    _Atomic uint64_t clients_attached, clients_refused, lanes_faulted;
+    _Atomic uint64_t reloads, reloads_failed;
+};
+
 /* What the workers share among themselves, on a page of its own. */
 struct control_shared {
     alignas(PAGE_SIZE_BYTES) _Atomic uint64_t repair_head; /* by CAS */
@@ -247,8 +275,10 @@ struct control {
     uint32_t version;
     uint32_t seat_count;
     uint32_t lane_limit;
+    uint32_t handler_capacity;
     _Atomic uint32_t handler_count; /* numbers stay what they are; there are only ever more */
     _Atomic uint32_t limit_milli;   /* of the load per core; 0: none */
+    _Atomic uint32_t max_delay_ms;  /* in a queue, before its client is late; 0: none */
     uint64_t total_size;
     uint64_t max_payload;
     struct lane_geometry geometry;
@@ -265,12 +295,14 @@ struct control {
     _Atomic uint32_t alarm;
     _Atomic uint64_t lanes_due[MAX_LANES / 64];
 
+    struct totals totals;
     struct lane_entry lanes[MAX_LANES];
     struct log_record log[LOG_RECORDS];
     struct repair repairs[REPAIR_CAPACITY];
     struct handler_entry handlers[MAX_HANDLERS];
     alignas(PAGE_SIZE_BYTES) struct control_shared shared;
     struct seat_row rows[];
+    /* and behind them the tallies, by seat and handler */
 };
 static_assert(sizeof(struct control) % PAGE_SIZE_BYTES == 0, "rows begin on a page");
 
@@ -297,9 +329,23 @@ struct quarantine {
     struct quarantine_entry entries[QUARANTINE_MOST];
 };
 
-static inline uint64_t control_size(uint32_t seat_count)
+/* The tallies of one seat: whole pages, protected like its row. */
+static inline uint64_t tallies_size(uint32_t handler_capacity)
 {
-    return sizeof(struct control) + (uint64_t)seat_count * sizeof(struct seat_row);
+    uint64_t size = (uint64_t)handler_capacity * sizeof(struct tally);
+    return (size + PAGE_SIZE_BYTES - 1) / PAGE_SIZE_BYTES * PAGE_SIZE_BYTES;
+}
+
+static inline uint64_t control_size(uint32_t seat_count, uint32_t handler_capacity)
+{
+    return sizeof(struct control) +
+           (sizeof(struct seat_row) + tallies_size(handler_capacity)) * seat_count;
+}
+
+static inline struct tally *control_tallies(const struct control *control, uint32_t seat)
+{
+    char *behind = (char *)(uintptr_t)&control->rows[control->seat_count];
+    return (struct tally *)(void *)(behind + tallies_size(control->handler_capacity) * seat);
 }
 
 #endif

@@ -152,7 +152,7 @@ struct admission admission_unpack(uint64_t packed)
     return (struct admission){
         .busy = packed & 1,
         .held = packed >> 1 & 1,
-        .cause = cause <= ADMISSION_UNREADABLE ? (enum admission_cause)cause : ADMISSION_UNREADABLE,
+        .cause = cause <= ADMISSION_DELAY ? (enum admission_cause)cause : ADMISSION_UNREADABLE,
         .measured_milli = packed >> MEASURED_SHIFT & MEASURED_MAX,
         .taken_ms = (uint32_t)(packed >> TIME_SHIFT),
     };

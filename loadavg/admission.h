@@ -40,7 +40,8 @@
 /* All zero: no limit. */
 struct admission_policy {
     bool enabled;
-    uint32_t limit_milli; /* load per usable core */
+    uint32_t limit_milli;  /* load per usable core */
+    uint32_t max_delay_ms; /* for which a client's tasks may wait for a worker; 0: no limit */
 };
 
 /* What decided. The values are part of the packed form. */
@@ -51,6 +52,7 @@ enum admission_cause {
     ADMISSION_PRESSURE = 3,   /* pressure under a quota; measured: 500 is 50 % */
     ADMISSION_QUOTA = 4,      /* nothing: a quota, and its pressure is unknown */
     ADMISSION_UNREADABLE = 5, /* nothing: load_sample_read() failed */
+    ADMISSION_DELAY = 6,      /* not the load: tasks of this client wait; measured: in ms */
 };
 
 /* All zero: parallel, and stale to everyone. */

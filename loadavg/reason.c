@@ -77,6 +77,11 @@ const char *admission_reason(struct admission admission, const struct admission_
     case ADMISSION_UNREADABLE:
         snprintf(buffer, size, "the load cannot be read: %s", then);
         break;
+    case ADMISSION_DELAY:
+        snprintf(buffer, size,
+                 "tasks of this client have waited for %u ms, above max_queue_delay_ms %u: %s",
+                 admission.measured_milli, policy->max_delay_ms, then);
+        break;
     }
     return buffer;
 }

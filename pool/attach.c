@@ -78,9 +78,9 @@ static int copy_local(const struct config *local, struct config **copy)
 /* Memory of our own takes the place of the pool's; nobody else has it. */
 static int furnish(mc_pool *pool)
 {
-    struct control *control = map_private(control_size(1));
+    struct control *control = map_private(control_size(1, 0));
     pool->control = control;
-    pool->control_bytes = control_size(1);
+    pool->control_bytes = control_size(1, 0);
     pool->bells = map_private(sizeof(struct bells));
     int lane = segment_create("multicore-local", pool->config->geometry.total_size);
     if (control == NULL || pool->bells == NULL || lane < 0)

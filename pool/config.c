@@ -218,7 +218,10 @@ static int set_rest(struct config *config, const struct mc_pool_options *options
         if (config->proc_path == NULL)
             return error_set(-ENOMEM, "no memory for the options");
     }
-    return admission_parse(options->max_load_average, &config->policy, &config->policy_warning);
+    int result =
+        admission_parse(options->max_load_average, &config->policy, &config->policy_warning);
+    config->policy.max_delay_ms = options->max_queue_delay_ms;
+    return result;
 }
 
 /* A program built against another version has a longer or a shorter struct. */
@@ -301,8 +304,8 @@ static int take_geometry(struct config *config, const struct control *control)
 {
     struct lane_geometry theirs = control->geometry;
     if (control->seat_count == 0 || control->seat_count > MAX_SEATS ||
-        theirs.slot_count < LEAST_QUEUE_DEPTH || theirs.slot_count > MAX_SLOTS ||
-        (theirs.slot_count & (theirs.slot_count - 1)) != 0 ||
+        control->handler_capacity > MAX_HANDLERS || theirs.slot_count < LEAST_QUEUE_DEPTH ||
+        theirs.slot_count > MAX_SLOTS || (theirs.slot_count & (theirs.slot_count - 1)) != 0 ||
         theirs.arena_size > MOST_ARENA_SIZE + UINT64_C(2) * PAGE_SIZE_BYTES ||
         control->max_payload > theirs.arena_size)
         return -EPROTO;
@@ -331,7 +334,9 @@ int config_create_attached(const struct control *control, const struct config *l
     made->topology = local->topology;
     made->max_clients = control->lane_limit;
     uint32_t limit = atomic_load(&control->limit_milli);
-    made->policy = (struct admission_policy){.enabled = limit != 0, .limit_milli = limit};
+    made->policy = (struct admission_policy){.enabled = limit != 0,
+                                             .limit_milli = limit,
+                                             .max_delay_ms = atomic_load(&control->max_delay_ms)};
     config_learn_handlers(made, control, local);
     *config = made;
     return 0;

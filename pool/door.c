@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/fault.h"
 #include "base/sys.h"
+#include "ipc/tally.h"
 #include "pool/log.h"
 
 #include <errno.h>
@@ -36,6 +37,10 @@ enum {
 void door_tell(struct supervisor *supervisor, enum serve_event event, const char *text)
 {
     const struct serve_options *serve = supervisor->config->serve;
+    if (event == SERVE_RELOADED)
+        tally_count(&supervisor->control->totals.reloads);
+    if (event == SERVE_KEPT)
+        tally_count(&supervisor->control->totals.reloads_failed);
     if (serve != NULL && serve->tell != NULL)
         serve->tell(serve->context, event, text);
 }
@@ -98,29 +103,63 @@ static bool privileged(const struct supervisor *supervisor, uid_t uid)
     return uid == 0 || uid == supervisor->uid;
 }
 
-static bool in_group(const struct serve_options *serve, gid_t gid)
+/* The groups of who made the other end, its own one included. */
+struct peer_groups {
+    gid_t *ids;
+    size_t count;
+};
+
+static struct peer_groups groups_of(int socket, const struct peer *peer)
 {
-    for (uint32_t i = 0; i < serve->group_count; i++)
-        if (serve->groups[i] == gid)
+    socklen_t size = 0;
+    /* Without any it succeeds at once. */
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, &(gid_t){0}, &size) < 0 && errno != ERANGE)
+        size = 0;
+    struct peer_groups groups = {.ids = malloc(size + sizeof(gid_t))};
+    if (groups.ids == NULL)
+        return groups;
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups.ids, &size) == 0)
+        groups.count = size / sizeof(gid_t);
+    groups.ids[groups.count++] = peer->gid;
+    return groups;
+}
+
+static bool in_group(const struct peer_groups *groups, gid_t gid)
+{
+    for (size_t i = 0; i < groups->count; i++)
+        if (groups->ids[i] == gid)
             return true;
     return false;
 }
 
-static bool in_groups(const struct serve_options *serve, int socket, gid_t gid)
+static bool in_allowed_group(const struct serve_options *serve, int socket, const struct peer *peer)
 {
-    gid_t first;
-    socklen_t size = 0;
-    if (in_group(serve, gid))
-        return true;
-    if (getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, &first, &size) == 0 || errno != ERANGE)
-        return false; /* there are none */
-    gid_t *groups = malloc(size);
     bool found = false;
-    if (groups != NULL && getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups, &size) == 0)
-        for (size_t i = 0; i < size / sizeof(groups[0]) && !found; i++)
-            found = in_group(serve, groups[i]);
-    free(groups);
+    if (serve->group_count == 0)
+        return false;
+    struct peer_groups groups = groups_of(socket, peer);
+    for (uint32_t i = 0; i < serve->group_count && !found; i++)
+        found = in_group(&groups, serve->groups[i]);
+    free(groups.ids);
     return found;
+}
+
+/* Its share of the workers' time, beside those of other clients. */
+static uint32_t weight_of(const struct serve_options *serve, int socket, const struct peer *peer)
+{
+    uint32_t weight = DEFAULT_WEIGHT;
+    if (serve->weight_count == 0)
+        return weight;
+    struct peer_groups groups = groups_of(socket, peer);
+    for (uint32_t i = 0; i < serve->weight_count; i++) {
+        const struct serve_weight *entry = &serve->weights[i];
+        if (entry->group ? in_group(&groups, entry->id) : entry->id == peer->uid) {
+            weight = entry->weight;
+            break;
+        }
+    }
+    free(groups.ids);
+    return weight;
 }
 
 static bool admitted(const struct supervisor *supervisor, int socket, const struct peer *peer)
@@ -131,7 +170,7 @@ static bool admitted(const struct supervisor *supervisor, int socket, const stru
     for (uint32_t i = 0; i < serve->user_count; i++)
         if (serve->users[i] == peer->uid)
             return true;
-    return in_groups(serve, socket, peer->gid);
+    return in_allowed_group(serve, socket, peer);
 }
 
 /* ---- strangers ---- */
@@ -143,8 +182,9 @@ static void answer(int socket, uint32_t type, int status, const char *text)
     (void)channel_send(socket, &parcel, MSG_DONTWAIT);
 }
 
-static void refuse(int socket, int status, const char *text)
+static void refuse(const struct supervisor *supervisor, int socket, int status, const char *text)
 {
+    tally_count(&supervisor->control->totals.clients_refused);
     answer(socket, MESSAGE_REFUSED, status, text);
     close(socket);
 }
@@ -160,7 +200,8 @@ static uint32_t find_place(struct supervisor *supervisor)
         if (stranger->due_ms < supervisor->strangers[oldest].due_ms)
             oldest = i;
     }
-    refuse(supervisor->strangers[oldest].socket, -EUSERS, "too many processes connect at once");
+    refuse(supervisor, supervisor->strangers[oldest].socket, -EUSERS,
+           "too many processes connect at once");
     supervisor->strangers[oldest].socket = -1;
     return oldest;
 }
@@ -205,9 +246,9 @@ static void open_door(struct supervisor *supervisor)
         close(socket);
     } else if (!admitted(supervisor, socket, &peer)) {
         snprintf(text, sizeof(text), "user %u is not among those that may attach", peer.uid);
-        refuse(socket, -EACCES, text);
+        refuse(supervisor, socket, -EACCES, text);
     } else if (supervisor->phase != PHASE_OPEN) {
-        refuse(socket, -ESHUTDOWN,
+        refuse(supervisor, socket, -ESHUTDOWN,
                supervisor->phase < PHASE_OPEN ? "the pool is starting" : "the pool is closing");
     } else {
         let_knock(supervisor, socket);
@@ -230,22 +271,30 @@ static void attach(struct supervisor *supervisor, int socket, const struct peer 
     uint32_t most = supervisor->config->serve->max_clients_per_user;
     char text[128];
     if (crowded(supervisor, socket)) {
-        refuse(socket, -EMFILE, "the pool has no descriptors for another client (RLIMIT_NOFILE)");
+        refuse(supervisor, socket, -EMFILE,
+               "the pool has no descriptors for another client (RLIMIT_NOFILE)");
         return;
     }
     if (most != 0 && peer->uid != 0 && lanes_of_user(supervisor, peer->uid) >= most) {
         snprintf(text, sizeof(text), "user %u has %u clients, which is max-clients-per-user",
                  peer->uid, most);
-        refuse(socket, -EUSERS, text);
+        refuse(supervisor, socket, -EUSERS, text);
         return;
     }
-    int index = lanes_attach(supervisor, socket, TENANT_ATTACHED);
+    uint32_t weight = weight_of(supervisor->config->serve, socket, peer);
+    int index = lanes_attach(supervisor, socket, TENANT_ATTACHED, weight);
     if (index >= 0)
         lanes_welcome(supervisor, &supervisor->tenants[index]);
 }
 
-static void observe(struct supervisor *supervisor, int socket)
+static void observe(struct supervisor *supervisor, int socket, bool again)
 {
+    queues_show(supervisor);
+    if (again) {
+        answer(socket, MESSAGE_DONE, 0, "");
+        close(socket);
+        return;
+    }
     struct parcel parcel = {
         .message = {.type = MESSAGE_WELCOME, .value = supervisor->pid},
         .descriptors = {supervisor->control_fd, supervisor->bells_fd, supervisor->quarantine_fd},
@@ -254,12 +303,23 @@ static void observe(struct supervisor *supervisor, int socket)
     close(socket);
 }
 
+static void end_task(struct supervisor *supervisor, int socket, pid_t worker, bool by_force)
+{
+    char text[64];
+    int result = watch_end(supervisor, worker, by_force);
+    snprintf(text, sizeof(text),
+             result == -ESRCH ? "the pool has no worker %d" : "worker %d runs no task",
+             (int)worker);
+    answer(socket, MESSAGE_DONE, result, result < 0 ? text : "");
+    close(socket);
+}
+
 /* What only the operator may ask for. */
 static void command(struct supervisor *supervisor, int socket, const struct message *message)
 {
     switch (message->type) {
     case MESSAGE_OBSERVE:
-        observe(supervisor, socket);
+        observe(supervisor, socket, message->value == 1);
         return;
     case MESSAGE_RELOAD:
         zygotes_reload(supervisor);
@@ -268,6 +328,9 @@ static void command(struct supervisor *supervisor, int socket, const struct mess
         supervisor_drain(supervisor, message->value < 0 ? supervisor->config->close_timeout_ms
                                                         : (uint32_t)message->value);
         break;
+    case MESSAGE_END:
+        end_task(supervisor, socket, message->value, message->status == 1);
+        return;
     default:
         break;
     }
@@ -286,13 +349,13 @@ static void serve_message(struct supervisor *supervisor, int socket, struct mess
                  "this program has multicore %.20s (layout %u), and the pool %s (layout %d): "
                  "use the same version",
                  message->text, message->index, mc_version(), LAYOUT_VERSION);
-        refuse(socket, -EPROTO, text);
+        refuse(supervisor, socket, -EPROTO, text);
     } else if (message->type == MESSAGE_CONNECT) {
         attach(supervisor, socket, &peer);
     } else if (privileged(supervisor, peer.uid)) {
         command(supervisor, socket, message);
     } else {
-        refuse(socket, -EACCES, "only root and the pool's own user may do that");
+        refuse(supervisor, socket, -EACCES, "only root and the pool's own user may do that");
     }
 }
 
@@ -305,7 +368,7 @@ static bool serve_stranger(struct supervisor *supervisor, int socket)
         return false;
     supervisor_unwatch(supervisor, socket); /* it may become a client's, or nobody's */
     if (result == -EPROTO)
-        refuse(socket, -EPROTO, "that is no message of a program with this multicore");
+        refuse(supervisor, socket, -EPROTO, "that is no message of a program with this multicore");
     else if (result <= 0)
         close(socket);
     else

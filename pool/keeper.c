@@ -6,6 +6,7 @@
 
 #include "base/fault.h"
 #include "base/sys.h"
+#include "ipc/tally.h"
 #include "ipc/wake.h"
 #include "pool/log.h"
 
@@ -147,6 +148,7 @@ static void open_seat(struct supervisor *supervisor, uint32_t index)
     supervisor->seats[index].record.failed_starts = 0;
     atomic_store(&supervisor->control->hopeless, 0);
     atomic_fetch_add(&supervisor->control->seats_up, 1);
+    tally_count(&supervisor->control->totals.workers_started);
     if (supervisor->phase == PHASE_OPENING) {
         supervisor->phase = PHASE_OPEN;
         if (supervisor->config->serve != NULL)
@@ -238,12 +240,14 @@ static void bury(struct supervisor *supervisor, uint32_t index, int status, enum
         return;
     }
     if (left) {
+        tally_count(&supervisor->control->totals.workers_retired);
         log_write(supervisor->control, MC_LOG_INFO,
                   "worker %d (seat %u) made room for its successor, because of %s", (int)post->pid,
                   index, seat->retire_text);
         succeed(supervisor, index, 0);
         return;
     }
+    tally_count(&supervisor->control->totals.workers_died);
     /* Clients have workers killed as they like, which says nothing against the next. */
     uint32_t rest_ms =
         ended_by_us ? 0 : seat_rest_ms(&seat->record, was == LIFE_UP, supervisor_now_ms());

@@ -10,6 +10,7 @@
 #include "ipc/notify.h"
 #include "ipc/segment.h"
 #include "ipc/slot.h"
+#include "ipc/tally.h"
 #include "ipc/wake.h"
 #include "pool/log.h"
 
@@ -27,9 +28,10 @@
  * event loop does not wait. */
 enum { LOOK_MS = 50 };
 
-static void refuse(int socket, int status, const char *text)
+static void refuse(const struct supervisor *supervisor, int socket, int status, const char *text)
 {
     struct parcel parcel = {.message = {.type = MESSAGE_REFUSED, .status = status}};
+    tally_count(&supervisor->control->totals.clients_refused);
     snprintf(parcel.message.text, sizeof(parcel.message.text), "%s", text);
     (void)channel_send(socket, &parcel, MSG_DONTWAIT);
 }
@@ -95,6 +97,8 @@ static void publish(struct supervisor *supervisor, uint32_t index, uint32_t gene
 {
     struct lane_entry *entry = &supervisor->control->lanes[index];
     atomic_store_explicit(&entry->client_pid, pid, memory_order_relaxed);
+    atomic_store_explicit(&entry->weight, supervisor->tenants[index].weight, memory_order_relaxed);
+    atomic_store_explicit(&entry->client_uid, supervisor->tenants[index].uid, memory_order_relaxed);
     atomic_store_explicit(&entry->generation, generation, memory_order_release);
 }
 
@@ -110,7 +114,7 @@ static bool bells_shared(const struct supervisor *supervisor)
 }
 
 /* Takes socket over, on failure too. Returns the lane's index. */
-int lanes_attach(struct supervisor *supervisor, int socket, enum tenancy tenancy)
+int lanes_attach(struct supervisor *supervisor, int socket, enum tenancy tenancy, uint32_t weight)
 {
     char text[128];
     int index = supervisor->phase >= PHASE_DRAINING ? -ESHUTDOWN : find_free(supervisor);
@@ -120,7 +124,7 @@ int lanes_attach(struct supervisor *supervisor, int socket, enum tenancy tenancy
                      ? "%u clients are attached, which is max_clients: close some, or raise it"
                      : "the pool is closing",
                  supervisor->config->max_clients);
-        refuse(socket, index, text);
+        refuse(supervisor, socket, index, text);
         close(socket);
         return index;
     }
@@ -128,6 +132,7 @@ int lanes_attach(struct supervisor *supervisor, int socket, enum tenancy tenancy
     uint32_t generation = tenant->generation + 1;
     *tenant = (struct tenant){.used = true,
                               .tenancy = tenancy,
+                              .weight = weight,
                               .socket = socket,
                               .generation = generation | 1,
                               .pidfd = -1,
@@ -148,11 +153,12 @@ int lanes_attach(struct supervisor *supervisor, int socket, enum tenancy tenancy
         result = supervisor_watch(supervisor, tenant->pidfd, WATCH_CLIENT_PID, (uint32_t)index);
     if (result < 0) {
         snprintf(text, sizeof(text), "the client's shared memory: %s", strerror(-result));
-        refuse(socket, result, text);
+        refuse(supervisor, socket, result, text);
         free_lane(tenant);
         close_client(supervisor, tenant);
         return result;
     }
+    tally_count(&supervisor->control->totals.clients_attached);
     publish(supervisor, (uint32_t)index, tenant->generation, tenant->pid);
     if (supervisor->look_due_ms == 0 && bells_shared(supervisor))
         supervisor->look_due_ms = supervisor_now_ms() + LOOK_MS;
@@ -269,6 +275,7 @@ void lanes_fault(struct supervisor *supervisor, uint32_t index, uint32_t generat
     snprintf(parcel.message.text, sizeof(parcel.message.text), "%s", why);
     (void)channel_send(tenant->socket, &parcel, MSG_DONTWAIT);
     tenant->faulted = true;
+    tally_count(&supervisor->control->totals.lanes_faulted);
     client_gone(supervisor, tenant);
 }
 
@@ -385,7 +392,7 @@ void lanes_admit(struct supervisor *supervisor, struct parcel *parcel)
 {
     if (parcel->descriptor_count != 1)
         return;
-    int index = lanes_attach(supervisor, parcel->descriptors[0], TENANT_FORK);
+    int index = lanes_attach(supervisor, parcel->descriptors[0], TENANT_FORK, DEFAULT_WEIGHT);
     parcel->descriptor_count = 0;
     if (index >= 0)
         lanes_welcome(supervisor, &supervisor->tenants[index]);
@@ -398,7 +405,7 @@ static void handle(struct supervisor *supervisor, struct tenant *tenant, struct 
         lanes_admit(supervisor, parcel);
         break; /* without descriptor from those that the door is for */
     case MESSAGE_POKE:
-        supervisor_sample(supervisor);
+        queues_sample(supervisor);
         lanes_ring_soon(supervisor);
         break;
     case MESSAGE_KILL:

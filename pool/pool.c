@@ -148,7 +148,7 @@ static int map_common(mc_pool *pool, const struct parcel *parcel)
     if (pool->control == NULL || pool->bells == NULL)
         return error_system(-ENOMEM, "the pool's shared memory cannot be mapped");
     if (pool->control->magic != LAYOUT_MAGIC_CONTROL || pool->control->version != LAYOUT_VERSION ||
-        size < control_size(pool->control->seat_count) ||
+        size < control_size(pool->control->seat_count, pool->control->handler_capacity) ||
         (pool->config != NULL && pool->control->seat_count != pool->config->workers))
         return error_set(-EPROTO, "the pool's shared memory is not what this library makes");
     pool->supervisor_pidfd = sys_pidfd_open(parcel->message.value);

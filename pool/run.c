@@ -11,6 +11,7 @@
 #include "base/sys.h"
 #include "ipc/notify.h"
 #include "ipc/slot.h"
+#include "ipc/tally.h"
 #include "pool/estimate.h"
 #include "pool/limits.h"
 #include "pool/pool.h"
@@ -104,9 +105,25 @@ static void write_result(struct slot *slot, const mc_task *task, uint64_t run_ns
     slot->run_ns = run_ns;
 }
 
-static void learn(struct worker *worker, const struct handler *handler, uint64_t run_ns)
+/* Clocks of two cores may differ by a little. */
+static uint64_t ticks_between(uint64_t begin, uint64_t end)
 {
-    estimate_most(&worker->estimate_ns[handler - worker->config->handlers], run_ns);
+    return end > begin ? end - begin : 0;
+}
+
+/* What is remembered of a handler's task: for ourselves, and for those who look. */
+static void learn(struct worker *worker, const mc_task *task, uint64_t submitted, uint64_t now)
+{
+    ptrdiff_t number = task->handler - worker->config->handlers;
+    struct tally *tally = &worker->tallies[number];
+    uint64_t ran = ticks_between(task->began_ticks, now);
+    estimate_most(&worker->estimate_ns[number], clock_ticks_ns(ran));
+    tally_count(&tally->ended);
+    if (task->status != 0)
+        tally_count(&tally->failed);
+    if (task->attempt == 0 && submitted != 0)
+        tally_count(&tally->waited[tally_span(ticks_between(submitted, task->began_ticks))]);
+    tally_count(&tally->ran[tally_span(ran)]);
 }
 
 /* Runs a task that this call claimed; *now is the time in ticks, before and after. */
@@ -121,6 +138,7 @@ static enum slot_state execute(struct worker *worker, struct view *view, struct 
         return SLOT_FAILED;
     }
     bool watched = task->handler->watched || slot->limited != 0;
+    uint64_t submitted = slot->submitted_ticks;
     if (!watched) {
         atomic_store_explicit(&worker->row->started_ticks, *now, memory_order_release); /* L1 */
     } else if (!limits_begin(worker, slot, name)) {
@@ -131,7 +149,7 @@ static enum slot_state execute(struct worker *worker, struct view *view, struct 
     *now = clock_ticks();
     if (watched)
         limits_end(worker);
-    learn(worker, task->handler, clock_ticks_ns(*now - task->began_ticks));
+    learn(worker, task, submitted, *now);
     return task->status == 0 ? SLOT_DONE : SLOT_FAILED;
 }
 
@@ -189,9 +207,10 @@ void run_noted(struct worker *worker, struct view *view, const name_t *names, ui
     atomic_store_explicit(&row->tasks_done,
                           atomic_load_explicit(&row->tasks_done, memory_order_relaxed) + count,
                           memory_order_relaxed);
+    uint64_t took_ns = clock_ticks_ns(now - began);
+    view->used += took_ns * view->charge;
     atomic_store_explicit(&row->busy_ns,
-                          atomic_load_explicit(&row->busy_ns, memory_order_relaxed) +
-                              clock_ticks_ns(now - began),
+                          atomic_load_explicit(&row->busy_ns, memory_order_relaxed) + took_ns,
                           memory_order_relaxed);
     atomic_store_explicit(&row->run_count, 0, memory_order_release);
 }

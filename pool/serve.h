@@ -16,6 +16,13 @@ struct module_spec {
     uint32_t setting_count;
 };
 
+/* Whose clients have which share of the workers' time. */
+struct serve_weight {
+    bool group; /* id is a group's, else a user's */
+    uint32_t id;
+    uint32_t weight; /* 1 to MOST_WEIGHT; those of others is DEFAULT_WEIGHT */
+};
+
 enum serve_event {
     SERVE_READY,     /* the first worker is up, and clients may attach */
     SERVE_RELOADING, /* new modules and options are being set up */
@@ -36,6 +43,8 @@ struct serve_options {
     uint32_t user_count; /* whom the socket's mode lets in */
     const gid_t *groups;
     uint32_t group_count;
+    const struct serve_weight *weights; /* the first that fits a client counts */
+    uint32_t weight_count;
     uint32_t max_clients_per_user; /* 0: no limit but max_clients */
 
     uint32_t alive_ms; /* 0: never */

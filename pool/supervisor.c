@@ -23,8 +23,6 @@
 enum {
     POLL_MS = 5,         /* while draining, or waiting for a lane's last task */
     KILL_WAIT_MS = 1000, /* for killed processes to be gone */
-    SAMPLE_MS = 250,
-    SAMPLE_FOR_MS = 2000,
 };
 
 uint64_t supervisor_now_ms(void)
@@ -52,58 +50,12 @@ int supervisor_rewatch(struct supervisor *supervisor, int fd, enum watched kind,
     return epoll_ctl(supervisor->epoll, EPOLL_CTL_MOD, fd, &event) < 0 ? -errno : 0;
 }
 
-/* ---- the load ---- */
-
-static uint32_t seats_busy(const struct supervisor *supervisor)
-{
-    uint32_t busy = 0;
-    for (uint32_t i = 0; i < supervisor->config->workers; i++)
-        busy += atomic_load_explicit(&supervisor->control->rows[i].run_count,
-                                     memory_order_relaxed) != 0;
-    return busy;
-}
-
-static void sample_now(struct supervisor *supervisor)
-{
-    uint32_t busy = seats_busy(supervisor);
-    uint64_t now = supervisor_now_ms();
-    struct load_sample sample = {.own_busy_now = busy,
-                                 .own_busy_milli =
-                                     load_average_update(&supervisor->own_load, now, busy)};
-    struct admission previous = admission_unpack(
-        atomic_load_explicit(&supervisor->control->admission, memory_order_relaxed));
-    struct admission next = config_admit(supervisor->config, &sample, previous);
-    atomic_store_explicit(&supervisor->control->admission, admission_pack(next),
-                          memory_order_release);
-}
-
-/* Somebody submits: sample now, and go on for a while. */
-void supervisor_sample(struct supervisor *supervisor)
-{
-    if (!supervisor->config->policy.enabled)
-        return;
-    uint64_t now = supervisor_now_ms();
-    supervisor->sample_until_ms = now + SAMPLE_FOR_MS;
-    if (supervisor->sample_due_ms == 0) {
-        sample_now(supervisor);
-        supervisor->sample_due_ms = now + SAMPLE_MS;
-    }
-}
-
-static void sample_due(struct supervisor *supervisor, uint64_t now)
-{
-    if (supervisor->sample_due_ms == 0 || now < supervisor->sample_due_ms)
-        return;
-    sample_now(supervisor);
-    supervisor->sample_due_ms = now < supervisor->sample_until_ms ? now + SAMPLE_MS : 0;
-}
-
 /* ---- start ---- */
 
 static int make_segments(struct supervisor *supervisor)
 {
     const struct config *config = supervisor->config;
-    uint64_t size = control_size(config->workers);
+    uint64_t size = control_size(config->workers, config->handler_capacity);
     supervisor->control_fd = segment_create("multicore-control", size);
     supervisor->bells_fd = segment_create("multicore-bells", sizeof(struct bells));
     supervisor->quarantine_fd = segment_create("multicore-quarantine", sizeof(struct quarantine));
@@ -122,8 +74,10 @@ static int make_segments(struct supervisor *supervisor)
     control->magic = LAYOUT_MAGIC_CONTROL;
     control->version = LAYOUT_VERSION;
     control->seat_count = config->workers;
+    control->handler_capacity = config->handler_capacity;
     control->lane_limit = config->max_clients;
     control->limit_milli = config->policy.enabled ? config->policy.limit_milli : 0;
+    control->max_delay_ms = config->policy.max_delay_ms;
     control->total_size = size;
     control->max_payload = config->max_payload;
     control->geometry = config->geometry;
@@ -161,7 +115,8 @@ static int start_for(struct supervisor *supervisor, int opener_socket, pid_t ope
     int result = supervisor->opener_pidfd < 0 ? supervisor->opener_pidfd : start(supervisor);
     if (result == 0)
         result = supervisor_watch(supervisor, supervisor->opener_pidfd, WATCH_OPENER, 0);
-    return result < 0 ? result : lanes_attach(supervisor, opener_socket, TENANT_OPENER);
+    return result < 0 ? result
+                      : lanes_attach(supervisor, opener_socket, TENANT_OPENER, DEFAULT_WEIGHT);
 }
 
 /* ---- end ---- */
@@ -250,8 +205,7 @@ static int timeout_ms(struct supervisor *supervisor, uint64_t now, bool polling)
     sooner(&next, zygotes_next_due(supervisor));
     sooner(&next, door_next_due(supervisor));
     sooner(&next, lanes_next_due(supervisor));
-    if (supervisor->sample_due_ms != 0)
-        sooner(&next, supervisor->sample_due_ms);
+    sooner(&next, queues_next_due(supervisor));
     if (supervisor->watch_due_ms != 0)
         sooner(&next, supervisor->watch_due_ms);
     if (polling && now + POLL_MS < next)
@@ -304,7 +258,7 @@ static void loop(struct supervisor *supervisor)
         keeper_due(supervisor, now);
         door_due(supervisor, now);
         lanes_due(supervisor, now);
-        sample_due(supervisor, now);
+        queues_due(supervisor, now);
         watch_due(supervisor, now);
         bool polling = lanes_reclaim(supervisor);
         if (supervisor->phase >= PHASE_DRAINING) {

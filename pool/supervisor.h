@@ -11,6 +11,7 @@
  *   lanes.c       clients and their lanes
  *   sweep.c       the tasks of a dead worker
  *   watch.c       tasks over their limits
+ *   queues.c      the load, and how long tasks wait
  */
 #ifndef POOL_SUPERVISOR_H
 #define POOL_SUPERVISOR_H
@@ -74,6 +75,12 @@ struct zygote {
     char text[236]; /* why it failed */
 };
 
+/* How far a ring was filled when it was looked at, and when that was. */
+struct queue_mark {
+    uint64_t position;
+    uint64_t since_ms;
+};
+
 /* Somebody who connected, and did not say yet what for. */
 struct stranger {
     int socket; /* -1: nobody */
@@ -100,6 +107,8 @@ struct tenant {
     int notify;        /* the end that workers write to */
     int notify_client; /* the other, until it was sent */
     struct lane lane;
+    uint32_t weight;
+    struct queue_mark marks[2];
     struct lane_geometry geometry; /* that lane points to: it outlives the configuration */
     uint32_t generation;
 };
@@ -125,6 +134,7 @@ struct supervisor {
     struct zygote zygotes[2];
     int target;            /* of the two, the one that workers are to come from */
     bool moving;           /* seats are changing hands, from the other to the target */
+    bool reload_wanted;    /* and not begun */
     uint32_t zygote_count; /* so many were there in all */
 
     int listener, signals; /* of a pool that is served, else -1 */
@@ -183,7 +193,6 @@ int supervisor_watch(struct supervisor *supervisor, int fd, enum watched kind, u
 int supervisor_rewatch(struct supervisor *supervisor, int fd, enum watched kind, uint32_t index);
 void supervisor_unwatch(struct supervisor *supervisor, int fd);
 uint64_t supervisor_now_ms(void);
-void supervisor_sample(struct supervisor *supervisor);
 
 /* Ends the pool: tasks run to their end, for so long at most. */
 void supervisor_drain(struct supervisor *supervisor, uint32_t timeout_ms);
@@ -198,7 +207,8 @@ void zygotes_due(struct supervisor *supervisor, uint64_t now_ms);
 uint64_t zygotes_next_due(const struct supervisor *supervisor);
 /* Where workers come from; NULL while it is not ready. */
 struct zygote *zygotes_target(struct supervisor *supervisor);
-/* Reads the configuration again, and lets workers of a new zygote take over. */
+/* Reads the configuration again, and lets workers of a new zygote take over: now, or as
+ * soon as the pool is open and an earlier reload is over. */
 void zygotes_reload(struct supervisor *supervisor);
 /* A worker of the target cannot be set up: if another set-up is there, back to that. */
 void zygotes_give_up(struct supervisor *supervisor, const char *why);
@@ -235,7 +245,7 @@ void keeper_rouse(const struct supervisor *supervisor);
 bool keeper_hopeless(const struct supervisor *supervisor);
 
 /* lanes.c */
-int lanes_attach(struct supervisor *supervisor, int socket, enum tenancy tenancy);
+int lanes_attach(struct supervisor *supervisor, int socket, enum tenancy tenancy, uint32_t weight);
 uint32_t lanes_of_user(const struct supervisor *supervisor, uid_t uid);
 void lanes_welcome(struct supervisor *supervisor, struct tenant *tenant);
 void lanes_client_event(struct supervisor *supervisor, uint32_t index, enum watched kind);
@@ -263,6 +273,14 @@ struct tenant *lanes_find(struct supervisor *supervisor, uint32_t index, uint32_
 /* The tenant that the row's run belongs to, also if its client is gone already. */
 struct tenant *lanes_find_run(struct supervisor *supervisor, const struct seat_row *row);
 
+/* queues.c */
+/* Samples the load and the queues, and goes on for a while: somebody submits. */
+void queues_sample(struct supervisor *supervisor);
+/* The same because somebody looks, also where nothing depends on it. */
+void queues_show(struct supervisor *supervisor);
+void queues_due(struct supervisor *supervisor, uint64_t now_ms);
+uint64_t queues_next_due(const struct supervisor *supervisor);
+
 /* sweep.c */
 void sweep_seat(struct supervisor *supervisor, uint32_t seat, int death);
 
@@ -273,5 +291,8 @@ void watch_due(struct supervisor *supervisor, uint64_t now_ms);
 /* Kills the worker that runs this task of the tenant, if one does. */
 void watch_kill(struct supervisor *supervisor, const struct tenant *tenant, uint32_t slot,
                 uint32_t generation);
+/* Asks the task that this worker runs to stop, or kills the worker for it. -ESRCH: there
+ * is no such worker, -ENOENT: it runs none. */
+int watch_end(struct supervisor *supervisor, pid_t worker, bool by_force);
 
 #endif

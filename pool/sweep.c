@@ -17,6 +17,7 @@
 #include "ipc/blocks.h"
 #include "ipc/notify.h"
 #include "ipc/slot.h"
+#include "ipc/tally.h"
 #include "ipc/wake.h"
 
 #include <errno.h>
@@ -104,6 +105,7 @@ static void crash(struct supervisor *supervisor, struct tenant *tenant, uint32_t
     struct slot *slot = &tenant->lane.slots[name_slot(name)];
     uint64_t word;
     quarantine(supervisor, tenant, slot, name, attempts);
+    tally_count(&supervisor->control->totals.tasks_crashed);
     (void)slot_end(&slot->word, seat + 1, SLOT_CRASHED, &word);
 }
 
@@ -123,16 +125,20 @@ static void end_running(struct supervisor *supervisor, struct tenant *tenant, ui
     FAULT_POINT("sweep_crash");
     switch (event) {
     case EVENT_RETRY:
-        if (slot_retry(&slot->word, seat + 1, attempt + 1, &word))
+        if (slot_retry(&slot->word, seat + 1, attempt + 1, &word)) {
+            tally_count(&supervisor->control->totals.tasks_repeated);
             repair(supervisor, tenant, row->run_lane, name);
-        else /* nobody wants it any more */
+        } else { /* nobody wants it any more */
             crash(supervisor, tenant, seat, name, attempt + 1);
+        }
         return;
     case EVENT_TIME_OUT:
         slot->status = -ETIMEDOUT;
+        tally_count(&supervisor->control->totals.tasks_timed_out);
         (void)slot_end(&slot->word, seat + 1, SLOT_TIMED_OUT, &word);
         return;
     case EVENT_KILL:
+        tally_count(&supervisor->control->totals.tasks_killed);
         (void)slot_end(&slot->word, seat + 1, SLOT_CANCELLED, &word);
         return;
     default:

@@ -31,6 +31,12 @@ static void drop(struct view *view)
     view->generation = 0;
 }
 
+/* What a nanosecond costs a client of this weight. */
+static uint32_t charge_of(uint32_t weight)
+{
+    return DEFAULT_WEIGHT * CHARGE_OF_DEFAULT / (weight != 0 ? weight : DEFAULT_WEIGHT);
+}
+
 static int map(const struct views *views, struct view *view, struct parcel *parcel)
 {
     int result = lane_map(&view->lane, &views->config->geometry, parcel->descriptors[0]);
@@ -49,6 +55,9 @@ static int map(const struct views *views, struct view *view, struct parcel *parc
     view->notify = parcel->descriptors[1];
     parcel->descriptors[1] = -1;
     view->generation = parcel->message.generation;
+    view->charge = charge_of(atomic_load_explicit(
+        &views->control->lanes[parcel->message.index].weight, memory_order_relaxed));
+    view->used = 0;
     return 0;
 }
 

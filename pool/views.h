@@ -11,12 +11,18 @@
 #include "ipc/lane.h"
 #include "pool/config.h"
 
+/* Of a client with DEFAULT_WEIGHT, for each nanosecond; so that those of others are
+ * whole numbers too. */
+enum { CHARGE_OF_DEFAULT = 100 };
+
 struct view {
     struct lane lane;
     uint32_t generation; /* 0: not mapped */
     uint32_t faulted;    /* the generation that was reported as damaged */
     struct blocks blocks;
     int notify;
+    uint64_t used; /* of this worker's time, by the client's weight; see work.c */
+    uint32_t charge;
 };
 
 struct views {

@@ -17,6 +17,7 @@
 #include "pool/log.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -118,6 +119,46 @@ void watch_kill(struct supervisor *supervisor, const struct tenant *tenant, uint
             }
         }
     }
+}
+
+/* The slot that the worker in this seat claimed, or NULL. */
+static struct slot *claimed(struct supervisor *supervisor, uint32_t index, name_t *name)
+{
+    const struct seat_row *row = &supervisor->control->rows[index];
+    uint32_t count = atomic_load_explicit(&row->run_count, memory_order_acquire);
+    const struct tenant *tenant = lanes_find_run(supervisor, row);
+    for (uint32_t i = 0; tenant != NULL && i < count && i < RUN_MAX; i++) {
+        *name = row->run_names[i];
+        struct slot *slot = slot_of(tenant, *name);
+        uint64_t word = slot != NULL ? slot_load(&slot->word) : 0;
+        if (slot_state(word) == SLOT_RUNNING && slot_seat(word) == index + 1)
+            return slot;
+    }
+    return NULL;
+}
+
+int watch_end(struct supervisor *supervisor, pid_t worker, bool by_force)
+{
+    uint32_t index = 0;
+    uint64_t word;
+    name_t name;
+    while (index < supervisor->config->workers &&
+           supervisor->seats[index].posts[HOLDER].pid != worker)
+        index++;
+    if (index == supervisor->config->workers || worker <= 0)
+        return -ESRCH;
+    struct slot *slot = claimed(supervisor, index, &name);
+    if (slot == NULL)
+        return -ENOENT;
+    if (!by_force)
+        return slot_flag(&slot->word, SLOT_CANCEL, &word) ? 0 : -ENOENT;
+    if (!slot_doom(&slot->word, name, index + 1))
+        return -ENOENT;
+    log_write(supervisor->control, MC_LOG_WARNING,
+              "the operator ends a task of handler '%s': worker %d (seat %u) is killed",
+              handler_name(supervisor, name), (int)worker, index);
+    strike(supervisor, index, DOOM_CANCEL, name, 0);
+    return 0;
 }
 
 /* ---- slow tasks ---- */

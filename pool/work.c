@@ -21,6 +21,7 @@ enum {
     RUN_NS = 50000,   /* of faster ones, no more than this much work */
     MEMORY_MS = 100,  /* from one look at our memory to the next */
     URGENT_MOST = 16, /* runs of urgent tasks in a row while other clients have work */
+    FAIR_STEP = 100000 * CHARGE_OF_DEFAULT, /* clients may be so far apart, in their turns */
 };
 
 /* ---- taking work ---- */
@@ -195,12 +196,35 @@ static bool visit_urgent(struct worker *worker, uint32_t index, struct view *vie
     return true;
 }
 
+/* Clients take turns, and each has its share of our time: who has used more than
+ * `fair` is passed over. When all who have work have, `fair` rises to the least of
+ * them, and a bit: then all go on who are near it. Who had no work for a while has not
+ * saved any time up. */
 static bool visit_normal(struct worker *worker, uint32_t index, struct view *view)
 {
-    if (!serve_ring(worker, index, view, &view->lane.rings[LANE_NORMAL]))
+    struct ring *ring = &view->lane.rings[LANE_NORMAL];
+    if (view->used > worker->fair) {
+        if (view->used < worker->fair_next && ring_has_work(ring))
+            worker->fair_next = view->used;
+        return false;
+    }
+    if (view->used + FAIR_STEP < worker->fair)
+        view->used = worker->fair - FAIR_STEP;
+    if (!serve_ring(worker, index, view, ring))
         return false;
     worker->next_lane = (index + 1) % MAX_LANES;
     return true;
+}
+
+static bool serve_normal(struct worker *worker)
+{
+    worker->fair_next = UINT64_MAX;
+    if (visit_lanes(worker, worker->next_lane, visit_normal))
+        return true;
+    if (worker->fair_next == UINT64_MAX)
+        return false;
+    worker->fair = worker->fair_next + FAIR_STEP;
+    return visit_lanes(worker, worker->next_lane, visit_normal);
 }
 
 static bool visit_has_work(struct worker *worker, uint32_t index, struct view *view)
@@ -212,7 +236,7 @@ static bool visit_other(struct worker *worker, uint32_t index, struct view *view
 {
     return index != worker->urgent_lane &&
            (serve_ring(worker, index, view, &view->lane.rings[LANE_URGENT]) ||
-            visit_normal(worker, index, view));
+            serve_ring(worker, index, view, &view->lane.rings[LANE_NORMAL]));
 }
 
 /* Urgent is what goes before other tasks of the same client, and for a while before
@@ -234,7 +258,7 @@ bool work_once(struct worker *worker)
     if (visit_lanes(worker, worker->next_lane, visit_urgent))
         return true;
     worker->urgent_runs = 0;
-    return visit_lanes(worker, worker->next_lane, visit_normal);
+    return serve_normal(worker);
 }
 
 static bool any_work(struct worker *worker)

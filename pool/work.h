@@ -31,12 +31,15 @@ struct worker {
     struct control *control;
     struct bells *bells;
     struct seat_row *row;
+    struct tally *tallies; /* by handler */
     uint32_t seat;
     int socket;
     pid_t pid;
     int cpu; /* -1: not pinned */
     struct states states;
     uint32_t next_lane;   /* where the next round begins */
+    uint64_t fair;        /* a client that has used more has to wait, ... */
+    uint64_t fair_next;   /* ... the least that one with work has used; UINT64_MAX: nobody's */
     uint32_t urgent_runs; /* in a row, ... */
     uint32_t urgent_lane; /* ... the last of this lane */
     uint32_t alarm_heard;

@@ -67,11 +67,14 @@ static void protect(struct worker *worker)
 {
     struct control *control = worker->control;
     size_t before = offsetof(struct control, shared);
+    size_t tallies = tallies_size(control->handler_capacity);
     FAULT_POINT("worker_protect");
     (void)mprotect(control, before, PROT_READ);
     for (uint32_t i = 0; i < worker->config->workers; i++)
-        if (i != worker->seat)
+        if (i != worker->seat) {
             (void)mprotect(&control->rows[i], sizeof(struct seat_row), PROT_READ);
+            (void)mprotect(control_tallies(control, i), tallies, PROT_READ);
+        }
 }
 
 static void initialise(struct worker *worker)
@@ -129,6 +132,7 @@ void worker_run(const struct config *config, struct control *control, struct bel
     worker.control = control;
     worker.bells = bells;
     worker.row = &control->rows[seat];
+    worker.tallies = control_tallies(control, seat);
     worker.seat = seat;
     worker.socket = socket;
     views_init(&worker.views, config, control, bells, seat, socket);

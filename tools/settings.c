@@ -54,6 +54,14 @@ const struct key keys[] = {
      .initial = "none",
      .zero = "none",
      MEMBER(serve.pool.max_load_average)},
+    {.name = "max-queue-delay",
+     .type = KEY_DURATION,
+     .initial = "never",
+     .zero = "never",
+     .least = 1,
+     .most = DAY,
+     .unit = 1,
+     MEMBER(serve.pool.max_queue_delay_ms)},
     {.name = "queue-depth",
      .type = KEY_NUMBER,
      .initial = "4096",
@@ -130,6 +138,7 @@ const struct key keys[] = {
      MEMBER(serve.pool.slow_task_ms)},
     {.name = "allow-users", .type = KEY_USERS},
     {.name = "allow-groups", .type = KEY_GROUPS},
+    {.name = "weights", .type = KEY_WEIGHTS, .least = 1, .most = MOST_WEIGHT},
 };
 const unsigned key_count = sizeof(keys) / sizeof(keys[0]);
 
@@ -190,6 +199,10 @@ const char *key_limits(const struct key *key, char text[KEY_LIMITS_SIZE])
     case KEY_GROUP:
     case KEY_GROUPS:
         snprintf(text, KEY_LIMITS_SIZE, "a group's name or number");
+        break;
+    case KEY_WEIGHTS:
+        snprintf(text, KEY_LIMITS_SIZE, "user:N or @group:N with N from %" PRIu64 " to %" PRIu64,
+                 key->least, key->most);
         break;
     case KEY_CHOICE:
         snprintf(text, KEY_LIMITS_SIZE, "'%s' or '%s'", key->choices[0], key->choices[1]);
@@ -353,6 +366,33 @@ static int add_id(const struct key *key, bool is_user, const char *text, const u
     return 0;
 }
 
+/* www-data:400 or @batch:10. */
+static int add_weight(struct settings *settings, const struct key *key, const char *text)
+{
+    struct serve_options *serve = &settings->serve;
+    struct serve_weight entry = {.group = text[0] == '@'};
+    const char *colon = strrchr(text, ':');
+    char name[80];
+    uint64_t weight;
+    int length = colon == NULL ? 0 : (int)(colon - text) - entry.group;
+    if (length <= 0 || length >= (int)sizeof(name))
+        return refuse(key, text, "names nobody");
+    snprintf(name, sizeof(name), "%.*s", length, text + entry.group);
+    int result = find_id(key, !entry.group, name, &entry.id);
+    if (result < 0)
+        return result;
+    if (units_number(colon + 1, &weight) < 0 || weight < key->least || weight > key->most)
+        return refuse(key, text, "has no such weight");
+    entry.weight = (uint32_t)weight;
+    struct serve_weight *grown =
+        reallocarray((void *)(uintptr_t)serve->weights, serve->weight_count + 1, sizeof(*grown));
+    if (grown == NULL)
+        return error_set(-ENOMEM, "there is no memory for the values of %s", key->name);
+    grown[serve->weight_count++] = entry;
+    serve->weights = grown;
+    return 0;
+}
+
 _Static_assert(sizeof(uid_t) == sizeof(uint32_t) && sizeof(gid_t) == sizeof(uint32_t),
                "users and groups have numbers of 32 bits");
 
@@ -377,6 +417,8 @@ int settings_read(struct settings *settings, const struct key *key, const char *
         return add_id(key, true, text, &serve->users, &serve->user_count);
     case KEY_GROUPS:
         return add_id(key, false, text, &serve->groups, &serve->group_count);
+    case KEY_WEIGHTS:
+        return add_weight(settings, key, text);
     case KEY_NUMBER:
     case KEY_SIZE:
     case KEY_DURATION:
@@ -401,8 +443,10 @@ void settings_free(struct settings *settings)
 {
     free((void *)(uintptr_t)settings->serve.users);
     free((void *)(uintptr_t)settings->serve.groups);
+    free((void *)(uintptr_t)settings->serve.weights);
     settings->serve.users = NULL;
     settings->serve.groups = NULL;
+    settings->serve.weights = NULL;
 }
 
 bool settings_hold(struct settings *settings, const struct key *key, const struct settings *in_use)

@@ -23,8 +23,9 @@ enum key_type {
     KEY_LOAD, /* as max_load_average of struct mc_pool_options */
     KEY_SIZE,
     KEY_DURATION,
-    KEY_USERS, /* these two are lists */
+    KEY_USERS, /* these two are lists, */
     KEY_GROUPS,
+    KEY_WEIGHTS, /* and this one */
 };
 
 /* The values of a configuration. */
@@ -56,7 +57,7 @@ extern const unsigned key_count;
 const struct key *key_find(const char *name);
 static inline bool key_is_list(const struct key *key)
 {
-    return key->type == KEY_USERS || key->type == KEY_GROUPS;
+    return key->type == KEY_USERS || key->type == KEY_GROUPS || key->type == KEY_WEIGHTS;
 }
 
 /* What a value may be, as in "a power of two from 16 to 65536". Returns text. */

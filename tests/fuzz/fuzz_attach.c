@@ -55,7 +55,7 @@ static void set_up(void)
                              .max_clients = CLIENTS};
     config.topology.usable = config.topology.cpu_count = 1;
     lane_geometry_set(&config.geometry, SLOTS, 8192, SEATS);
-    uint64_t size = control_size(SEATS);
+    uint64_t size = control_size(SEATS, 1);
     supervisor.config = &config;
     supervisor.pid = getpid();
     supervisor.control_fd = segment_create("fuzz-control", size);
@@ -120,7 +120,7 @@ static void begin(struct input *input)
     }
     EXPECT(channel_pair(ends) == 0);
     keep(ends[0]);
-    EXPECT(lanes_attach(&supervisor, ends[1], TENANT_OPENER) == 0);
+    EXPECT(lanes_attach(&supervisor, ends[1], TENANT_OPENER, DEFAULT_WEIGHT) == 0);
 }
 
 static void end(void)
@@ -285,7 +285,7 @@ static void welcome(struct input *input)
     EXPECT((pool.control == NULL) == (pool.bells == NULL));
     EXPECT(!further || (pool.control == supervisor.control && pool.bells == supervisor.bells));
     if (pool.control != NULL && !further)
-        munmap((void *)(uintptr_t)pool.control, control_size(SEATS));
+        munmap((void *)(uintptr_t)pool.control, control_size(SEATS, 1));
     if (pool.bells != NULL && !further)
         munmap(pool.bells, sizeof(struct bells));
     sys_close(&pool.supervisor_pidfd);

@@ -171,8 +171,9 @@ static void set_up(void)
     config.topology.usable = 1; /* nobody looks for long */
     config.topology.cpu_count = 1;
     lane_geometry_set(&config.geometry, SLOTS, ARENA, SEATS);
-    control = between_guards(control_size(SEATS));
+    control = between_guards(control_size(SEATS, HANDLERS));
     control->seat_count = SEATS;
+    control->handler_capacity = HANDLERS;
     memory = between_guards(config.geometry.total_size);
     make_client();
     EXPECT(channel_pair(ends) == 0);
@@ -182,6 +183,7 @@ static void set_up(void)
     worker.control = control;
     worker.bells = &bells;
     worker.row = &control->rows[0];
+    worker.tallies = control_tallies(control, 0);
     worker.socket = worker_end;
     worker.cpu = -1;
     worker.estimate_ns = calloc(HANDLERS, sizeof(*worker.estimate_ns));

@@ -161,10 +161,10 @@ static void begin(void)
     printf("TEST_SEED=%llu\n", (unsigned long long)seed);
     fflush(stdout);
     bells = aligned_alloc(CACHE_LINE, sizeof(*bells));
-    control = aligned_alloc(PAGE_SIZE_BYTES, control_size(SEATS));
+    control = aligned_alloc(PAGE_SIZE_BYTES, control_size(SEATS, 0));
     ck_assert(bells != NULL && control != NULL);
     memset(bells, 0, sizeof(*bells));
-    memset(control, 0, control_size(SEATS));
+    memset(control, 0, control_size(SEATS, 0));
     memset(claims, 0, sizeof(claims));
     memset(generations, 0, sizeof(generations));
     memset(in_flight, 0, sizeof(in_flight));

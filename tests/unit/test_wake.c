@@ -26,9 +26,9 @@ static void begin(void)
 {
     bells = mmap(NULL, sizeof(*bells), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     ck_assert_ptr_ne(bells, MAP_FAILED);
-    control = aligned_alloc(PAGE_SIZE_BYTES, control_size(SEATS));
+    control = aligned_alloc(PAGE_SIZE_BYTES, control_size(SEATS, 0));
     ck_assert_ptr_nonnull(control);
-    memset(control, 0, control_size(SEATS));
+    memset(control, 0, control_size(SEATS, 0));
     control->seat_count = SEATS;
     for (uint32_t seat = 0; seat < SEATS; seat++)
         atomic_store(&control->rows[seat].cpu_plus_one, seat + 1);

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Clients beside each other: their shares of the workers' time, and what becomes of
+ * one whose queue is too long.
+ */
+#include "tests/system/server.h"
+
+#include "base/clock.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    AT_ONCE = 8,
+    BESIDE_MS = 1500,
+    NOBODY = 65534,
+};
+
+struct shared {
+    _Atomic uint32_t stop;
+    _Atomic uint64_t worked_ms[2]; /* what each client's tasks took */
+};
+
+static struct server server;
+static struct shared *shared;
+
+static void begin(void)
+{
+    board_open();
+    shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ck_assert_ptr_ne(shared, MAP_FAILED);
+    server_prepare(&server);
+    server.options.pool.workers = 1;
+}
+
+/* Keeps the worker busy with tasks of its length, and counts them. */
+static pid_t start_client(int number, unsigned task_ms, uid_t uid)
+{
+    pid_t child = fork();
+    if (child != 0)
+        return child;
+    if (uid != 0 && setuid(uid) != 0)
+        _exit(9);
+    mc_pool *pool = attach(&server, NULL, 0);
+    while (atomic_load(&shared->stop) == 0) {
+        mc_group *group = open_unhelped(pool);
+        for (int i = 0; i < AT_ONCE; i++)
+            run(group, "doze", &task_ms, sizeof(task_ms));
+        wait_all(group);
+        mc_group_close(group);
+        atomic_fetch_add(&shared->worked_ms[number], AT_ONCE * task_ms);
+    }
+    mc_pool_close(pool);
+    _exit(0);
+}
+
+/* The second client's time, as a multiple of the first one's. */
+static double run_beside(pid_t first, pid_t second)
+{
+    uint64_t since = clock_ns();
+    while (ms_since(since) < 10 * BOUND_MS &&
+           (atomic_load(&shared->worked_ms[0]) == 0 || atomic_load(&shared->worked_ms[1]) == 0))
+        pause_us(1000);
+    uint64_t before[2] = {atomic_load(&shared->worked_ms[0]), atomic_load(&shared->worked_ms[1])};
+    pause_us(BESIDE_MS * 1000);
+    double worked[2] = {(double)(atomic_load(&shared->worked_ms[0]) - before[0]),
+                        (double)(atomic_load(&shared->worked_ms[1]) - before[1])};
+    atomic_store(&shared->stop, 1);
+    ck_assert_int_eq(await_exit(first), 0);
+    ck_assert_int_eq(await_exit(second), 0);
+    ck_assert_double_gt(worked[0], 0);
+    return worked[1] / worked[0];
+}
+
+START_TEST(clients_share_time_and_not_turns)
+{
+    begin();
+    server_start(&server);
+    pid_t slow = start_client(0, 20, 0), quick = start_client(1, 2, 0);
+    double ratio = run_beside(slow, quick);
+    ck_assert_msg(ratio > 0.5 && ratio < 2, "%.2f", ratio);
+    (void)server_stop(&server);
+    server_remove(&server);
+}
+END_TEST
+
+START_TEST(a_weight_is_a_share)
+{
+    static const struct serve_weight weights[] = {{.id = NOBODY, .weight = 400}};
+    if (getuid() != 0) {
+        printf("skipped: only root has clients of two users\n");
+        return;
+    }
+    begin();
+    server.options.weights = weights;
+    server.options.weight_count = 1;
+    ck_assert_int_eq(chmod(server.directory, 0755), 0);
+    server_start(&server);
+    ck_assert_int_eq(chmod(server.path, 0666), 0);
+    pid_t common = start_client(0, 2, 0), favoured = start_client(1, 2, NOBODY);
+    double ratio = run_beside(common, favoured);
+    ck_assert_msg(ratio > 2.5 && ratio < 6, "%.2f", ratio);
+    (void)server_stop(&server);
+    server_remove(&server);
+}
+END_TEST
+
+/* ---- a queue that is too long ---- */
+
+static int doze(mc_task *task)
+{
+    pause_us(20000);
+    return 0;
+}
+
+static void on_done(mc_group *group, void *context)
+{
+}
+
+static char why[256]; /* of the last group that was asked */
+
+static enum mc_mode mode_now(mc_pool *pool)
+{
+    mc_group *group = NULL;
+    ck_assert_int_eq(mc_group_open(pool, NULL, &group), 0);
+    enum mc_mode mode = mc_group_mode(group);
+    snprintf(why, sizeof(why), "%s", mc_group_reason(group));
+    mc_group_close(group);
+    return mode;
+}
+
+static bool await_mode(mc_pool *pool, enum mc_mode mode)
+{
+    uint64_t since = clock_ns();
+    while (mode_now(pool) != mode)
+        if (ms_since(since) > BOUND_MS)
+            return false;
+        else
+            pause_us(1000);
+    return true;
+}
+
+START_TEST(who_waits_too_long_offers_no_more)
+{
+    static const struct mc_handler handlers[] = {{.name = "doze", .run = doze}};
+    const struct mc_group_options loop = {.size = sizeof(loop), .on_done = on_done};
+    struct mc_pool_options options = {.size = sizeof(options),
+                                      .handlers = handlers,
+                                      .handler_count = 1,
+                                      .workers = 1,
+                                      .max_queue_delay_ms = 60};
+    mc_pool *pool = NULL;
+    mc_group *group = NULL;
+    board_open();
+    ck_assert_int_eq(mc_pool_open(&options, &pool), 0);
+    ck_assert_int_eq(mode_now(pool), MC_PARALLEL);
+    mc_group *queue = open_unhelped(pool);
+    for (int i = 0; i < 40; i++)
+        run(queue, "doze", NULL, 0);
+    ck_assert_msg(await_mode(pool, MC_INLINE), "%s", why);
+    ck_assert_ptr_nonnull(strstr(why, "max_queue_delay_ms 60"));
+    expect_error(mc_group_open(pool, &loop, &group), -EBUSY, "max_queue_delay_ms");
+    pid_t other = fork();
+    if (other == 0)
+        _exit(mode_now(pool) == MC_PARALLEL ? 0 : 1);
+    ck_assert_int_eq(await_exit(other), 0);
+    wait_all(queue);
+    mc_group_close(queue);
+    ck_assert_msg(await_mode(pool, MC_PARALLEL), "%s", why);
+    mc_pool_close(pool);
+}
+END_TEST
+
+TEST_MAIN(fairness, clients_share_time_and_not_turns, a_weight_is_a_share,
+          who_waits_too_long_offers_no_more)
