@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { PATIENCE_MS = 20000, RELOAD_TRIES = 20, RELOAD_MS = 1000 };
+enum { PATIENCE_MS = 20000 };
 
 /* ---- its directory ---- */
 
@@ -159,15 +159,11 @@ void server_close(struct server *server)
     rmdir(server->directory);
 }
 
-/* One that comes before the last is quite over is refused. */
 enum outcome server_reload(struct server *server)
 {
-    enum outcome outcome = FAILED;
     forget_messages(server);
-    for (int tries = 0; outcome == FAILED && server->pid != 0 && tries < RELOAD_TRIES; tries++) {
-        (void)kill(server->pid, SIGHUP);
-        outcome = await_message(server, "RELOADING=1", RELOAD_MS);
-    }
+    (void)kill(server->pid, SIGHUP);
+    enum outcome outcome = await_message(server, "RELOADING=1", PATIENCE_MS);
     return outcome == FAILED ? FAILED : await_message(server, ", reloaded.", PATIENCE_MS);
 }
 
