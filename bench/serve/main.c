@@ -19,7 +19,7 @@ static const struct probe probes[] = {
     {neighbour_floor_busy, FLOOR_NEIGHBOUR_BUSY_3, .samples = 300, .size = 3},
     {neighbour_flooded_null, NEIGHBOUR_FLOODED_NULL, .samples = 300},
     {attach_floor, FLOOR_ATTACH, .samples = 50},
-    {attach_library, ATTACH, {ATTACH_FIRST_RESULT}, .samples = 50},
+    {attach_library, ATTACH, {ATTACH_CALL}, .samples = 50},
     {reclaim_floor, FLOOR_RECLAIM, .samples = 20},
     {reclaim_library, RECLAIM, .samples = 20},
     {change_nothing, STEADY_LOST, {STEADY_GAP}, .samples = 3},
