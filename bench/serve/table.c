@@ -31,7 +31,7 @@ struct figure figures[] = {
                  .about = "SIGKILL of the only client allowed until another has attached"},
     [FLOOR_RECLAIM] = {"floor_reclaim", "ms",
                        .about = "SIGKILL of a process until its socket shows the end"},
-    [STEADY_LOST] = {"steady_lost", "tasks", .about = "tasks lost in 100 ms without a change"},
+    [STEADY_LOST] = {"steady_lost", "tasks", .about = "tasks lost in 200 ms without a change"},
     [STEADY_GAP] = {"steady_gap", "ms", .about = "longest time between two answers to a client"},
     [RELOAD_LOST] = {"reload_lost", "tasks", .about = "tasks lost in a reload"},
     [RELOAD_GAP] = {"reload_gap", "ms", .against = STEADY_GAP, .about = "longest time, likewise"},
