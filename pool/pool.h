@@ -276,6 +276,7 @@ struct mc_pool {
     bool attached;       /* it is behind a front */
     struct front *front; /* not NULL: this is only a handle for the pools behind it */
     uint32_t pins;       /* its front's: it is being looked at without the lock */
+    bool heard;          /* likewise: its events are among those of the front */
     char *away;          /* not NULL: there is no pool, and why; tasks run here */
     struct config *config;
     const struct control *control;
