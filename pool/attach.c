@@ -191,6 +191,7 @@ static int connect_pool(struct front *front, uint64_t now_ms, mc_pool **pool)
         close(socket);
         return error_set(-ENOMEM, "no memory for the pool");
     }
+    made->attached = true;
     result = pool_await_welcome(made, socket, (int)front->timeout_ms, front->local);
     if (result < 0) {
         pool_free(made);

@@ -95,6 +95,34 @@ START_TEST(a_stranger_attaches_and_uses_the_modules_handlers)
 }
 END_TEST
 
+START_TEST(a_group_of_a_pool_that_leaves_runs_here)
+{
+    const unsigned doze_ms = 700;
+    begin();
+    mc_pool *pool = attach(&server, linked, 1);
+    mc_group *busy = open_unhelped(pool), *group = open_group(pool);
+    run(busy, "doze", &doze_ms, sizeof(doze_ms));
+    kill(server.pid, SIGTERM);
+    ck_assert(server_await(&server, SERVE_STOPPING, 1));
+    run(group, "version", NULL, 0);
+    expect_error(mc_group_run(group, "echo", NULL, 0), -ESHUTDOWN, "");
+    wait_all(group);
+    struct mc_result result = result_of(group, 0);
+    ck_assert_msg(result.status == 0, "%d %s", result.status, result.error);
+    ck_assert_int_eq(*(const int *)result.data, 1);
+    ck_assert_int_eq(mc_group_mode(group), MC_INLINE);
+    wait_all(busy);
+    mc_group_close(busy);
+    ck_assert_int_eq(await_exit(server.pid), 0);
+    run(group, "version", NULL, 0);
+    wait_all(group);
+    ck_assert_int_eq(failures(group), 0);
+    mc_group_close(group);
+    mc_pool_close(pool);
+    server_remove(&server);
+}
+END_TEST
+
 START_TEST(many_processes_attach_at_once)
 {
     begin();
@@ -543,7 +571,8 @@ START_TEST(nothing_is_left_of_a_pool_that_was_stopped)
 }
 END_TEST
 
-TEST_MAIN(serve, a_stranger_attaches_and_uses_the_modules_handlers, many_processes_attach_at_once,
+TEST_MAIN(serve, a_group_of_a_pool_that_leaves_runs_here,
+          a_stranger_attaches_and_uses_the_modules_handlers, many_processes_attach_at_once,
           a_worker_that_dies_is_replaced_and_the_quarantine_is_seen,
           a_forked_child_connects_by_itself, while_the_pool_is_away_linked_handlers_run_here,
           a_pool_that_dies_and_comes_back_is_found_again, an_answer_that_comes_late_is_still_taken,
