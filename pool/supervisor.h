@@ -206,8 +206,9 @@ void zygotes_due(struct supervisor *supervisor, uint64_t now_ms);
 uint64_t zygotes_next_due(const struct supervisor *supervisor);
 /* Where workers come from; NULL while it is not ready. */
 struct zygote *zygotes_target(struct supervisor *supervisor);
-/* Reads the configuration again, and lets workers of a new zygote take over. */
-void zygotes_reload(struct supervisor *supervisor);
+/* Reads the configuration again, and lets workers of a new zygote take over. -EBUSY or
+ * -ESHUTDOWN when it is not the time for that, with a message. */
+int zygotes_reload(struct supervisor *supervisor);
 /* A worker of the target cannot be set up: if another set-up is there, back to that. */
 void zygotes_give_up(struct supervisor *supervisor, const char *why);
 bool zygotes_all_gone(const struct supervisor *supervisor);
@@ -292,5 +293,7 @@ void watch_kill(struct supervisor *supervisor, const struct tenant *tenant, uint
 /* Asks the task that this worker runs to stop, or kills the worker for it. -ESRCH: there
  * is no such worker, -ENOENT: it runs none. */
 int watch_end(struct supervisor *supervisor, pid_t worker, bool by_force);
+/* Asks this worker to write into its row where it is. -ESRCH as above. */
+int watch_trace(struct supervisor *supervisor, pid_t worker);
 
 #endif

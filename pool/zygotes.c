@@ -113,17 +113,22 @@ static void keep_numbers(struct config *fresh, const struct config *old)
     }
 }
 
-void zygotes_reload(struct supervisor *supervisor)
+/* 0 when a reload may begin. */
+static int allow_reload(const struct supervisor *supervisor, const struct zygote *fresh)
+{
+    if (supervisor->phase > PHASE_OPEN)
+        return error_set(-ESHUTDOWN, "the pool is closing");
+    if (supervisor->phase < PHASE_OPEN)
+        return error_set(-EBUSY, "the pool is starting; try again when it is ready");
+    if (fresh->config != NULL)
+        return error_set(-EBUSY, "the last reload is not over yet; try again then");
+    return 0;
+}
+
+static void reload(struct supervisor *supervisor, struct zygote *fresh)
 {
     const struct serve_options *serve = supervisor->config->serve;
-    struct zygote *fresh = other(supervisor);
     struct config *config = NULL;
-    if (serve == NULL || supervisor->phase != PHASE_OPEN)
-        return;
-    if (fresh->config != NULL) {
-        door_tell(supervisor, SERVE_KEPT, "the last reload is not over yet");
-        return;
-    }
     door_tell(supervisor, SERVE_RELOADING, "");
     const struct serve_options *options =
         serve->reload != NULL ? serve->reload(serve->context) : serve;
@@ -141,6 +146,15 @@ void zygotes_reload(struct supervisor *supervisor)
         config_free(config);
         fresh->config = NULL;
     }
+}
+
+int zygotes_reload(struct supervisor *supervisor)
+{
+    struct zygote *fresh = other(supervisor);
+    int result = allow_reload(supervisor, fresh);
+    if (result == 0)
+        reload(supervisor, fresh);
+    return result;
 }
 
 static void dismiss(struct zygote *zygote)
@@ -165,7 +179,6 @@ void zygotes_give_up(struct supervisor *supervisor, const char *why)
     if (old->config == NULL || old->socket < 0)
         return;                                /* there is nothing to go back to */
     keep_numbers(old->config, failed->config); /* some may be new */
-    log_write(supervisor->control, MC_LOG_ERROR, "the new set-up is given up: %s", why);
     door_tell(supervisor, SERVE_KEPT, why);
     supervisor->moving = false;
     aim_at(supervisor, old);
@@ -248,7 +261,6 @@ static void died_loading(struct supervisor *supervisor, struct zygote *zygote)
 {
     const char *why = zygote->text[0] != '\0' ? zygote->text : "it died while it loaded modules";
     if (zygote == other(supervisor)) {
-        log_write(supervisor->control, MC_LOG_ERROR, "the new set-up is given up: %s", why);
         door_tell(supervisor, SERVE_KEPT, why);
         forget(zygote);
     } else if (supervisor->phase == PHASE_OPENING) {
