@@ -4,7 +4,9 @@
 #include "base/error.h"
 #include "tools/nearest.h"
 #include "tools/settings.h"
+#include "tools/units.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,10 +89,46 @@ int command_failed(int result)
     switch (result) {
     case -ENOENT:
     case -ECONNREFUSED:
+    case -ENOTCONN:
     case -EACCES:
     case -EPROTO:
         return STATUS_UNREACHABLE;
     default:
         return STATUS_FAILED;
     }
+}
+
+bool command_duration(const struct command *command, const char *option, const char *text,
+                      uint64_t most_ms, uint64_t *ms)
+{
+    char most[UNITS_TEXT_SIZE];
+    uint64_t value;
+    if (units_duration(text, &value) == 0 && value <= most_ms) {
+        *ms = value;
+        return true;
+    }
+    usage_error(command,
+                "%s is '%s': it wants a number of ms, s, m, h or d, such as 10s; at most %s",
+                option, text, units_of_duration(most_ms, most));
+    return false;
+}
+
+bool command_number(const struct command *command, const char *option, const char *text,
+                    uint64_t most, uint64_t *number)
+{
+    uint64_t value;
+    if (units_number(text, &value) == 0 && value >= 1 && value <= most) {
+        *number = value;
+        return true;
+    }
+    usage_error(command, "%s is '%s': it wants a number from 1 to %" PRIu64, option, text, most);
+    return false;
+}
+
+bool command_bare(const struct command *command, int argc, char **argv)
+{
+    if (argc == optind)
+        return true;
+    usage_error(command, "%s takes no argument, but got '%s'", command->name, argv[optind]);
+    return false;
 }
