@@ -240,6 +240,14 @@ static void rest(struct supervisor *supervisor)
     supervisor->listen_due_ms = supervisor_now_ms() + LISTEN_REST_MS;
 }
 
+/* Why nobody can become a client now, or NULL. */
+static const char *closed(const struct supervisor *supervisor)
+{
+    return supervisor->phase < PHASE_OPEN   ? "the pool is starting"
+           : supervisor->phase > PHASE_OPEN ? "the pool is closing"
+                                            : NULL;
+}
+
 static void open_door(struct supervisor *supervisor)
 {
     struct sockaddr_storage from; /* unnamed; channel_peer() tells more */
@@ -259,10 +267,9 @@ static void open_door(struct supervisor *supervisor)
     } else if (!admitted(supervisor, socket, &peer)) {
         snprintf(text, sizeof(text), "user %u is not among those that may attach", peer.uid);
         refuse(supervisor, socket, -EACCES, text);
-    } else if (supervisor->phase != PHASE_OPEN) {
-        refuse(supervisor, socket, -ESHUTDOWN,
-               supervisor->phase < PHASE_OPEN ? "the pool is starting" : "the pool is closing");
-    } else {
+    } else if (closed(supervisor) != NULL && !privileged(supervisor, peer.uid)) {
+        refuse(supervisor, socket, -ESHUTDOWN, closed(supervisor));
+    } else { /* the operator may also want to know what takes so long */
         let_knock(supervisor, socket);
     }
 }
@@ -282,6 +289,10 @@ static void attach(struct supervisor *supervisor, int socket, const struct peer 
 {
     uint32_t most = supervisor->config->serve->max_clients_per_user;
     char text[128];
+    if (closed(supervisor) != NULL) {
+        refuse(supervisor, socket, -ESHUTDOWN, closed(supervisor));
+        return;
+    }
     if (crowded(supervisor, socket)) {
         refuse(supervisor, socket, -EMFILE,
                "the pool has no descriptors for another client (RLIMIT_NOFILE)");
