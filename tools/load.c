@@ -18,6 +18,7 @@
 /* One place among those in flight. */
 struct lead {
     struct load *load;
+    mc_group *group; /* NULL: nothing is in flight */
     uint64_t began_ns;
 };
 
@@ -53,6 +54,7 @@ static void on_done(mc_group *group, void *context)
     load->took_ns[load->ended++] = clock_ns() - lead->began_ns;
     judge(load, group);
     mc_group_close(group);
+    lead->group = NULL;
     begin(lead);
 }
 
@@ -76,6 +78,7 @@ static void begin(struct lead *lead)
         mc_group_close(group);
     } else {
         load->begun++;
+        lead->group = group;
     }
 }
 
@@ -101,6 +104,11 @@ static void turn(struct load *load)
             load->error =
                 error_set(-ETIMEDOUT, "%" PRIu64 " of %" PRIu64 " have ended within %d ms",
                           load->ended, load->errand->repeat, load->errand->timeout_ms);
+            return;
+        }
+        if (result < 0 && run_interrupted()) {
+            load->error = error_set(-EINTR, "interrupted after %" PRIu64 " of %" PRIu64 " runs",
+                                    load->ended, load->errand->repeat);
             return;
         }
         result = mc_pool_dispatch(load->pool);
@@ -157,6 +165,8 @@ int load_run(const struct errand *errand, mc_pool *pool)
         turn(&load);
         status = report(&load, clock_ns() - began);
     }
+    for (uint64_t i = 0; load.leads != NULL && i < errand->concurrency; i++)
+        mc_group_close(load.leads[i].group); /* which cancels what still runs */
     free(load.leads);
     free(load.took_ns);
     return status;

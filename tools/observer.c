@@ -53,7 +53,7 @@ static int exchange(const char *path, const struct message *request, struct parc
     parcel.message.index = LAYOUT_VERSION;
     snprintf(parcel.message.text, sizeof(parcel.message.text), "%s", mc_version());
     int result = channel_send(fd, &parcel, 0);
-    if (result == 0)
+    if (result == 0 || result == -EPIPE) /* it may refuse us without having listened */
         result = channel_receive(fd, answer, 0);
     close(fd);
     if (result == -EAGAIN)

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,29 @@ enum {
     CONCURRENCY_MOST = 4096,
     READ_SIZE = 65536,
 };
+
+/* ---- Signals ---- */
+
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int signal)
+{
+    (void)signal;
+    interrupted = 1;
+}
+
+bool run_interrupted(void)
+{
+    return interrupted != 0;
+}
+
+/* A second one ends us as usual. */
+static void hear_signals(void)
+{
+    struct sigaction action = {.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND};
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+}
 
 /* ---- Arguments ---- */
 
@@ -153,7 +177,8 @@ static int print_all(const struct errand *errand, mc_group *group)
 
 static int run_once(const struct errand *errand, mc_pool *pool)
 {
-    const struct mc_group_options options = {.size = sizeof(options), .help = MC_HELP_NEVER};
+    const struct mc_group_options options = {
+        .size = sizeof(options), .help = MC_HELP_NEVER, .interruptible = true};
     mc_group *group;
     int result = mc_group_open(pool, &options, &group);
     if (result < 0)
@@ -165,6 +190,9 @@ static int run_once(const struct errand *errand, mc_pool *pool)
     if (result == -ETIMEDOUT) {
         fprintf(stderr, "multicore: handler '%s' has not ended within %d ms; it is cancelled\n",
                 errand->handler, errand->timeout_ms);
+        status = STATUS_FAILED;
+    } else if (result == -EINTR) {
+        fprintf(stderr, "multicore: interrupted; handler '%s' is cancelled\n", errand->handler);
         status = STATUS_FAILED;
     } else if (result == -ENOENT) { /* no such handler, which is not the pool's absence */
         fprintf(stderr, "multicore: %s\n", error_message());
@@ -179,6 +207,7 @@ static int run_once(const struct errand *errand, mc_pool *pool)
 static int run(const struct errand *errand, const char *path)
 {
     mc_pool *pool;
+    hear_signals();
     int result = mc_pool_attach(path, NULL, &pool);
     if (result < 0)
         return command_failed(result);

@@ -7,6 +7,7 @@
 
 #include "multicore.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +21,10 @@ struct errand {
     uint64_t repeat; /* 0: once, and print what comes of it */
     uint64_t concurrency;
 };
+
+/* A signal asked us to end. What runs is cancelled then: the end of a process does not
+ * stop what workers run for it. */
+bool run_interrupted(void);
 
 /* Submits it to the group. Negative errno with a message. */
 int run_submit(const struct errand *errand, mc_group *group);

@@ -29,7 +29,8 @@ expect() {
     shift 2
     timeout 30 "$program" "$@" >said 2>&1 || status=$?
     [[ $status == "$wanted" ]] || fail "multicore $*: status $status instead of $wanted: $(<said)"
-    grep -qF -- "$text" said || fail "multicore $*: nothing of '$text' in: $(<said)"
+    [[ -z $text ]] || grep -qF -- "$text" said ||
+        fail "multicore $*: nothing of '$text' in: $(<said)"
 }
 
 # exactly TEXT ARGUMENT...: what it prints, to the byte.
@@ -228,8 +229,10 @@ soon running "runs 'deaf'"
 expect 0 '' drain --no-wait --timeout 1m
 expect 4 "$work/socket" run echo x
 expect 1 'the pool is closing' reload
+expect 0 "runs 'deaf'" stack all # what keeps it
 expect 0 'the pool ended after' drain --timeout 100ms # more haste
 gone
+expect 4 "no pool listens" stack all
 wait "$deaf" && fail "a task that was killed has status 0"
 
 exit "$failed"
