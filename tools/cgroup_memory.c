@@ -28,12 +28,12 @@ static uint64_t read_limit(const char *directory, const char *file)
 }
 
 /* The group and those above; in a container the paths of the former may not be there. */
-static uint64_t smallest(const struct hierarchy *hierarchy, const char *group)
+static uint64_t smallest(const char *root, const struct hierarchy *hierarchy, const char *group)
 {
     char directory[PATH_MAX];
-    size_t top = strlen(hierarchy->mount);
+    size_t top = strlen(root) + strlen(hierarchy->mount);
     uint64_t least = UINT64_MAX;
-    snprintf(directory, sizeof(directory), "%s%s", hierarchy->mount, group);
+    snprintf(directory, sizeof(directory), "%s%s%s", root, hierarchy->mount, group);
     for (;;) {
         uint64_t limit = read_limit(directory, hierarchy->file);
         least = limit < least ? limit : least;
@@ -44,11 +44,12 @@ static uint64_t smallest(const struct hierarchy *hierarchy, const char *group)
     }
 }
 
-uint64_t cgroup_memory_limit(void)
+uint64_t cgroup_memory_limit(const char *root)
 {
     char line[PATH_MAX];
     uint64_t least = UINT64_MAX;
-    FILE *file = fopen("/proc/self/cgroup", "re");
+    snprintf(line, sizeof(line), "%s/proc/self/cgroup", root);
+    FILE *file = fopen(line, "re");
     while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
         line[strcspn(line, "\n")] = '\0';
         for (int i = 0; i < 2; i++) {
@@ -56,7 +57,7 @@ uint64_t cgroup_memory_limit(void)
             const char *colon = strchr(line, ':');
             if (colon == NULL || strncmp(colon, hierarchies[i].line, length) != 0)
                 continue;
-            uint64_t limit = smallest(&hierarchies[i], colon + length);
+            uint64_t limit = smallest(root, &hierarchies[i], colon + length);
             least = limit < least ? limit : least;
         }
     }

@@ -8,7 +8,8 @@
 
 #include <stdint.h>
 
-/* The smallest limit of its own group and those above, in bytes; UINT64_MAX: none. */
-uint64_t cgroup_memory_limit(void);
+/* The smallest limit of its own group and those above, in bytes; UINT64_MAX: none.
+ * Reads below root; "" is the real one. */
+uint64_t cgroup_memory_limit(const char *root);
 
 #endif

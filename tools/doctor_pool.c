@@ -73,7 +73,7 @@ static void look_at_memory(struct findings *findings, const struct config *confi
 {
     char most[UNITS_TEXT_SIZE], limit_text[UNITS_TEXT_SIZE], payload[UNITS_TEXT_SIZE];
     uint64_t machine = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-    uint64_t group = cgroup_memory_limit(), limit = group < machine ? group : machine;
+    uint64_t group = cgroup_memory_limit(""), limit = group < machine ? group : machine;
     const char *whose = group < machine ? "the control group's limit" : "the machine's memory";
     uint64_t worst = config->max_clients * config->geometry.total_size;
     about(limit, limit_text);
