@@ -47,6 +47,7 @@ static int connect_to(const char *path)
 static int exchange(const char *path, const struct message *request, struct parcel *answer)
 {
     struct parcel parcel = {.message = *request};
+    *answer = (struct parcel){0};
     int fd = connect_to(path);
     if (fd < 0)
         return fd;
