@@ -125,9 +125,10 @@ enum mc_handler_flags {
  * may be called. Never called for tasks that run in the caller.
  *
  * The signal is SIGURG, which belongs to the library in workers: leave its
- * disposition alone there. It is sent for soft limits and for slow_task_ms, and
- * makes some blocking calls of a handler fail with EINTR although it restarts the
- * others: nanosleep(), poll(), epoll_wait() and the like; see signal(7). */
+ * disposition alone there. It is sent for soft limits, for slow_task_ms, and when an
+ * operator asks a served pool where its workers are (`multicore stack`); it makes some blocking
+ * calls of a handler fail with EINTR although it restarts the others: nanosleep(), poll(),
+ * epoll_wait() and the like; see signal(7). */
 typedef void mc_soft_limit_fn(mc_task *task);
 
 struct mc_handler {

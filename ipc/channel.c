@@ -10,8 +10,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { SO_PEERPIDFD_OPTION = 77 }; /* since Linux 6.5; older headers do not know it */
-
 union control_buffer {
     struct cmsghdr header;
     char space[CMSG_SPACE(MESSAGE_DESCRIPTORS * sizeof(int))];
@@ -144,7 +142,7 @@ int channel_peer_pidfd(int socket)
     int pidfd;
     socklen_t size = sizeof(pidfd);
     struct peer peer = {0};
-    if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD_OPTION, &pidfd, &size) == 0)
+    if (getsockopt(socket, SOL_SOCKET, CHANNEL_PEERPIDFD, &pidfd, &size) == 0)
         return pidfd;
     if (errno != ENOPROTOOPT) /* by now the pid may be another's */
         return -errno;

@@ -21,6 +21,8 @@ enum message_type {
                            queues sampled for a while, and no descriptors */
     MESSAGE_END,        /* likewise; end the task that a worker runs; index: LAYOUT_VERSION,
                            value: the worker's pid, status: 1 by force */
+    MESSAGE_TRACE,      /* likewise; have a worker write into its row where it is;
+                           index: LAYOUT_VERSION, value: the worker's pid */
     MESSAGE_RELOAD,     /* from root or the pool's user */
     MESSAGE_DRAIN,      /* likewise; end the pool; value: within so many ms, -1: as configured */
     /* supervisor to client */
@@ -88,6 +90,7 @@ struct peer {
     gid_t gid;
 };
 int channel_peer(int socket, struct peer *peer);
+enum { CHANNEL_PEERPIDFD = 77 }; /* SO_PEERPIDFD of Linux 6.5; older headers lack it */
 /* A descriptor for that process; by its pid where the kernel cannot name it itself. */
 int channel_peer_pidfd(int socket);
 

@@ -39,7 +39,7 @@ enum {
     REPAIR_CAPACITY = 16384, /* a power of two >= MAX_SEATS * RUN_MAX * 2 */
     LOG_RECORDS = 64,
     LOG_TEXT_SIZE = 488,
-    TRACE_MOST = 24,        /* return addresses of a slow task */
+    TRACE_MOST = 24,        /* return addresses that a worker leaves */
     QUARANTINE_MOST = 64,   /* tasks in quarantine that are remembered */
     QUARANTINE_ARGS = 1024, /* bytes of their arguments */
     DEFAULT_WEIGHT = 100,   /* of a client */
@@ -213,6 +213,12 @@ struct handler_entry { /* supervisor, before it counts the entry in handler_coun
     uint32_t soft_limit_ms, time_limit_ms;
 };
 
+/* Where a worker is, the innermost first; written by it alone. */
+struct trace {
+    _Atomic uint32_t count; /* 0: it has not said */
+    _Atomic uint64_t addresses[TRACE_MOST];
+};
+
 /* What one worker does; written by it alone, believed by the supervisor. The
  * tickets stand here before they leave the ring and until their tasks ended,
  * so that the death of the worker loses none. */
@@ -237,9 +243,11 @@ struct seat_row {
     _Atomic uint32_t time_limit_ms; /* 0: none */
     _Atomic uint32_t attempt;       /* from 0 */
 
-    /* Where it is, when it runs for long. */
-    alignas(CACHE_LINE) _Atomic uint32_t trace_count;
-    _Atomic uint64_t trace[TRACE_MOST];
+    alignas(CACHE_LINE) struct trace slow; /* of a task that runs for long */
+    /* Somebody wants to know; see limits.h. */
+    alignas(CACHE_LINE) _Atomic uint32_t trace_wanted; /* supervisor: how often it has asked */
+    _Atomic uint32_t trace_answered;                   /* the last that `place` is for */
+    struct trace place;
     alignas(CACHE_LINE) name_t run_names[RUN_MAX];
     alignas(PAGE_SIZE_BYTES) char end[];
 };

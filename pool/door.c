@@ -39,10 +39,23 @@ void door_tell(struct supervisor *supervisor, enum serve_event event, const char
     const struct serve_options *serve = supervisor->config->serve;
     if (event == SERVE_RELOADED)
         tally_count(&supervisor->control->totals.reloads);
-    if (event == SERVE_KEPT)
+    if (event == SERVE_KEPT) {
+        log_write(supervisor->control, MC_LOG_ERROR, "the configuration stays as it was: %s", text);
         tally_count(&supervisor->control->totals.reloads_failed);
+    }
     if (serve != NULL && serve->tell != NULL)
         serve->tell(serve->context, event, text);
+}
+
+/* Those that are kept from clients. */
+static rlim_t descriptors_kept(const struct config *config)
+{
+    return (rlim_t)config->workers * SEAT_DESCRIPTORS + OTHER_DESCRIPTORS + STRANGERS;
+}
+
+uint64_t serve_descriptors(const struct config *config)
+{
+    return descriptors_kept(config) + (rlim_t)config->max_clients * LANE_DESCRIPTORS;
 }
 
 /* As many as all clients need, if the system allows that; else clients do without
@@ -51,8 +64,7 @@ static void reserve_descriptors(struct supervisor *supervisor)
 {
     const struct config *config = supervisor->config;
     struct rlimit limit = {.rlim_cur = 0};
-    rlim_t kept = (rlim_t)config->workers * SEAT_DESCRIPTORS + OTHER_DESCRIPTORS + STRANGERS;
-    rlim_t wanted = kept + (rlim_t)config->max_clients * LANE_DESCRIPTORS;
+    rlim_t kept = descriptors_kept(config), wanted = serve_descriptors(config);
     (void)getrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_cur < wanted) {
         limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
@@ -229,6 +241,14 @@ static void rest(struct supervisor *supervisor)
     supervisor->listen_due_ms = supervisor_now_ms() + LISTEN_REST_MS;
 }
 
+/* Why nobody can become a client now, or NULL. */
+static const char *closed(const struct supervisor *supervisor)
+{
+    return supervisor->phase < PHASE_OPEN   ? "the pool is starting"
+           : supervisor->phase > PHASE_OPEN ? "the pool is closing"
+                                            : NULL;
+}
+
 static void open_door(struct supervisor *supervisor)
 {
     struct sockaddr_storage from; /* unnamed; channel_peer() tells more */
@@ -248,10 +268,9 @@ static void open_door(struct supervisor *supervisor)
     } else if (!admitted(supervisor, socket, &peer)) {
         snprintf(text, sizeof(text), "user %u is not among those that may attach", peer.uid);
         refuse(supervisor, socket, -EACCES, text);
-    } else if (supervisor->phase != PHASE_OPEN) {
-        refuse(supervisor, socket, -ESHUTDOWN,
-               supervisor->phase < PHASE_OPEN ? "the pool is starting" : "the pool is closing");
-    } else {
+    } else if (closed(supervisor) != NULL && !privileged(supervisor, peer.uid)) {
+        refuse(supervisor, socket, -ESHUTDOWN, closed(supervisor));
+    } else { /* the operator may also want to know what takes so long */
         let_knock(supervisor, socket);
     }
 }
@@ -271,6 +290,10 @@ static void attach(struct supervisor *supervisor, int socket, const struct peer 
 {
     uint32_t most = supervisor->config->serve->max_clients_per_user;
     char text[128];
+    if (closed(supervisor) != NULL) {
+        refuse(supervisor, socket, -ESHUTDOWN, closed(supervisor));
+        return;
+    }
     if (crowded(supervisor, socket)) {
         refuse(supervisor, socket, -EMFILE,
                "the pool has no descriptors for another client (RLIMIT_NOFILE)");
@@ -315,15 +338,28 @@ static void end_task(struct supervisor *supervisor, int socket, pid_t worker, bo
     close(socket);
 }
 
+static void trace(struct supervisor *supervisor, int socket, pid_t worker)
+{
+    char text[64];
+    int result = watch_trace(supervisor, worker);
+    snprintf(text, sizeof(text), "the pool has no worker %d", (int)worker);
+    answer(socket, MESSAGE_DONE, result, result < 0 ? text : "");
+    close(socket);
+}
+
 /* What only the operator may ask for. */
 static void command(struct supervisor *supervisor, int socket, const struct message *message)
 {
+    int result = 0;
     switch (message->type) {
     case MESSAGE_OBSERVE:
         observe(supervisor, socket, message->value == 1);
         return;
+    case MESSAGE_TRACE:
+        trace(supervisor, socket, message->value);
+        return;
     case MESSAGE_RELOAD:
-        zygotes_reload(supervisor);
+        result = zygotes_reload(supervisor);
         break;
     case MESSAGE_DRAIN:
         supervisor_drain(supervisor, message->value < 0 ? supervisor->config->close_timeout_ms
@@ -335,7 +371,7 @@ static void command(struct supervisor *supervisor, int socket, const struct mess
     default:
         break;
     }
-    answer(socket, MESSAGE_DONE, 0, "");
+    answer(socket, MESSAGE_DONE, result, result < 0 ? error_message() : "");
     close(socket);
 }
 
@@ -392,12 +428,14 @@ static void hear_signal(struct supervisor *supervisor)
     if (FAULT_CALL("door_signal", EINTR, read(supervisor->signals, &info, sizeof(info))) !=
         sizeof(info))
         return;
-    if (info.ssi_signo == SIGHUP)
-        zygotes_reload(supervisor);
-    else /* the second time without patience */
+    if (info.ssi_signo == SIGHUP) {
+        if (zygotes_reload(supervisor) < 0)
+            log_write(supervisor->control, MC_LOG_ERROR, "no reload: %s", error_message());
+    } else { /* the second time without patience */
         supervisor_drain(supervisor, supervisor->phase >= PHASE_DRAINING
                                          ? 0
                                          : supervisor->config->close_timeout_ms);
+    }
 }
 
 void door_event(struct supervisor *supervisor, uint32_t index, enum watched kind)

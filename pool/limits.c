@@ -10,53 +10,74 @@
 #include <signal.h>
 #include <unistd.h>
 
-enum { TRACE_SKIP = 2 }; /* the signal's own frames */
+enum { TRACE_SKIP = 3 }; /* leave_trace(), the handler, and where it returns to */
 
-/* For the signal handler; NULL while no watched task runs. */
+/* For the signal handler: who we are, ... */
+static struct worker *self;
+/* ... and the same, or NULL while no watched task runs. */
 static struct worker *volatile watched;
 
 /* ---- when the supervisor asks ---- */
 
-static void leave_trace(struct seat_row *row)
+__attribute__((noinline)) static void leave_trace(struct trace *trace)
 {
     void *frames[TRACE_MOST + TRACE_SKIP];
     int count = backtrace(frames, TRACE_MOST + TRACE_SKIP) - TRACE_SKIP;
     for (int i = 0; i < count; i++)
-        atomic_store_explicit(&row->trace[i], (uint64_t)(uintptr_t)frames[i + TRACE_SKIP],
+        atomic_store_explicit(&trace->addresses[i], (uint64_t)(uintptr_t)frames[i + TRACE_SKIP],
                               memory_order_relaxed);
-    if (count > 0)
-        atomic_store_explicit(&row->trace_count, (uint32_t)count, memory_order_release);
+    atomic_store_explicit(&trace->count, count > 0 ? (uint32_t)count : 0, memory_order_release);
+}
+
+static void answer_where(struct seat_row *row)
+{
+    uint32_t wanted = atomic_load_explicit(&row->trace_wanted, memory_order_acquire); /* T1 */
+    if (wanted == atomic_load_explicit(&row->trace_answered, memory_order_relaxed))
+        return;
+    atomic_thread_fence(memory_order_release); /* T2 */
+    leave_trace(&row->place);
+    atomic_store_explicit(&row->trace_answered, wanted, memory_order_release); /* T3 */
 }
 
 /* The signal may be late, and meet another task than the one it was sent for: so
  * only the clock of the present one counts. */
-static void asked(int signal)
+static void look_at_limits(struct worker *worker)
 {
-    struct worker *worker = watched;
-    int saved = errno;
-    if (worker == NULL)
-        return;
     mc_task *task = &worker->task;
     uint64_t ran_ms = clock_ticks_ns(clock_ticks() - task->began_ticks) / 1000000;
     uint32_t slow_ms = worker->config->slow_task_ms;
     if (slow_ms != 0 && ran_ms >= slow_ms &&
-        atomic_load_explicit(&worker->row->trace_count, memory_order_relaxed) == 0)
-        leave_trace(worker->row);
+        atomic_load_explicit(&worker->row->slow.count, memory_order_relaxed) == 0)
+        leave_trace(&worker->row->slow);
     _Atomic uint32_t *soft_limit_ms = &worker->row->soft_limit_ms;
     if (atomic_load_explicit(soft_limit_ms, memory_order_relaxed) != 0 && mc_task_overdue(task)) {
         atomic_store_explicit(soft_limit_ms, 0, memory_order_relaxed); /* told: ask no more */
         task->handler->on_soft_limit(task);
     }
+}
+
+static void asked(int signal)
+{
+    int saved = errno;
+    answer_where(self->row);
+    if (watched != NULL)
+        look_at_limits(watched);
     errno = saved;
+}
+
+void limits_load(const struct config *config)
+{
+    void *frame;
+    /* It loads a library when it is first called: not from a signal handler, and once
+     * for all workers. */
+    if (config->slow_task_ms != 0 || config->serve != NULL)
+        (void)backtrace(&frame, 1);
 }
 
 void limits_prepare(struct worker *worker)
 {
     struct sigaction action = {.sa_handler = asked, .sa_flags = SA_RESTART};
-    void *frame;
-    /* It loads a library when it is first called: not from a signal handler. */
-    if (worker->config->slow_task_ms != 0)
-        (void)backtrace(&frame, 1);
+    self = worker;
     (void)sigaction(SIGURG, &action, NULL);
 }
 
@@ -93,7 +114,7 @@ bool limits_begin(struct worker *worker, const struct slot *slot, name_t name)
     atomic_store_explicit(&row->attempt, task->attempt, memory_order_relaxed);
     atomic_store_explicit(&row->soft_limit_ms, soft_ms, memory_order_relaxed);
     atomic_store_explicit(&row->time_limit_ms, hard_ms, memory_order_relaxed);
-    atomic_store_explicit(&row->trace_count, 0, memory_order_relaxed);
+    atomic_store_explicit(&row->slow.count, 0, memory_order_relaxed);
     FAULT_POINT("limits_noted");
     atomic_store_explicit(&row->started_ticks, task->began_ticks, memory_order_release); /* L1 */
     watched = worker;

@@ -6,11 +6,18 @@
  * The supervisor looks at rows only while there is something to see. Both sides
  * write, then read what the other writes, with a fence between: the worker its row,
  * then `watching`; the supervisor `watching`, then the rows (watch.c).
+ *
+ * Pairs, when the operator asks where a worker is: T1 acquires the number of the
+ * request (watch_trace), T2 lets who reads parts of a later answer see that there was
+ * another request, T3 releases the answer to who reads it (tools/trace.c).
  */
 #ifndef POOL_LIMITS_H
 #define POOL_LIMITS_H
 
 #include "pool/work.h"
+
+/* In the zygote, once its modules are loaded: what workers need to say where they are. */
+void limits_load(const struct config *config);
 
 /* Once, before the first task: makes the worker answer to the supervisor's signal. */
 void limits_prepare(struct worker *worker);

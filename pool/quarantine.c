@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Reading the quarantine, which the supervisor writes (sweep.c).
- *
  * Pairs: Q1 releases an entry, Q2 acquires it, Q3 re-checks that it was not
  * overwritten meanwhile.
  */
-#include "pool/pool.h"
+#include "pool/quarantine.h"
 
 #include "base/error.h"
+#include "pool/pool.h"
 
 #include <string.h>
 
 static_assert(sizeof(((struct mc_quarantined *)0)->args) == QUARANTINE_ARGS, "the same bound");
 static_assert(sizeof(((struct mc_quarantined *)0)->handler) == HANDLER_NAME_SIZE, "likewise");
 
-static bool read_entry(const mc_pool *pool, uint64_t number, struct mc_quarantined *out)
+bool quarantine_read(const struct quarantine *quarantine, uint64_t number,
+                     struct mc_quarantined *out, uint32_t *handler)
 {
-    const struct quarantine_entry *entry = &pool->quarantine->entries[number % QUARANTINE_MOST];
+    const struct quarantine_entry *entry = &quarantine->entries[number % QUARANTINE_MOST];
     if (atomic_load_explicit(&entry->sequence, memory_order_acquire) != number + 1) /* Q2 */
         return false;
     uint64_t kept = entry->args_size < QUARANTINE_ARGS ? entry->args_size : QUARANTINE_ARGS;
-    uint32_t handler = entry->handler;
+    *handler = entry->handler;
     *out = (struct mc_quarantined){.size = out->size,
                                    .number = number,
                                    .time_ms = entry->time_ms,
@@ -34,8 +34,6 @@ static bool read_entry(const mc_pool *pool, uint64_t number, struct mc_quarantin
                                    .format = (enum mc_format)entry->format,
                                    .args_size = entry->args_size,
                                    .args_kept = kept};
-    if (handler < pool->config->handler_count)
-        memcpy(out->handler, pool->config->handlers[handler].name, sizeof(out->handler));
     memcpy(out->args, entry->args, kept);
     atomic_thread_fence(memory_order_acquire);
     return atomic_load_explicit(&entry->sequence, memory_order_relaxed) == number + 1; /* Q3 */
@@ -43,10 +41,16 @@ static bool read_entry(const mc_pool *pool, uint64_t number, struct mc_quarantin
 
 static int read_newest(const mc_pool *pool, size_t index, struct mc_quarantined *known)
 {
+    uint32_t handler;
     if (pool->quarantine == NULL)
         return error_set(-ENOTSUP, "the quarantine is not for this process to see");
     uint64_t tail = atomic_load_explicit(&pool->quarantine->tail, memory_order_acquire);
-    return index < tail && index < QUARANTINE_MOST && read_entry(pool, tail - 1 - index, known);
+    if (index >= tail || index >= QUARANTINE_MOST ||
+        !quarantine_read(pool->quarantine, tail - 1 - index, known, &handler))
+        return 0;
+    if (handler < pool->config->handler_count)
+        memcpy(known->handler, pool->config->handlers[handler].name, sizeof(known->handler));
+    return 1;
 }
 
 int mc_pool_quarantine(mc_pool *pool, size_t index, struct mc_quarantined *entry)

@@ -55,6 +55,9 @@ struct serve_options {
     void *context;
 };
 
+/* How many descriptors the pool's supervisor may need. */
+uint64_t serve_descriptors(const struct config *config);
+
 /* Runs the pool in this process, until SIGTERM or SIGINT; SIGHUP reloads. The process
  * exits with status 0 after an orderly end, 1 if no worker could be started; before, it
  * tells SERVE_ENDED. Returns a negative errno with a message when it cannot begin. */

@@ -137,16 +137,33 @@ static struct slot *claimed(struct supervisor *supervisor, uint32_t index, name_
     return NULL;
 }
 
+/* The seat that this worker has, or -ESRCH. */
+static int seat_of(const struct supervisor *supervisor, pid_t worker)
+{
+    for (uint32_t i = 0; worker > 0 && i < supervisor->config->workers; i++)
+        if (supervisor->seats[i].posts[HOLDER].pid == worker)
+            return (int)i;
+    return -ESRCH;
+}
+
+int watch_trace(struct supervisor *supervisor, pid_t worker)
+{
+    int index = seat_of(supervisor, worker);
+    if (index < 0)
+        return index;
+    (void)atomic_fetch_add_explicit(&supervisor->control->rows[index].trace_wanted, 1,
+                                    memory_order_release); /* T1 */
+    return sys_pidfd_kill(supervisor->seats[index].posts[HOLDER].pidfd, SIGURG);
+}
+
 int watch_end(struct supervisor *supervisor, pid_t worker, bool by_force)
 {
-    uint32_t index = 0;
     uint64_t word;
     name_t name;
-    while (index < supervisor->config->workers &&
-           supervisor->seats[index].posts[HOLDER].pid != worker)
-        index++;
-    if (index == supervisor->config->workers || worker <= 0)
-        return -ESRCH;
+    int found = seat_of(supervisor, worker);
+    if (found < 0)
+        return found;
+    uint32_t index = (uint32_t)found;
     struct slot *slot = claimed(supervisor, index, &name);
     if (slot == NULL)
         return -ENOENT;
@@ -183,12 +200,12 @@ static int describe(const struct supervisor *supervisor, uint64_t address, char 
 static void trace_text(const struct supervisor *supervisor, const struct seat_row *row, char *text,
                        size_t size)
 {
-    uint32_t count = atomic_load_explicit(&row->trace_count, memory_order_acquire);
+    uint32_t count = atomic_load_explicit(&row->slow.count, memory_order_acquire);
     size_t used = 0;
     snprintf(text, size, "it did not say where it is");
     for (uint32_t i = 0; i < count && i < TRACE_MOST; i++) {
         char frame[128];
-        uint64_t address = atomic_load_explicit(&row->trace[i], memory_order_relaxed);
+        uint64_t address = atomic_load_explicit(&row->slow.addresses[i], memory_order_relaxed);
         (void)describe(supervisor, address, frame, sizeof(frame));
         int length = snprintf(text + used, size - used, "%s%s", i == 0 ? "in " : " < ", frame);
         if (length < 0 || (size_t)length >= size - used) {
@@ -204,7 +221,7 @@ static void report_slow(struct supervisor *supervisor, uint32_t index, const str
 {
     struct seat *seat = &supervisor->seats[index];
     const struct seat_row *row = &supervisor->control->rows[index];
-    bool said = atomic_load_explicit(&row->trace_count, memory_order_relaxed) != 0;
+    bool said = atomic_load_explicit(&row->slow.count, memory_order_relaxed) != 0;
     if (seat->slow.started != sight->started) {
         seat->slow = (struct slow){.started = sight->started};
         (void)sys_pidfd_kill(seat->posts[HOLDER].pidfd, SIGURG);

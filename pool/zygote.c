@@ -5,6 +5,7 @@
 #include "base/fault.h"
 #include "base/sys.h"
 #include "ipc/channel.h"
+#include "pool/limits.h"
 #include "pool/modules.h"
 #include "pool/process.h"
 #include "pool/worker.h"
@@ -76,6 +77,7 @@ void zygote_run(struct config *config, struct control *control, struct bells *be
     process_follow(supervisor);
     if (config->serve != NULL)
         load(config, socket);
+    limits_load(config);
     struct parcel parcel;
     for (;;) {
         int result = channel_receive(socket, &parcel, 0);

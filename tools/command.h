@@ -7,6 +7,8 @@
 #define TOOLS_COMMAND_H
 
 #include <getopt.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 /* The same for every command; multicore(1) lists them. */
 enum exit_status {
@@ -27,7 +29,13 @@ struct command {
 };
 
 int check_command(const struct command *command, int argc, char **argv);
+int doctor_command(const struct command *command, int argc, char **argv);
+int drain_command(const struct command *command, int argc, char **argv);
+int quarantine_command(const struct command *command, int argc, char **argv);
+int reload_command(const struct command *command, int argc, char **argv);
+int run_command(const struct command *command, int argc, char **argv);
 int serve_command(const struct command *command, int argc, char **argv);
+int stack_command(const struct command *command, int argc, char **argv);
 
 /* The next option as getopt_long() gives it, or -1 after the last; an unknown one is
  * reported on standard error and read as '?'. --help is to be the 'h' of the table. */
@@ -36,6 +44,31 @@ int command_option(const struct command *command, int argc, char **argv,
 /* For commands with one argument: it, or NULL after a report. */
 const char *command_argument(const struct command *command, int argc, char **argv);
 int command_help(const struct command *command);
+
+/* For commands that ask a pool. The socket to ask at: what --socket gave, which may be
+ * NULL; else MULTICORE_SOCKET of the environment; else where a configuration has it
+ * that says nothing of it. */
+const char *command_socket(const char *given);
+#define COMMAND_SOCKET_OPTION                                                                      \
+    {                                                                                              \
+        "socket", required_argument, NULL, 's'                                                     \
+    }
+#define COMMAND_SOCKET_HELP                                                                        \
+    "  -s, --socket PATH  of the pool; by default MULTICORE_SOCKET of the environment,\n"          \
+    "                     else /run/multicore/socket\n"
+/* Reports the message of a failed call on standard error; result is what it returned.
+ * STATUS_UNREACHABLE where that means that there is no pool for us, else STATUS_FAILED. */
+int command_failed(int result);
+
+/* The value of an option: "500ms", "10s", up to most_ms; false after a report. */
+bool command_duration(const struct command *command, const char *option, const char *text,
+                      uint64_t most_ms, uint64_t *ms);
+/* The same for a number from 1 to most. */
+bool command_number(const struct command *command, const char *option, const char *text,
+                    uint64_t most, uint64_t *number);
+/* For commands without arguments: whether there are none; false after a report. */
+bool command_bare(const struct command *command, int argc, char **argv);
+
 /* Reports on standard error what is wrong with the command line. */
 int usage_error(const struct command *command, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

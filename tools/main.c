@@ -22,6 +22,44 @@ static const struct command commands[] = {
      .summary = "say what is wrong with a configuration, without running it",
      .options = "  -e, --effective  print every value, and where it comes from\n",
      .run = check_command},
+    {.name = "run",
+     .arguments = "[OPTION...] HANDLER [ARGUMENT|-]",
+     .summary = "run a handler of a pool, and print the result",
+     .options = "  -f, --format NAME  raw, json, or msgpack (given and printed as JSON)\n"
+                "  -i, --items N      split the range from 0 to N among the workers\n"
+                "  -t, --timeout T    wait no longer, as in 10s or 500ms\n"
+                "  -r, --repeat N     run it N times, and print only how fast that was\n"
+                "  -c, --concurrency C\n"
+                "                     with --repeat: so many at once\n" COMMAND_SOCKET_HELP,
+     .run = run_command},
+    {.name = "reload",
+     .arguments = "[--no-wait] [--socket PATH]",
+     .summary = "have a pool read its configuration and load its modules again",
+     .options =
+         "  -n, --no-wait      do not wait until the new set-up is in use\n" COMMAND_SOCKET_HELP,
+     .run = reload_command},
+    {.name = "drain",
+     .arguments = "[--timeout T] [--no-wait] [--socket PATH]",
+     .summary = "end a pool, when the tasks that it has accepted have ended",
+     .options =
+         "  -t, --timeout T    how long tasks may go on; by default close-timeout of the pool\n"
+         "  -n, --no-wait      do not wait for the end\n" COMMAND_SOCKET_HELP,
+     .run = drain_command},
+    {.name = "stack",
+     .arguments = "[--json] [--socket PATH] PID|all",
+     .summary = "show where a worker is, or all of them",
+     .options = "  -j, --json         print it as JSON\n" COMMAND_SOCKET_HELP,
+     .run = stack_command},
+    {.name = "quarantine",
+     .arguments = "[--json] [--socket PATH] [list | show NUMBER]",
+     .summary = "list the tasks that killed workers, or show one with its arguments",
+     .options = "  -j, --json         print it as JSON\n" COMMAND_SOCKET_HELP,
+     .run = quarantine_command},
+    {.name = "doctor",
+     .arguments = "[--json] [CONFIG]",
+     .summary = "say what of this machine is good or bad for a pool",
+     .options = "  -j, --json  print it as JSON\n",
+     .run = doctor_command},
     {.name = "help",
      .arguments = "[COMMAND]",
      .summary = "this list, or what one command does",

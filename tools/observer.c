@@ -7,6 +7,7 @@
 #include "multicore.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -14,6 +15,8 @@
 #include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+enum { STEP_MS = 20 };
 
 static int connect_to(const char *path)
 {
@@ -44,13 +47,14 @@ static int connect_to(const char *path)
 static int exchange(const char *path, const struct message *request, struct parcel *answer)
 {
     struct parcel parcel = {.message = *request};
+    *answer = (struct parcel){0};
     int fd = connect_to(path);
     if (fd < 0)
         return fd;
     parcel.message.index = LAYOUT_VERSION;
     snprintf(parcel.message.text, sizeof(parcel.message.text), "%s", mc_version());
     int result = channel_send(fd, &parcel, 0);
-    if (result == 0)
+    if (result == 0 || result == -EPIPE) /* it may refuse us without having listened */
         result = channel_receive(fd, answer, 0);
     close(fd);
     if (result == -EAGAIN)
@@ -91,6 +95,7 @@ static int map(struct observer *observer, const struct parcel *parcel)
     if (parcel->message.type != MESSAGE_WELCOME || parcel->descriptor_count != 3)
         return error_set(-EPROTO, "the answer of the pool at %s makes no sense", observer->path);
     observer->supervisor = parcel->message.value;
+    observer->pidfd = sys_pidfd_open(observer->supervisor);
     observer->control_bytes = segment_size(fds[0]);
     if (observer->control_bytes >= sizeof(struct control) &&
         segment_check(fds[1], sizeof(struct bells)) == 0 &&
@@ -111,7 +116,7 @@ static int map(struct observer *observer, const struct parcel *parcel)
 int observer_open(struct observer *observer, const char *path)
 {
     struct parcel answer;
-    *observer = (struct observer){.path = path};
+    *observer = (struct observer){.path = path, .pidfd = -1};
     int result = exchange(path, &(struct message){.type = MESSAGE_OBSERVE}, &answer);
     if (result < 0)
         return result;
@@ -133,7 +138,8 @@ void observer_close(struct observer *observer)
     unmap(observer->control, observer->control_bytes);
     unmap(observer->bells, sizeof(struct bells));
     unmap(observer->quarantine, sizeof(struct quarantine));
-    *observer = (struct observer){.path = observer->path};
+    sys_close(&observer->pidfd);
+    *observer = (struct observer){.path = observer->path, .pidfd = -1};
 }
 
 bool observer_refresh(const struct observer *observer)
@@ -146,4 +152,25 @@ bool observer_refresh(const struct observer *observer)
     int result = channel_send(fd, &parcel, MSG_DONTWAIT);
     close(fd);
     return result == 0;
+}
+
+static bool nobody_listens(const char *path)
+{
+    int fd = connect_to(path);
+    if (fd >= 0)
+        close(fd);
+    return fd == -ENOENT || fd == -ECONNREFUSED;
+}
+
+bool observer_await_end(const struct observer *observer, int timeout_ms)
+{
+    struct pollfd supervisor = {.fd = observer->pidfd, .events = POLLIN};
+    if (observer->pidfd >= 0)
+        return poll(&supervisor, 1, timeout_ms) > 0;
+    for (int waited_ms = 0; timeout_ms < 0 || waited_ms < timeout_ms; waited_ms += STEP_MS) {
+        (void)poll(NULL, 0, STEP_MS);
+        if (nobody_listens(observer->path))
+            return true;
+    }
+    return false;
 }

@@ -10,9 +10,12 @@
 #include "ipc/channel.h"
 #include "ipc/layout.h"
 
+#include <stdbool.h>
+
 struct observer {
     const char *path; /* of the pool's socket; the caller's */
     pid_t supervisor;
+    int pidfd; /* of that; -1: it cannot be had */
     const struct control *control;
     const struct bells *bells;
     const struct quarantine *quarantine;
@@ -28,6 +31,10 @@ void observer_close(struct observer *observer);
 /* Has the queues sampled for the next two seconds; does not wait. False when nobody
  * listens any more: what is mapped stays readable. */
 bool observer_refresh(const struct observer *observer);
+
+/* Waits for the end of the pool's supervisor, for so long at most; true when it is gone.
+ * Where its process is out of sight, nobody listening any more counts as the end. */
+bool observer_await_end(const struct observer *observer, int timeout_ms);
 
 /* Sends one request, and waits for what comes of it: 0, or a negative errno with the
  * pool's message. request->index is filled in. */

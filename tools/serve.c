@@ -82,7 +82,6 @@ static void on_event(void *context, enum serve_event event, const char *text)
                    server->configuration->module_count);
         break;
     case SERVE_KEPT:
-        journal_line(MC_LOG_ERROR, "the configuration stays as it was: %s", text);
         sd_notifyf(0, "READY=1\nSTATUS=Ready; the last reload failed: %s", text);
         break;
     case SERVE_STOPPING:

@@ -1,8 +1,8 @@
 # Completion of multicore(1) for bash.
 
 _multicore() {
-    local word=${COMP_WORDS[COMP_CWORD]} options
-    local commands='serve check help'
+    local word=${COMP_WORDS[COMP_CWORD]} options words='' # words: instead of files
+    local commands='serve check run reload drain stack quarantine doctor help'
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
         mapfile -t COMPREPLY < <(compgen -W "$commands --help --version" -- "$word")
@@ -11,14 +11,24 @@ _multicore() {
     case ${COMP_WORDS[1]} in
     serve) options='--help' ;;
     check) options='--effective --help' ;;
+    run) options='--format --items --timeout --repeat --concurrency --socket --help' ;;
+    reload) options='--no-wait --socket --help' ;;
+    drain) options='--timeout --no-wait --socket --help' ;;
+    stack) options='--json --socket --help' words='all' ;;
+    quarantine) options='--json --socket --help' words='list show' ;;
+    doctor) options='--json --help' ;;
     help)
         mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$word")
         return
         ;;
     *) return ;;
     esac
-    if [[ $word == -* ]]; then
+    if [[ ${COMP_WORDS[COMP_CWORD - 1]} == --format ]]; then
+        mapfile -t COMPREPLY < <(compgen -W 'raw json msgpack' -- "$word")
+    elif [[ $word == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")
+    elif [[ -n $words && ${COMP_WORDS[COMP_CWORD - 1]} != --socket ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
     else
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "$word")

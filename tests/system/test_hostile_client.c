@@ -445,12 +445,13 @@ START_TEST(commands_are_for_the_pools_user_only)
     if (needs_root("commands from another user"))
         return;
     begin();
-    static const uint32_t types[] = {MESSAGE_RELOAD, MESSAGE_DRAIN, MESSAGE_OBSERVE};
+    static const uint32_t types[] = {MESSAGE_RELOAD, MESSAGE_DRAIN, MESSAGE_OBSERVE, MESSAGE_TRACE,
+                                     MESSAGE_END};
     pid_t child = fork();
     if (child == 0) {
         struct parcel parcel;
         become(NOBODY, NULL, 0);
-        for (int i = 0; i < 3; i++) {
+        for (int i = 0; i < 5; i++) {
             int fd = connect_raw(0);
             send_type(fd, types[i], LAYOUT_VERSION, 0);
             if (answer(fd, &parcel) != MESSAGE_REFUSED || parcel.message.status != -EACCES ||

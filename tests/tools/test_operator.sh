@@ -1,0 +1,238 @@
+#!/usr/bin/env bash
+# test_operator.sh PROGRAM MODULES: the commands that ask a pool, with a pool, without
+# one, and as somebody whom it does not concern.
+# shellcheck disable=SC2317 # some functions are called by name, or by trap
+set -uo pipefail
+
+program=$1 modules=$2
+work=$(mktemp -d)
+server=
+finish() {
+    [[ -z $server ]] || kill -KILL "$server" 2>/dev/null
+    rm -rf "$work"
+}
+trap finish EXIT
+chmod 755 "$work"
+cd "$work" || exit 1
+unset NOTIFY_SOCKET WATCHDOG_USEC LISTEN_FDS LISTEN_PID JOURNAL_STREAM
+export MULTICORE_SOCKET=$work/socket
+failed=0
+
+fail() {
+    echo "FAILED: $*" >&2
+    failed=1
+}
+
+# expect STATUS TEXT ARGUMENT...: how the program ends, and what it says.
+expect() {
+    local status=0 wanted=$1 text=$2
+    shift 2
+    timeout 30 "$program" "$@" >said 2>&1 || status=$?
+    [[ $status == "$wanted" ]] || fail "multicore $*: status $status instead of $wanted: $(<said)"
+    [[ -z $text ]] || grep -qF -- "$text" said ||
+        fail "multicore $*: nothing of '$text' in: $(<said)"
+}
+
+# exactly TEXT ARGUMENT...: what it prints, to the byte.
+exactly() {
+    local text=$1
+    shift
+    timeout 30 "$program" "$@" >said 2>errors || fail "multicore $*: $(<errors)"
+    [[ $(<said) == "$text" ]] || fail "multicore $*: not '$text' but '$(<said)'"
+}
+
+# soon COMMAND...: until it succeeds, for 10 s at most.
+soon() {
+    local i
+    for ((i = 0; i < 500; i++)); do
+        if "$@"; then return; fi
+        sleep 0.02
+    done
+    fail "not even after 10 s: $*"
+    cat log >&2
+    return 1
+}
+
+ready() { grep -q 'ready, with' log; }
+
+# start: a server, with what is in pool.conf.
+start() {
+    : >log
+    "$program" serve pool.conf >>log 2>&1 &
+    server=$!
+    soon ready
+}
+
+# gone: the server has ended in good order.
+gone() {
+    local status=0
+    wait "$server" || status=$?
+    server=
+    [[ $status == 0 ]] || fail "the server ended with $status: $(<log)"
+}
+
+# says TEXT: what was said last has it.
+says() { grep -qF -- "$1" said || fail "nothing of '$1' in: $(<said)"; }
+
+# valid FILE: it is JSON.
+valid() { /usr/bin/env python3 -m json.tool "$1" >/dev/null 2>&1; }
+
+cat >pool.conf <<EOF
+socket = "$work/socket"
+socket-mode = 0666
+workers = 2
+module "work" { path = "$modules/work.so" }
+EOF
+
+# ---- The command line ---------------------------------------------------------
+expect 2 "takes no argument, but got 'now'" reload now
+expect 2 "did you mean '--no-wait'?" reload --nowait
+expect 2 "--timeout is '10': it wants a number of ms, s, m, h or d" drain --timeout 10
+expect 2 "at most 1d" drain --timeout 2d
+expect 2 "wants one worker's process id, or 'all'" stack
+expect 2 "PID is 'some'" stack some
+expect 2 "PID is '0'" stack 0
+expect 2 "'lost' is neither 'list' nor 'show'" quarantine lost
+expect 2 'show wants the number' quarantine show
+expect 2 'show wants the number' quarantine show first
+expect 2 "'more' is one too many" quarantine list more
+expect 2 'the name of a handler' run
+expect 2 'quote it, and put options first' run echo --items 3
+expect 2 "--items is '0': it wants a number from 1" run --items 0 echo
+expect 2 "--format is 'xml': it wants raw, json or msgpack" run --format xml echo
+expect 2 'the argument cannot be used' run --format json echo '{"a":'
+expect 2 '--concurrency goes with --repeat' run --concurrency 2 echo
+expect 2 'one file at most' doctor a b
+
+# ---- Without a pool -----------------------------------------------------------
+for command in reload drain 'stack all' quarantine; do
+    # shellcheck disable=SC2086 # words
+    expect 4 "no pool listens at $work/socket" $command
+done
+expect 4 "$work/socket" run echo x
+expect 4 'no pool listens at nowhere' reload --socket nowhere
+expect 0 'ok ' doctor
+expect 0 'workers' doctor pool.conf
+expect 3 'nowhere.conf: the file cannot be read' doctor nowhere.conf
+"$program" doctor --json >found.json || fail "doctor --json: $(<found.json)"
+valid found.json || fail "doctor --json is no JSON: $(<found.json)"
+(ulimit -n 600 && "$program" doctor >said) || fail "doctor with 600 descriptors"
+grep -q '^warning *descriptors .*LimitNOFILE=' said || fail "600 descriptors are enough: $(<said)"
+
+# ---- run ----------------------------------------------------------------------
+start
+exactly 'hello' run echo hello
+exactly 'from standard input' run echo - <<<'from standard input'
+exactly '' run echo
+exactly $'{\n  "map": true,\n  "count": 2\n}' run -f json describe '{"a": 1, "b": [2.5, null]}'
+exactly $'{\n  "map": true,\n  "count": 2\n}' run -f msgpack describe '{"a": 1, "b": [2.5, "é"]}'
+exactly $'{\n  "a": [\n    true,\n    {}\n  ]\n}' run -f json nested '[]'
+exactly $'{\n  "a": [\n    true,\n    {}\n  ]\n}' run -f msgpack nested '[]'
+expect 0 ' items' run --items 20 range
+[[ $(awk '{count += $4} END {print count}' said) == 20 ]] || fail "the parts of 20: $(<said)"
+expect 0 ': {"map":true,"count":1}' run --items 4 -f json describe '{"a": 1}'
+expect 1 "handler 'fail' failed with status -5: the disk is full of holes" run fail
+expect 1 ' to ' run --items 4 fail
+expect 1 "no handler 'nothing'; the pool has: echo" run nothing
+expect 1 "handler 'hang' has not ended within 100 ms; it is cancelled" run --timeout 100ms hang
+expect 0 '300 runs in ' run --repeat 300 --concurrency 4 echo x
+says '99% within'
+expect 1 '5 runs failed, the first of them: the disk' run --repeat 5 fail
+expect 1 "no handler 'nothing'" run --repeat 5 nothing
+expect 1 'have ended within 200 ms' run --repeat 5 --timeout 200ms hang
+
+# ---- quarantine ---------------------------------------------------------------
+expect 0 'no task has killed its workers' quarantine
+expect 1 'there is no task 0 in quarantine: there have been 0' quarantine show 0
+expect 1 'signal 9' run crash $'some\001bytes'
+expect 1 'signal 9' run -f json crash '{"page": 7}'
+expect 1 'signal 9' run -f msgpack crash '["seven"]'
+head -c 3000 /dev/zero | expect 1 'signal 9' run crash -
+expect 0 'crash' quarantine
+[[ $(wc -l <said) == 5 ]] || fail "four tasks in quarantine: $(<said)"
+expect 0 '00000000  73 6f 6d 65 01 62 79 74  65 73                    |some.bytes|' quarantine show 0
+says 'death      signal 9'
+expect 0 '  "page": 7' quarantine show 1
+expect 0 '  "seven"' quarantine show 2
+expect 0 '... and 1976 bytes more, which the pool has not kept' quarantine show 3
+expect 1 'there have been 4' quarantine show 4
+for arguments in '' 'show 1' 'show 3'; do
+    # shellcheck disable=SC2086 # words
+    "$program" quarantine --json $arguments >list.json || fail "quarantine --json $arguments"
+    valid list.json || fail "quarantine --json $arguments is no JSON: $(<list.json)"
+done
+
+# ---- stack, also when all workers are stuck -----------------------------------
+running() { "$program" stack all >said 2>&1 && grep -q "$1" said; }
+expect 0 ': idle' stack all
+expect 1 'the pool has no worker 1; it has' stack 1
+"$program" run --timeout 8s hang 2>/dev/null &
+hanging=$!
+"$program" run --timeout 8s deaf 2>/dev/null &
+deaf=$!
+soon running "runs 'hang'"
+soon running "runs 'deaf'"
+says 'turn_in_circles+0x'
+says '(work.so)'
+says 'does not say where it is; the kernel does: state '
+says 'blocks SIGURG'
+worker=$(sed -n "s/^worker \([0-9]*\) .*runs 'hang'.*/\1/p" said)
+expect 0 'turn_in_circles' stack "$worker"
+! grep -q deaf said || fail "one worker was asked for: $(<said)"
+"$program" stack --json all >stack.json || fail "stack --json"
+valid stack.json || fail "stack --json is no JSON: $(<stack.json)"
+kill "$hanging" "$deaf"
+wait "$hanging" "$deaf"
+# Their tasks see that nobody waits any more.
+idle() { "$program" stack all >said 2>&1 && [[ $(grep -c ': idle' said) == 2 ]]; }
+soon idle
+
+# ---- reload -------------------------------------------------------------------
+expect 0 'reloaded: the new set-up is in use after' reload
+echo 'wrokers = 3' >>pool.conf
+expect 1 'the configuration stays as it was: pool.conf has 1 mistake' reload
+sed -i '/^wrokers/d; s/work[.]so/refuse.so/' pool.conf
+expect 1 "no setting 'font'" reload
+sed -i 's/refuse[.]so/work.so/' pool.conf
+expect 0 '' reload --no-wait
+soon grep -q 'reloaded pool.conf' log
+"$program" run --timeout 20s hang 2>/dev/null &
+hanging=$!
+soon running "runs 'hang'"
+soon "$program" reload --no-wait 2>/dev/null # the one before may not be over
+expect 1 'the last reload is not over yet' reload
+kill "$hanging"
+wait "$hanging"
+
+# ---- Somebody else ------------------------------------------------------------
+# As root all may be asked for; the program is copied to where everybody may run it.
+if ((EUID == 0)) && command -v setpriv >/dev/null; then
+    cp "$program" ./multicore
+    nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
+    for command in reload drain 'stack all' quarantine; do
+        status=0
+        # shellcheck disable=SC2086 # words
+        nobody ./multicore $command >said 2>&1 || status=$?
+        [[ $status == 4 ]] || fail "$command as nobody: $status, $(<said)"
+        says "only root and the pool's own user may do that"
+    done
+    [[ $(nobody ./multicore run echo hello) == hello ]] || fail "nobody may attach, and cannot run"
+fi
+
+# ---- drain --------------------------------------------------------------------
+expect 0 'the pool ended after' drain
+gone
+start
+"$program" run deaf 2>/dev/null &
+deaf=$!
+soon running "runs 'deaf'"
+expect 0 '' drain --no-wait --timeout 1m
+expect 4 "$work/socket" run echo x
+expect 1 'the pool is closing' reload
+expect 0 "runs 'deaf'" stack all # what keeps it
+expect 0 'the pool ended after' drain --timeout 100ms # more haste
+gone
+expect 4 "no pool listens" stack all
+wait "$deaf" && fail "a task that was killed has status 0"
+
+exit "$failed"
