@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tools/command.h"
 
+#include "base/error.h"
 #include "tools/nearest.h"
+#include "tools/settings.h"
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 int command_help(const struct command *command)
@@ -68,4 +71,26 @@ const char *command_argument(const struct command *command, int argc, char **arg
     usage_error(command, "%s wants %s", command->name,
                 argc == optind ? "the file with the configuration" : "one file, not several");
     return NULL;
+}
+
+const char *command_socket(const char *given)
+{
+    const char *set = getenv("MULTICORE_SOCKET");
+    if (given != NULL)
+        return given;
+    return set != NULL && set[0] != '\0' ? set : key_find("socket")->initial;
+}
+
+int command_failed(int result)
+{
+    fprintf(stderr, "multicore: %s\n", error_message());
+    switch (result) {
+    case -ENOENT:
+    case -ECONNREFUSED:
+    case -EACCES:
+    case -EPROTO:
+        return STATUS_UNREACHABLE;
+    default:
+        return STATUS_FAILED;
+    }
 }

@@ -36,6 +36,22 @@ int command_option(const struct command *command, int argc, char **argv,
 /* For commands with one argument: it, or NULL after a report. */
 const char *command_argument(const struct command *command, int argc, char **argv);
 int command_help(const struct command *command);
+
+/* For commands that ask a pool. The socket to ask at: what --socket gave, which may be
+ * NULL; else MULTICORE_SOCKET of the environment; else where a configuration has it
+ * that says nothing of it. */
+const char *command_socket(const char *given);
+#define COMMAND_SOCKET_OPTION                                                                      \
+    {                                                                                              \
+        "socket", required_argument, NULL, 's'                                                     \
+    }
+#define COMMAND_SOCKET_HELP                                                                        \
+    "  -s, --socket PATH  of the pool; by default MULTICORE_SOCKET of the environment,\n"          \
+    "                     else /run/multicore/socket\n"
+/* Reports the message of a failed call on standard error; result is what it returned.
+ * STATUS_UNREACHABLE where that means that there is no pool for us, else STATUS_FAILED. */
+int command_failed(int result);
+
 /* Reports on standard error what is wrong with the command line. */
 int usage_error(const struct command *command, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
