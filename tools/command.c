@@ -89,6 +89,7 @@ int command_failed(int result)
     case -ECONNREFUSED:
     case -EACCES:
     case -EPROTO:
+    case -ESHUTDOWN:
         return STATUS_UNREACHABLE;
     default:
         return STATUS_FAILED;
