@@ -22,6 +22,15 @@ static const struct command commands[] = {
      .summary = "say what is wrong with a configuration, without running it",
      .options = "  -e, --effective  print every value, and where it comes from\n",
      .run = check_command},
+    {.name = "top",
+     .arguments = "[OPTION...]",
+     .summary = "watch a pool: its workers, clients and handlers",
+     .options = COMMAND_SOCKET_HELP
+     "  -d, --delay TIME   between two updates: 2, 0.5 or 500ms; by default a second\n"
+     "  -n, --count COUNT  end after so many updates\n"
+     "  -p, --plain        print text instead of using the whole terminal\n"
+     "  -C, --no-color     no colours, as with NO_COLOR in the environment\n",
+     .run = top_command},
     {.name = "help",
      .arguments = "[COMMAND]",
      .summary = "this list, or what one command does",
