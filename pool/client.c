@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fault.h"
+#include "base/probe.h"
 #include "base/sys.h"
 #include "ipc/channel.h"
 #include "ipc/segment.h"
@@ -284,6 +285,8 @@ int client_submit(mc_group *group, const struct request *request)
     group->thread = pthread_self();
     group->reported = false;
     FAULT_POINT("client_before_submit");
+    PROBE6(submit, client->lane.number, index, slot->handler, slot->args_size, slot->start,
+           slot->end);
     slot_submit(&slot->word, group->on_done != NULL ? SLOT_NOTIFY : 0, book->generation);
     FAULT_POINT("client_submitted");
     if (group->busy && !group->narrowed && !client_runs_here_only(group, record)) {

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fault.h"
+#include "base/probe.h"
 #include "ipc/slot.h"
 
 #include <errno.h>
@@ -223,6 +224,8 @@ int group_open(mc_pool *pool, const struct mc_group_options *options, mc_group *
     pthread_mutex_unlock(&pool->client.lock);
     if (made == NULL)
         return error_set(-ENOMEM, "no memory for a group");
+    PROBE5(admit, made->busy, made->narrowed, made->admission.cause, made->admission.measured_milli,
+           made->parallel_limit);
     *group = made;
     return 0;
 }

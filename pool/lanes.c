@@ -385,7 +385,7 @@ void lanes_alarm(struct supervisor *supervisor)
         if (!tenant->used || tenant->dropping)
             continue;
         atomic_store_explicit(&tenant->lane.header->notified, 0, memory_order_seq_cst);
-        notify_ended(tenant->lane.header, &nobody, SLOT_WAITED_ANY | SLOT_NOTIFY, tenant->notify);
+        notify_ended(&tenant->lane, &nobody, SLOT_WAITED_ANY | SLOT_NOTIFY, tenant->notify);
     }
 }
 
