@@ -12,17 +12,20 @@
 
 /* ---- opening ---- */
 
+enum { SIZE_MOST = 4096 }; /* of an mc_module: more is none */
+
 static int check(const char *path, const struct mc_module *module)
 {
-    if (module->size < offsetof(struct mc_module, name) || module->abi != MC_MODULE_ABI)
+    bool sized = module->size >= offsetof(struct mc_module, name) && module->size <= SIZE_MOST;
+    if (sized && module->abi != MC_MODULE_ABI)
         return error_set(-EINVAL,
                          "%s was built for version %u of the module interface, and this is "
                          "version %d: build it against this multicore.h",
                          path, module->abi, MC_MODULE_ABI);
     if (module->size != sizeof(struct mc_module))
         return error_set(-EINVAL,
-                         "%s: its mc_module has %zu bytes instead of %zu: begin it with "
-                         "MC_MODULE_HEAD",
+                         "%s: its mc_module says that it has %zu bytes, and this multicore's has "
+                         "%zu: begin it with MC_MODULE_HEAD, and build it against this multicore.h",
                          path, module->size, sizeof(struct mc_module));
     size_t length = module->name == NULL ? 0 : strnlen(module->name, HANDLER_NAME_SIZE);
     if (length == 0 || length == HANDLER_NAME_SIZE)

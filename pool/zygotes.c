@@ -113,17 +113,26 @@ static void keep_numbers(struct config *fresh, const struct config *old)
     }
 }
 
+/* However often it is asked for until it can begin, once is enough: it reads what is
+ * configured by then. */
 void zygotes_reload(struct supervisor *supervisor)
+{
+    if (supervisor->config->serve != NULL && supervisor->phase <= PHASE_OPEN)
+        supervisor->reload_wanted = true;
+}
+
+static bool may_reload(const struct supervisor *supervisor)
+{
+    return supervisor->phase == PHASE_OPEN && !supervisor->moving &&
+           supervisor->zygotes[1 - supervisor->target].config == NULL;
+}
+
+static void reload(struct supervisor *supervisor)
 {
     const struct serve_options *serve = supervisor->config->serve;
     struct zygote *fresh = other(supervisor);
     struct config *config = NULL;
-    if (serve == NULL || supervisor->phase != PHASE_OPEN)
-        return;
-    if (fresh->config != NULL) {
-        door_tell(supervisor, SERVE_KEPT, "the last reload is not over yet");
-        return;
-    }
+    supervisor->reload_wanted = false;
     door_tell(supervisor, SERVE_RELOADING, "");
     const struct serve_options *options =
         serve->reload != NULL ? serve->reload(serve->context) : serve;
@@ -141,6 +150,12 @@ void zygotes_reload(struct supervisor *supervisor)
         config_free(config);
         fresh->config = NULL;
     }
+}
+
+static void forget(struct zygote *zygote)
+{
+    config_free(zygote->config);
+    *zygote = (struct zygote){.pidfd = -1, .socket = -1};
 }
 
 static void dismiss(struct zygote *zygote)
@@ -165,11 +180,13 @@ void zygotes_give_up(struct supervisor *supervisor, const char *why)
     if (old->config == NULL || old->socket < 0)
         return;                                /* there is nothing to go back to */
     keep_numbers(old->config, failed->config); /* some may be new */
-    log_write(supervisor->control, MC_LOG_ERROR, "the new set-up is given up: %s", why);
     door_tell(supervisor, SERVE_KEPT, why);
     supervisor->moving = false;
     aim_at(supervisor, old);
-    dismiss(failed);
+    if (failed->pidfd >= 0)
+        dismiss(failed);
+    else
+        forget(failed); /* no death of it is to come */
 }
 
 /* ---- what a zygote says ---- */
@@ -237,18 +254,11 @@ static void hear(struct supervisor *supervisor, struct zygote *zygote)
 
 /* ---- death ---- */
 
-static void forget(struct zygote *zygote)
-{
-    config_free(zygote->config);
-    *zygote = (struct zygote){.pidfd = -1, .socket = -1};
-}
-
 /* It never came to make a worker. */
 static void died_loading(struct supervisor *supervisor, struct zygote *zygote)
 {
     const char *why = zygote->text[0] != '\0' ? zygote->text : "it died while it loaded modules";
     if (zygote == other(supervisor)) {
-        log_write(supervisor->control, MC_LOG_ERROR, "the new set-up is given up: %s", why);
         door_tell(supervisor, SERVE_KEPT, why);
         forget(zygote);
     } else if (supervisor->phase == PHASE_OPENING) {
@@ -326,6 +336,8 @@ void zygotes_due(struct supervisor *supervisor, uint64_t now_ms)
         dismiss(old);
         door_tell(supervisor, SERVE_RELOADED, "");
     }
+    if (supervisor->reload_wanted && may_reload(supervisor))
+        reload(supervisor);
 }
 
 uint64_t zygotes_next_due(const struct supervisor *supervisor)

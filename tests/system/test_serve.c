@@ -302,6 +302,43 @@ START_TEST(a_reload_moves_to_the_new_module_and_loses_nothing)
 }
 END_TEST
 
+START_TEST(reloads_asked_for_during_one_are_one_more)
+{
+    board_open();
+    server_prepare(&server);
+    prepare_fresh(TEST_MODULE_2);
+    server.fresh_from = 2; /* what is configured when the first is over */
+    server.again[SERVE_RELOADING] = true;
+    server.again[SERVE_RELOADED] = true;
+    server_start(&server);
+    mc_pool *pool = attach(&server, NULL, 0);
+    kill(server.pid, SIGHUP);
+    ck_assert(server_await(&server, SERVE_RELOADED, 2));
+    ck_assert_int_eq(version_of(pool), 207);
+    mc_pool_close(pool);
+    finish();
+    ck_assert_uint_eq(atomic_load(&server.told->events[SERVE_RELOADING]), 2);
+    ck_assert_uint_eq(atomic_load(&server.told->events[SERVE_KEPT]), 0);
+}
+END_TEST
+
+START_TEST(a_reload_during_the_start_follows_it)
+{
+    board_open();
+    server_prepare(&server);
+    prepare_fresh(TEST_MODULE_2);
+    static const struct setting hang_up = {"hang-up", "now"};
+    server.module.settings = &hang_up;
+    server.module.setting_count = 1;
+    server_start(&server);
+    mc_pool *pool = attach(&server, NULL, 0);
+    ck_assert(server_await(&server, SERVE_RELOADED, 1));
+    ck_assert_int_eq(version_of(pool), 207);
+    mc_pool_close(pool);
+    finish();
+}
+END_TEST
+
 static void expect_kept(const char *why)
 {
     server_start(&server);
@@ -452,6 +489,7 @@ TEST_MAIN(serve, a_stranger_attaches_and_uses_the_modules_handlers, many_process
           a_pool_that_dies_and_comes_back_is_found_again, an_answer_that_comes_late_is_still_taken,
           groups_do_not_wait_for_a_pool_that_does_not_answer,
           a_reload_moves_to_the_new_module_and_loses_nothing,
+          reloads_asked_for_during_one_are_one_more, a_reload_during_the_start_follows_it,
           a_set_up_that_cannot_be_loaded_leaves_the_old_one,
           a_set_up_that_refuses_leaves_the_old_one,
           a_set_up_whose_workers_cannot_start_leaves_the_old_one, a_pool_that_cannot_start_says_why,
