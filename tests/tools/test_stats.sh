@@ -191,7 +191,8 @@ exec 9>&-
 kill "${clients[0]}"
 wait "${clients[0]}" 2>/dev/null
 clients=()
-kill -TERM "$server" # the second time without patience
+kill -TERM "$server"
+soon grep -q stopping log # the second time it has no patience
 stop
 expect 4 'no pool listens at socket' stats -s socket
 up() {
