@@ -28,6 +28,7 @@ struct command {
 
 int check_command(const struct command *command, int argc, char **argv);
 int serve_command(const struct command *command, int argc, char **argv);
+int stats_command(const struct command *command, int argc, char **argv);
 int top_command(const struct command *command, int argc, char **argv);
 
 /* The next option as getopt_long() gives it, or -1 after the last; an unknown one is

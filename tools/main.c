@@ -22,6 +22,15 @@ static const struct command commands[] = {
      .summary = "say what is wrong with a configuration, without running it",
      .options = "  -e, --effective  print every value, and where it comes from\n",
      .run = check_command},
+    {.name = "stats",
+     .arguments = "[--json | --prometheus] [--interval TIME] [--listen ADDRESS] [--socket PATH]",
+     .summary = "what a served pool does: workers, clients, handlers, and why tasks wait",
+     .options = "  -j, --json         as one JSON object\n"
+                "  -p, --prometheus   as OpenMetrics, which Prometheus reads\n"
+                "  -i, --interval TIME  rates and percentiles of the next 500ms, 10s, 1m ...\n"
+                "  -l, --listen ADDRESS  serve the metrics over HTTP, at HOST:PORT or the path of\n"
+                "                     a Unix socket, which has a slash\n" COMMAND_SOCKET_HELP,
+     .run = stats_command},
     {.name = "top",
      .arguments = "[OPTION...]",
      .summary = "watch a pool: its workers, clients and handlers",

@@ -25,9 +25,8 @@ enum {
     SAMPLED_NS = 1500000000,  /* for so long after we looked the supervisor samples its queues */
 };
 
-/* What a snapshot needs of the one before. */
 struct view_memory {
-    struct view_handler *before;
+    struct view_handler *before; /* of the last snapshot; nothing, before the first */
     uint64_t busy_before[MAX_SEATS];
     int supervisor; /* its pidfd; -1: it cannot be had */
 };
@@ -95,12 +94,21 @@ static void read_memory(struct view_worker *worker)
     worker->private_bytes = since(resident, shared) * page;
 }
 
+/* Copies what others have written, without what a terminal would obey. */
+static void copy_plain(char *to, size_t size, const char *from, size_t most)
+{
+    size_t used = 0;
+    for (; used < size - 1 && used < most && from[used] != '\0' && from[used] != '\n'; used++)
+        to[used] = from[used] >= ' ' && from[used] <= '~' ? from[used] : '?';
+    to[used] = '\0';
+}
+
 static void read_command(struct view_client *client)
 {
     char text[64];
-    snprintf(client->command, sizeof(client->command), "?");
-    if (process_file(client->pid, "comm", text, sizeof(text)) != NULL)
-        snprintf(client->command, sizeof(client->command), "%.*s", (int)strcspn(text, "\n"), text);
+    if (process_file(client->pid, "comm", text, sizeof(text)) == NULL)
+        snprintf(text, sizeof(text), "?");
+    copy_plain(client->command, sizeof(client->command), text, sizeof(text));
 }
 
 static void read_machine(struct view *view)
@@ -135,6 +143,11 @@ static enum view_state state_of(const struct view_worker *worker, uint32_t bell,
     return bell == SEAT_SLEEPING ? VIEW_IDLE : bell == SEAT_LOOKING ? VIEW_LOOKING : VIEW_STARTING;
 }
 
+static uint64_t busy_until_now(const struct view_worker *worker)
+{
+    return worker->busy_ns + worker->age_ns;
+}
+
 static void take_worker(struct view *view, uint32_t seat, uint64_t now_ticks)
 {
     const struct seat_row *row = &view->observer.control->rows[seat];
@@ -157,8 +170,9 @@ static void take_worker(struct view *view, uint32_t seat, uint64_t now_ticks)
         worker,
         atomic_load_explicit(&view->observer.bells->seats[seat].state, memory_order_relaxed),
         running);
-    worker->busy_ns = atomic_load_explicit(&row->busy_ns, memory_order_relaxed) + worker->age_ns;
-    worker->load = view_share(worker->busy_ns, view->memory->busy_before[seat], view->interval_ns);
+    worker->busy_ns = atomic_load_explicit(&row->busy_ns, memory_order_relaxed);
+    worker->load =
+        view_share(busy_until_now(worker), view->memory->busy_before[seat], view->interval_ns);
     read_memory(worker);
 }
 
@@ -167,7 +181,7 @@ static void take_workers(struct view *view)
     uint64_t now_ticks = clock_ticks();
     view->busy = 0;
     for (uint32_t seat = 0; seat < view->seat_count; seat++) {
-        view->memory->busy_before[seat] = view->workers[seat].busy_ns;
+        view->memory->busy_before[seat] = busy_until_now(&view->workers[seat]);
         take_worker(view, seat, now_ticks);
         view->busy += view->workers[seat].state == VIEW_BUSY;
     }
@@ -219,7 +233,7 @@ static void take_handler(struct view *view, uint32_t number)
     const struct handler_entry *entry = &control->handlers[number];
     struct view_handler *handler = &view->handlers[number];
     memset(handler, 0, sizeof(*handler));
-    snprintf(handler->name, sizeof(handler->name), "%.*s", HANDLER_NAME_SIZE - 1, entry->name);
+    copy_plain(handler->name, sizeof(handler->name), entry->name, sizeof(entry->name));
     handler->flags = LOAD_ONCE(entry->flags);
     for (uint32_t seat = 0; seat < view->seat_count; seat++)
         add(handler, &control_tallies(control, seat)[number]);
@@ -304,7 +318,6 @@ int view_take(struct view *view)
         return error_set(-ESHUTDOWN, "the pool at %s (supervisor %d) is gone", view->observer.path,
                          (int)view->supervisor);
     }
-    clock_calibrate_again();
     uint64_t now = clock_ns();
     view->interval_ns = view->time_ns != 0 ? now - view->time_ns : 0;
     view->time_ns = now;

@@ -4,6 +4,9 @@
  * `multicore top` show. All of it comes from the pool's shared memory and from /proc,
  * so that it can be had while every worker is stuck; nobody is stopped for it, and
  * numbers that belong together may be apart by what happened while they were read.
+ *
+ * How long a tick is is measured once, when a pool is opened, so that what only grows in
+ * ticks only grows in seconds.
  */
 #ifndef TOOLS_VIEW_H
 #define TOOLS_VIEW_H
@@ -39,7 +42,7 @@ struct view_worker {
     int lane;         /* whose task it is: view_client.lane; -1: none */
     uint64_t age_ns;  /* of the present task */
     uint64_t tasks;   /* of the seat, since the pool was opened */
-    uint64_t busy_ns; /* likewise; the present task included */
+    uint64_t busy_ns; /* likewise, with tasks that ended */
     double load;      /* the share of the interval that it was busy, from 0 to 1 */
     uint64_t rss, private_bytes; /* resident memory, and what of it nobody shares; 0: unknown */
 };

@@ -2,7 +2,7 @@
 
 _multicore() {
     local word=${COMP_WORDS[COMP_CWORD]} options
-    local commands='serve check top help'
+    local commands='serve check stats top help'
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
         mapfile -t COMPREPLY < <(compgen -W "$commands --help --version" -- "$word")
@@ -11,6 +11,7 @@ _multicore() {
     case ${COMP_WORDS[1]} in
     serve) options='--help' ;;
     check) options='--effective --help' ;;
+    stats) options='--json --prometheus --interval --listen --socket --help' ;;
     top) options='--delay --count --plain --no-color --socket --help' ;;
     help)
         mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$word")
