@@ -4,6 +4,7 @@
  * screen is.
  */
 #include "base/clock.h"
+#include "tools/stats.h"
 #include "tools/top.h"
 #include "tools/top_number.h"
 
@@ -59,7 +60,7 @@ static void add(struct flow *flow, const char *format, ...)
 static void add_state(struct flow *flow, const struct view *view)
 {
     if (view->closing != 0)
-        add(flow, "CLOSING");
+        add(flow, "%s", stats_phase(view));
     if (view->hopeless)
         add(flow, "NO WORKER CAN BE STARTED");
 }
@@ -67,10 +68,10 @@ static void add_state(struct flow *flow, const struct view *view)
 static void add_tasks(struct flow *flow, const struct top *top)
 {
     const struct view *view = top->view;
-    char queued[NUMBER_SIZE], rate[NUMBER_SIZE], failed[NUMBER_SIZE];
+    char queued[UNITS_TEXT_SIZE], rate[UNITS_TEXT_SIZE], failed[UNITS_TEXT_SIZE];
     add(flow, "workers %u/%u, %u busy", view->seats_up, view->seat_count, view->busy);
     add(flow, "clients %u/%u", view->client_count, view->client_limit);
-    add(flow, "queued %s", number_write(NUMBER_COUNT, (double)view->queued, queued));
+    add(flow, "waiting %s", number_write(NUMBER_COUNT, (double)view->queued, queued));
     add(flow, "tasks/s %s", number_write(NUMBER_RATE, view->per_second, rate));
     add(flow, "failed/s %s", number_write(NUMBER_RATE, top->failed_per_second, failed));
 }
@@ -86,7 +87,7 @@ static void add_machine(struct flow *flow, const struct view *view)
 uint32_t top_head(const struct top *top, uint32_t width, char lines[][LINE_SIZE], uint32_t most)
 {
     struct flow flow = {.lines = lines, .width = width, .most = most};
-    char watched[NUMBER_SIZE];
+    char watched[UNITS_TEXT_SIZE];
     next_line(&flow);
     add(&flow, "pool %s", top->socket);
     if (top->view == NULL) {

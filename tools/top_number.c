@@ -2,55 +2,51 @@
 #include "tools/top_number.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 
-struct unit {
-    double size;
-    const char *name;
-};
-
-/* The greatest first; the last takes what is below it too. */
-static const struct unit counts[] = {{1e12, "T"}, {1e9, "G"}, {1e6, "M"}, {1e3, "k"}, {0, NULL}};
-static const struct unit times[] = {{86400e9, "d"}, {3600e9, "h"}, {60e9, "m"}, {1e9, "s"},
-                                    {1e6, "ms"},    {1e3, "us"},   {1, "ns"},   {0, NULL}};
-static const struct unit sizes[] = {
-    {0x1p40, "T"}, {0x1p30, "G"}, {0x1p20, "M"}, {0x1p10, "K"}, {0, NULL}};
-
-/* Three figures, in the greatest unit that it has one of. */
-static void in_units(char text[NUMBER_SIZE], double value, const struct unit *unit)
+static const char *with_decimals(double value, int decimals, const char *unit,
+                                 char text[UNITS_TEXT_SIZE])
 {
-    while (value < unit->size && unit[1].name != NULL)
-        unit++;
-    value /= unit->size;
-    snprintf(text, NUMBER_SIZE, "%.*f%s",
-             value < 9.995   ? 2
-             : value < 99.95 ? 1
-                             : 0,
-             value, unit->name);
-}
-
-static void count(char text[NUMBER_SIZE], double value)
-{
-    if (value < 99999.5)
-        snprintf(text, NUMBER_SIZE, "%.0f", value);
-    else
-        in_units(text, value, counts);
-}
-
-const char *number_write(enum number_kind kind, double value, char text[NUMBER_SIZE])
-{
-    bool nothing = kind == NUMBER_PLAIN ? value < 0 : value <= 0;
-    if (nothing && kind != NUMBER_COUNT && kind != NUMBER_RATE && kind != NUMBER_SHARE)
-        snprintf(text, NUMBER_SIZE, "-");
-    else if (kind == NUMBER_TIME || kind == NUMBER_BYTES)
-        in_units(text, value, kind == NUMBER_TIME ? times : sizes);
-    else if (kind == NUMBER_SHARE)
-        snprintf(text, NUMBER_SIZE, "%.0f%%", value * 100);
-    else if (kind == NUMBER_RATE && value > 0 && value < 99.95)
-        snprintf(text, NUMBER_SIZE, "%.1f", value);
-    else if (kind == NUMBER_PLAIN)
-        snprintf(text, NUMBER_SIZE, "%.0f", value);
-    else
-        count(text, value);
+    snprintf(text, UNITS_TEXT_SIZE, "%.*f%s", decimals, value, unit);
     return text;
+}
+
+static const char *count(double value, char text[UNITS_TEXT_SIZE])
+{
+    static const char *const units[] = {"", "k", "M", "G", "T"};
+    size_t unit = 0;
+    if (value < 99999.5)
+        return with_decimals(value, 0, "", text);
+    while (value >= 999.5 && unit + 1 < sizeof(units) / sizeof(units[0])) {
+        value /= 1000;
+        unit++;
+    }
+    return with_decimals(value, value < 9.995 ? 2 : value < 99.95 ? 1 : 0, units[unit], text);
+}
+
+const char *number_write(enum number_kind kind, double value, char text[UNITS_TEXT_SIZE])
+{
+    bool measured = kind == NUMBER_TIME || kind == NUMBER_BYTES;
+    if (value < 0 || (measured && value < 1)) {
+        snprintf(text, UNITS_TEXT_SIZE, "-");
+        return text;
+    }
+    switch (kind) {
+    case NUMBER_PLAIN:
+        return with_decimals(value, 0, "", text);
+    case NUMBER_TIME:
+        return units_short_time((uint64_t)value, text);
+    case NUMBER_BYTES:
+        return units_short_size((uint64_t)value, text);
+    case NUMBER_SHARE:
+        return with_decimals(value * 100, 0, "%", text);
+    case NUMBER_RATE:
+        if (value > 0 && value < 99.95)
+            return with_decimals(value, 1, "", text);
+        break;
+    case NUMBER_COUNT:
+        break;
+    }
+    return count(value, text);
 }

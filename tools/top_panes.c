@@ -35,10 +35,10 @@ static const struct table_column worker_columns[WORKER_COLUMNS] = {
     [WORKER_PID] = {"PID", 7, 0, NUMBER_PLAIN, COLUMN_ASCENDING | COLUMN_SOUGHT},
     [WORKER_CPU] = {"CPU", 3, 5, NUMBER_PLAIN, COLUMN_ASCENDING},
     [WORKER_STATE] = {"STATE", 8, 0, 0, COLUMN_TEXT | COLUMN_SOUGHT},
-    [WORKER_AGE] = {"AGE", 7, 1, NUMBER_TIME, 0},
-    [WORKER_LOAD] = {"BUSY", 4, 2, NUMBER_SHARE, 0},
+    [WORKER_AGE] = {"FOR", 7, 1, NUMBER_TIME, 0},
+    [WORKER_LOAD] = {"LOAD", 4, 2, NUMBER_SHARE, 0},
     [WORKER_TASKS] = {"TASKS", 7, 3, NUMBER_COUNT, 0},
-    [WORKER_BUSY] = {"TIME", 7, 7, NUMBER_TIME, 0},
+    [WORKER_BUSY] = {"BUSY", 7, 7, NUMBER_TIME, 0},
     [WORKER_RSS] = {"RSS", 7, 4, NUMBER_BYTES, 0},
     [WORKER_PRIVATE] = {"PRIVATE", 7, 8, NUMBER_BYTES, 0},
     [WORKER_HEIR] = {"HEIR", 7, 9, NUMBER_PLAIN, 0},
@@ -115,7 +115,7 @@ static const struct table_column client_columns[CLIENT_COLUMNS] = {
     [CLIENT_PID] = {"PID", 7, 0, NUMBER_PLAIN, COLUMN_ASCENDING | COLUMN_SOUGHT},
     [CLIENT_UID] = {"UID", 7, 4, NUMBER_PLAIN, COLUMN_ASCENDING | COLUMN_SOUGHT},
     [CLIENT_WEIGHT] = {"WEIGHT", 6, 5, NUMBER_PLAIN, 0},
-    [CLIENT_QUEUED] = {"QUEUED", 7, 0, NUMBER_COUNT, 0},
+    [CLIENT_QUEUED] = {"WAITING", 7, 0, NUMBER_COUNT, 0},
     [CLIENT_DELAY] = {"DELAY", 7, 1, NUMBER_TIME, 0},
     [CLIENT_LATE] = {"LATE", 4, 2, 0, COLUMN_TEXT},
     [CLIENT_COMMAND] = {"COMMAND", 12, 0, 0, COLUMN_TEXT | COLUMN_SOUGHT},
@@ -138,7 +138,7 @@ static struct table_value client_value(const void *row, uint32_t column)
     case CLIENT_DELAY:
         return (struct table_value){.number = client->delay_ms * 1e6};
     case CLIENT_LATE:
-        return (struct table_value){.text = client->late ? "late" : "-"};
+        return (struct table_value){.text = client->late ? "yes" : "-"};
     case CLIENT_COMMAND:
     case CLIENT_COLUMNS:
         break;

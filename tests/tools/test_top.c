@@ -371,7 +371,7 @@ START_TEST(text_tells_what_ran_and_that_all_workers_are_stuck)
     const char *text = printed("-n 2 -d 300ms");
     ck_assert_uint_eq(times(text, "pool /tmp/"), 2);
     ck_assert_ptr_nonnull(strstr(text, "workers 2/2, 2 busy"));
-    ck_assert_ptr_nonnull(strstr(text, "queued 3"));
+    ck_assert_ptr_nonnull(strstr(text, "waiting 3"));
     ck_assert_ptr_nonnull(strstr(text, "I-R   doze\n"));
     ck_assert_ptr_nonnull(strstr(text, "test_top\n")); /* the client is this test */
     end();

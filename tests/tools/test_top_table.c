@@ -198,7 +198,7 @@ END_TEST
 
 static void written(enum number_kind kind, double value, const char *expected)
 {
-    char text[NUMBER_SIZE];
+    char text[UNITS_TEXT_SIZE];
     ck_assert_str_eq(number_write(kind, value, text), expected);
 }
 
@@ -209,6 +209,8 @@ START_TEST(numbers_have_three_figures_and_a_unit)
     written(NUMBER_COUNT, 0, "0");
     written(NUMBER_COUNT, 99999, "99999");
     written(NUMBER_COUNT, 100000, "100k");
+    written(NUMBER_COUNT, 999499, "999k");
+    written(NUMBER_COUNT, 999500, "1.00M");
     written(NUMBER_COUNT, 1234567, "1.23M");
     written(NUMBER_COUNT, 98.7e9, "98.7G");
     written(NUMBER_RATE, 0, "0");
@@ -218,10 +220,10 @@ START_TEST(numbers_have_three_figures_and_a_unit)
     written(NUMBER_TIME, 0, "-");
     written(NUMBER_TIME, 850, "850ns");
     written(NUMBER_TIME, 1234567, "1.23ms");
-    written(NUMBER_TIME, 90e9, "1.50m");
-    written(NUMBER_TIME, 1000 * 86400e9, "1000d");
+    written(NUMBER_TIME, 90e9, "1m30s");
+    written(NUMBER_TIME, 100 * 86400e9, "100d00h");
     written(NUMBER_BYTES, 0, "-");
-    written(NUMBER_BYTES, 1, "0.00K");
+    written(NUMBER_BYTES, 1, "1");
     written(NUMBER_BYTES, 3 * 1048576.0, "3.00M");
     written(NUMBER_SHARE, 0.256, "26%");
 }
