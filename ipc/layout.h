@@ -44,7 +44,7 @@ enum {
     QUARANTINE_ARGS = 1024, /* bytes of their arguments */
     DEFAULT_WEIGHT = 100,   /* of a client */
     MOST_WEIGHT = 10000,
-    UNIT = 64,              /* arenas are managed in units of this many bytes */
+    UNIT = 64, /* arenas are managed in units of this many bytes */
 };
 
 static_assert(sizeof(_Atomic uint64_t) == 8 && sizeof(_Atomic uint32_t) == 4, "plain words");

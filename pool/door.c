@@ -79,7 +79,8 @@ int door_open(struct supervisor *supervisor)
     sigaddset(&signals, SIGHUP);
     if (sigprocmask(SIG_BLOCK, &signals, NULL) < 0)
         return -errno;
-    supervisor->signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    supervisor->signals =
+        FAULT_CALL("door_signals", EMFILE, signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
     if (supervisor->signals < 0)
         return -errno;
     supervisor->listener = serve->listener;
@@ -260,7 +261,7 @@ static void open_door(struct supervisor *supervisor)
 /* Descriptors are the lowest that are free. */
 static bool crowded(const struct supervisor *supervisor, int socket)
 {
-    int probe = fcntl(socket, F_DUPFD_CLOEXEC, 0);
+    int probe = FAULT_CALL("door_probe", EMFILE, fcntl(socket, F_DUPFD_CLOEXEC, 0));
     if (probe >= 0)
         close(probe);
     return probe < 0 || probe > supervisor->descriptors_most - LANE_DESCRIPTORS;
@@ -388,7 +389,8 @@ static void hear_stranger(struct supervisor *supervisor, uint32_t index)
 static void hear_signal(struct supervisor *supervisor)
 {
     struct signalfd_siginfo info;
-    if (read(supervisor->signals, &info, sizeof(info)) != sizeof(info))
+    if (FAULT_CALL("door_signal", EINTR, read(supervisor->signals, &info, sizeof(info))) !=
+        sizeof(info))
         return;
     if (info.ssi_signo == SIGHUP)
         zygotes_reload(supervisor);

@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/fault.h"
 #include "pool/order.h"
 #include "pool/serve.h"
 
@@ -39,7 +40,7 @@ static int check(const char *path, const struct mc_module *module)
 
 const struct mc_module *module_open(const char *path)
 {
-    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    void *library = FAULT_FAILS("module_open", ENOMEM) ? NULL : dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (library == NULL) {
         error_set(-ENOENT, "a module cannot be opened: %s", dlerror());
         return NULL;

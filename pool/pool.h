@@ -184,6 +184,7 @@ struct client {
     /* the client's habits; hints only, so races between threads are harmless */
     _Atomic uint64_t idle_since_ns; /* when the last wait ended, 0: not since the last submit */
     _Atomic uint32_t think_ns;      /* usual time from there to the next submission */
+    _Atomic uint32_t vain_looks;    /* in a row; see looks_pay() */
     _Atomic int cpu_told;
     _Atomic bool gone;             /* the supervisor is, or it gave our lane up */
     _Atomic bool accused, faulted; /* somebody says why; `fault` does */
@@ -272,8 +273,10 @@ bool help_is_deadlocked(const mc_group *group, uint64_t *since_ns);
 enum fork_mark { MARK_FORKED = 0, MARK_ATTACHING = 1, MARK_READY = 2 };
 
 struct mc_pool {
+    bool attached;       /* it is behind a front */
     struct front *front; /* not NULL: this is only a handle for the pools behind it */
     uint32_t pins;       /* its front's: it is being looked at without the lock */
+    bool heard;          /* likewise: its events are among those of the front */
     char *away;          /* not NULL: there is no pool, and why; tasks run here */
     struct config *config;
     const struct control *control;

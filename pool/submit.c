@@ -153,6 +153,31 @@ static int submit(mc_group *group, const struct request *request)
     return result;
 }
 
+/* A pool that programs attach to may leave in the middle of a group, and another come:
+ * what may run here does. */
+static bool runs_without_pool(mc_group *group, const struct request *request)
+{
+    const mc_pool *pool = group->pool;
+    if (!pool->attached || group->on_done != NULL ||
+        (pool->config->handlers[request->handler].flags & MC_ISOLATED) != 0 ||
+        atomic_load_explicit(&pool->client.faulted, memory_order_relaxed))
+        return false;
+    group->busy = true;
+    return true;
+}
+
+static int check_pool(mc_group *group, const struct request *request)
+{
+    const mc_pool *pool = group->pool;
+    bool gone =
+        pool->away == NULL && atomic_load_explicit(&pool->client.gone, memory_order_relaxed);
+    bool closing = atomic_load_explicit(&pool->control->closing, memory_order_relaxed) != 0;
+    if (LIKELY(!gone && !closing) || runs_without_pool(group, request))
+        return 0;
+    return error_set(-ESHUTDOWN, "%s",
+                     gone ? client_why_gone(&pool->client) : "the pool is closing");
+}
+
 static int check_request(mc_group *group, const char *handler, struct request *request)
 {
     int result = group_usable(group);
@@ -174,12 +199,7 @@ static int check_request(mc_group *group, const char *handler, struct request *r
     if ((unsigned)request->format > MC_MSGPACK)
         return error_set(-EINVAL, "unknown format %d: give MC_RAW, MC_JSON or MC_MSGPACK",
                          (int)request->format);
-    if (group->pool->away == NULL &&
-        atomic_load_explicit(&group->pool->client.gone, memory_order_relaxed))
-        return error_set(-ESHUTDOWN, "%s", client_why_gone(&group->pool->client));
-    if (atomic_load_explicit(&group->pool->control->closing, memory_order_relaxed) != 0)
-        return error_set(-ESHUTDOWN, "the pool is closing");
-    return 0;
+    return check_pool(group, request);
 }
 
 static int run(mc_group *group, const char *handler, struct request *request)

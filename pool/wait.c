@@ -33,6 +33,8 @@ enum {
     PAUSE_MOST_NS = 400000, /* longer ones count as this */
     SPIN_MOST_NS = 50000,   /* nobody looks longer than this for the end of a task */
     SPIN_SLACK_NS = 5000,
+    VAIN_LOOKS = 8,           /* in a row, and looking does not pay at present, ... */
+    LOOK_AGAIN = 16,          /* ... but for each so many-th wait */
     UNKNOWN_NS = 5000,        /* what a task is taken to need that never ran */
     FIRST_NAP_NS = 1000000,   /* then it wakes another worker, whoever says that he looks */
     SECOND_NAP_NS = 10000000, /* then it asks the supervisor to look */
@@ -190,6 +192,26 @@ static bool look(const struct waiting *waiting, const struct record *record, uin
     return has_ended(client, record);
 }
 
+/* Where many clients want the workers, looking is in vain: then it is tried now and
+ * then only, until it pays again. */
+static bool looks_pay(struct client *client)
+{
+    uint32_t vain = atomic_load_explicit(&client->vain_looks, memory_order_relaxed);
+    if (LIKELY(vain < VAIN_LOOKS))
+        return true;
+    atomic_store_explicit(&client->vain_looks, vain + 1, memory_order_relaxed);
+    return vain % LOOK_AGAIN == 0;
+}
+
+static void note_look(struct client *client, bool ended)
+{
+    uint32_t vain = atomic_load_explicit(&client->vain_looks, memory_order_relaxed);
+    if (ended && vain != 0)
+        atomic_store_explicit(&client->vain_looks, 0, memory_order_relaxed);
+    else if (!ended && vain < VAIN_LOOKS)
+        atomic_store_explicit(&client->vain_looks, vain + 1, memory_order_relaxed);
+}
+
 /* Asks whoever runs the record's task to tell of its end; false if it has ended.
  * Should the slot be another task's by now, that one is told of in vain once. */
 static bool flag(struct client *client, const struct record *record, uint32_t flags, uint64_t *word)
@@ -316,12 +338,20 @@ static int rest(struct waiting *waiting, uint64_t now)
     bool hurried = atomic_load_explicit(&client->think_ns, memory_order_relaxed) < HURRIED_NS;
     if (!hurried)
         wake_deferred(waiting, false);
-    if (waiting->goal != GOAL_ROOM && look(waiting, record, now))
-        return 0;
+    if (waiting->goal != GOAL_ROOM && looks_pay(client)) {
+        bool ended = look(waiting, record, now);
+        note_look(client, ended);
+        if (ended)
+            return 0;
+    }
     wake_deferred(waiting, true);
     if (waiting->naps == 1 && wait_any_is(waiting, SLOT_SUBMITTED))
         wake_for_submit(group->pool->bells, group->pool->control, client->index, WAKE_ANYWAY, -1,
                         waiting->cpu);
+    /* Where nobody sleeps nobody needs to be woken in a moment. */
+    if (waiting->naps == 0 && !help_may_run(group, record) &&
+        !wake_anyone_sleeping(group->pool->bells))
+        waiting->naps = 1;
     uint64_t nap_ns = waiting->naps == 0   ? FIRST_NAP_NS
                       : waiting->naps == 1 ? SECOND_NAP_NS
                                            : NAP_NS;

@@ -132,6 +132,7 @@ static void reload(struct supervisor *supervisor)
     const struct serve_options *serve = supervisor->config->serve;
     struct zygote *fresh = other(supervisor);
     struct config *config = NULL;
+    FAULT_POINT("reload_begin");
     supervisor->reload_wanted = false;
     door_tell(supervisor, SERVE_RELOADING, "");
     const struct serve_options *options =
@@ -332,6 +333,7 @@ void zygotes_due(struct supervisor *supervisor, uint64_t now_ms)
         }
     }
     if (supervisor->moving && !keeper_any_but(supervisor, target->generation)) {
+        FAULT_POINT("reload_end");
         supervisor->moving = false;
         dismiss(old);
         door_tell(supervisor, SERVE_RELOADED, "");
