@@ -73,7 +73,7 @@ static int listen_at_port(struct exporter *exporter, const char *address)
 {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
     struct addrinfo *found;
-    char host[HOST_SIZE];
+    char host[HOST_SIZE] = "";
     const char *port = NULL;
     int result = split_address(address, host, &port);
     if (result < 0)

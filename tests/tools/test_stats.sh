@@ -90,7 +90,7 @@ serve() {
     : >log
     "$program" serve conf >>log 2>&1 &
     server=$!
-    soon grep -q 'ready, with' log
+    soon grep -q 'ready, with' log || exit 1
 }
 
 stop() {
