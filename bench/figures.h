@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * What is measured: the figures in the order of the report, what each is held
- * against, and the goals. Everything else fills in samples.
+ * Figures and their samples; what each is held against, and the goals. Each
+ * program has a table of its own, table.c: what it measures, in the order of the
+ * report. Everything else fills in samples.
  */
 #ifndef BENCH_FIGURES_H
 #define BENCH_FIGURES_H
@@ -9,38 +10,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum figure_id {
-    NO_FIGURE = 0,
-    FLOOR_SPIN,
-    FLOOR_FUTEX_SAME_CORE,
-    FLOOR_FUTEX_CROSS_CORE,
-    FLOOR_FUTEX_IDLE,
-    ROUNDTRIP_HOT,
-    ROUNDTRIP_COLD,
-    ROUNDTRIP_HELPED,
-    THROUGHPUT_SINGLE,
-    THROUGHPUT_BATCH,
-    PAYLOAD_1K,
-    MEMCPY_1K,
-    PAYLOAD_64K,
-    MEMCPY_64K,
-    PAYLOAD_1M,
-    MEMCPY_1M,
-    PAYLOAD_16M,
-    MEMCPY_16M,
-    RENDER_SPEEDUP,
-    OPENMP_SPEEDUP,
-    STARTUP_FIRST_RESULT,
-    FLOOR_STARTUP,
-    IDLE_CPU_PERCENT,
-    PSS_PER_WORKER_KIB,
-    PYTHON_POOL_APPLY,
-    PYTHON_PPE,
-    PYTHON_POOL_STARTUP_FIRST_RESULT,
-    ZEROMQ_IPC,
-    LIBUV_QUEUE_WORK,
-    FIGURE_COUNT
-};
+/* Figures are known by their place in the program's table. */
+enum { NO_FIGURE = 0 };
 
 enum direction { LOWER_IS_BETTER = 0, HIGHER_IS_BETTER };
 
@@ -60,7 +31,7 @@ struct figure {
     const char *name;
     const char *unit;
     enum direction direction;
-    enum figure_id against; /* its floor, or the peer it is held against */
+    unsigned against; /* its floor, or the peer it is held against */
     const char *about;
     bool wanted;
     bool failed;
@@ -68,16 +39,18 @@ struct figure {
     struct series series;
 };
 
-extern struct figure figures[FIGURE_COUNT];
+/* The program's; the first place is empty. */
+extern struct figure figures[];
+extern const unsigned figure_count;
 
 /* NO_FIGURE when there is none of that name. */
-enum figure_id figure_find(const char *name, size_t length);
+unsigned figure_find(const char *name, size_t length);
 
 /* All of them, or those named in a list with commas, together with what they
  * are held against. False: a name is not known, and *unknown points to it. */
 bool figures_select(const char *list, const char **unknown);
 
-void figure_add(enum figure_id id, double value);
+void figure_add(unsigned id, double value);
 void figure_end_round(struct figure *figure);
 void figures_free(void);
 
@@ -85,6 +58,7 @@ void figures_free(void);
 struct summary {
     double p50;
     double p99; /* 99 % of the samples are at least as good */
+    double worst;
     double spread_low;
     double spread_high;
     size_t reps;
@@ -97,13 +71,17 @@ bool figure_summary(const struct figure *figure, struct summary *summary);
 
 enum relation { AT_MOST, BELOW, AT_LEAST, TIMES_FASTER };
 
-/* The median of a figure and a limit: factor x the median of another figure
- * plus an amount, or just the amount. */
+/* Which value of a summary a goal is about. */
+enum statistic { MEDIAN, P99, WORST };
+
+/* A statistic of a figure and a limit: factor x the same of another figure plus an
+ * amount, or just the amount. */
 struct goal {
-    enum figure_id figure;
+    unsigned figure;
+    enum statistic of;
     enum relation relation;
     double factor;
-    enum figure_id other;
+    unsigned other;
     double plus;
 };
 
@@ -112,8 +90,8 @@ extern const size_t goal_count;
 
 enum verdict { MET, MISSED, UNKNOWN };
 
-/* UNKNOWN when one of the two was not measured; *limit is set otherwise. */
-enum verdict goal_judge(const struct goal *goal, double *limit);
+/* UNKNOWN when one of the two was not measured; *value and *limit are set otherwise. */
+enum verdict goal_judge(const struct goal *goal, double *value, double *limit);
 /* Such as "roundtrip_hot <= 2 x floor_spin + 200 ns". */
 void goal_describe(const struct goal *goal, char *text, size_t size);
 

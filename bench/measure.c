@@ -97,7 +97,7 @@ enum outcome failed(const char *format, ...)
     return FAILED;
 }
 
-void blame(enum figure_id id, enum outcome outcome)
+void blame(unsigned id, enum outcome outcome)
 {
     struct figure *figure = &figures[id];
     if (outcome == MEASURED || figure->problem[0] != '\0')
@@ -135,7 +135,7 @@ static void run_probe(const struct probe *probe, unsigned divisor)
     place_on(BOTH_CPUS);
     for (unsigned i = 0; (figure = figure_of(probe, i)) != NULL; i++) {
         figure_end_round(figure);
-        blame((enum figure_id)(figure - figures), outcome);
+        blame((unsigned)(figure - figures), outcome);
     }
 }
 

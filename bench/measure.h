@@ -44,8 +44,8 @@ enum outcome { MEASURED, ABSENT, FAILED };
 
 struct probe {
     enum outcome (*run)(const struct probe *probe, unsigned samples);
-    enum figure_id figure;
-    enum figure_id beside[2]; /* further ones that the same call measures */
+    unsigned figure;
+    unsigned beside[2]; /* further ones that the same call measures */
     enum place place;
     unsigned samples; /* of a full round */
     size_t size;      /* of a payload */
@@ -56,7 +56,7 @@ struct probe {
 enum outcome absent(const char *format, ...) __attribute__((format(printf, 1, 2)));
 enum outcome failed(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Keeps it with one figure only, so that the others of a probe go on. */
-void blame(enum figure_id id, enum outcome outcome);
+void blame(unsigned id, enum outcome outcome);
 
 struct effort {
     unsigned rounds;

@@ -5,6 +5,7 @@
 
 #include "multicore.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,7 +65,7 @@ static json_t *machine_to_json(void)
 
 void report_list(void)
 {
-    for (enum figure_id id = NO_FIGURE + 1; id < FIGURE_COUNT; id++)
+    for (unsigned id = NO_FIGURE + 1; id < figure_count; id++)
         printf("%-33s %-8s %s\n", figures[id].name, figures[id].unit, figures[id].about);
 }
 
@@ -106,15 +107,14 @@ static void print_figure(const struct figure *figure)
 static void print_goal(const struct goal *goal)
 {
     char text[128], value[NUMBER_SIZE] = "-", bound[NUMBER_SIZE] = "-";
-    double limit;
-    struct summary summary;
-    enum verdict verdict = goal_judge(goal, &limit);
+    double reached, limit;
+    enum verdict verdict = goal_judge(goal, &reached, &limit);
     goal_describe(goal, text, sizeof(text));
-    if (figure_summary(&figures[goal->figure], &summary))
-        (void)number(summary.p50, value);
-    if (verdict != UNKNOWN)
+    if (verdict != UNKNOWN) {
+        (void)number(reached, value);
         (void)number(limit, bound);
-    printf("%-50s %11s %11s  %s\n", text, value, bound, verdicts[verdict]);
+    }
+    printf("%-64s %11s %11s  %s\n", text, value, bound, verdicts[verdict]);
 }
 
 static void print_machine(void)
@@ -135,7 +135,7 @@ static void print_goals(void)
         if (!figures[goals[i].figure].wanted)
             continue;
         if (!any)
-            printf("\n%-50s %11s %11s\n", "goal", "p50", "limit");
+            printf("\n%-64s %11s %11s\n", "goal", "value", "limit");
         any = true;
         print_goal(&goals[i]);
     }
@@ -146,7 +146,7 @@ void report_print(void)
     print_machine();
     printf("\n%-33s %-7s %10s %10s %19s %7s  %s\n", "figure", "unit", "p50", "p99", "spread",
            "reps", "against");
-    for (enum figure_id id = NO_FIGURE + 1; id < FIGURE_COUNT; id++)
+    for (unsigned id = NO_FIGURE + 1; id < figure_count; id++)
         if (figures[id].wanted || figures[id].series.rounds > 0)
             print_figure(&figures[id]);
     print_goals();
@@ -155,13 +155,13 @@ void report_print(void)
 /* ---- JSON ---- */
 
 /* A list, since a figure may have more goals than one. */
-static json_t *goals_to_json(enum figure_id id)
+static json_t *goals_to_json(unsigned id)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < goal_count; i++) {
         char text[128];
-        double limit;
-        enum verdict verdict = goal_judge(&goals[i], &limit);
+        double reached, limit;
+        enum verdict verdict = goal_judge(&goals[i], &reached, &limit);
         if (goals[i].figure != id || verdict == UNKNOWN)
             continue;
         goal_describe(&goals[i], text, sizeof(text));
@@ -171,7 +171,7 @@ static json_t *goals_to_json(enum figure_id id)
     return list;
 }
 
-static json_t *figure_to_json(enum figure_id id)
+static json_t *figure_to_json(unsigned id)
 {
     struct summary summary;
     const struct figure *figure = &figures[id];
@@ -191,7 +191,7 @@ static json_t *figure_to_json(enum figure_id id)
 bool report_write(const char *path)
 {
     json_t *results = json_array();
-    for (enum figure_id id = NO_FIGURE + 1; id < FIGURE_COUNT; id++) {
+    for (unsigned id = NO_FIGURE + 1; id < figure_count; id++) {
         json_t *result = figure_to_json(id);
         if (result != NULL)
             json_array_append_new(results, result);
@@ -201,6 +201,6 @@ bool report_write(const char *path)
                 json_dump_file(report, path, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) == 0;
     json_decref(report);
     if (!fine)
-        fprintf(stderr, "bench_core: %s cannot be written\n", path);
+        fprintf(stderr, "%s: %s cannot be written\n", program_invocation_short_name, path);
     return fine;
 }

@@ -462,8 +462,9 @@ enum mc_mode {
  * first call in a forked child attaches that child to the pool (about 1 ms).
  * Errors: -EINVAL; -ENOMEM; -ESHUTDOWN when the pool is closing or gone, or this
  * process's shared memory was found damaged: the message says which;
- * -EUSERS when max_clients are attached; -EBUSY for a group with on_done while
- * this process's tasks wait for longer than max_queue_delay_ms. */
+ * -EUSERS when max_clients are attached. With on_done also -EBUSY while this
+ * process's tasks wait for longer than max_queue_delay_ms, and -EMFILE when a pool
+ * that came back cannot be among what mc_pool_fd() watches. */
 MC_API int mc_group_open(mc_pool *pool, const struct mc_group_options *options, mc_group **group);
 
 /* Forgets a group: queued tasks are cancelled, running ones end into the void,

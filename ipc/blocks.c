@@ -149,13 +149,15 @@ static int by_place(const void *left, const void *right)
  * of the chain. */
 static int adopt(struct blocks *blocks, struct chain *chain)
 {
+    if (extents_reserve(&blocks->extents, chain->count) < 0)
+        return -ENOMEM;
     qsort(chain->links, chain->count, sizeof(*chain->links), by_unit);
     for (uint32_t i = 0; i < chain->count; i++) {
         struct link *link = &chain->links[i];
         link->number =
             extents_claim(&blocks->extents, link->unit - blocks->first_unit, link->units);
         if (link->number == 0)
-            return -EFAULT; /* or no memory for the books, which is as bad */
+            return -EFAULT;
     }
     qsort(chain->links, chain->count, sizeof(*chain->links), by_place);
     for (uint32_t i = chain->count; i-- > 0;) {

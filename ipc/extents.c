@@ -158,6 +158,15 @@ static bool grow(struct extents *extents)
     return true;
 }
 
+int extents_reserve(struct extents *extents, uint32_t claims)
+{
+    uint64_t most = 2 + UINT64_C(2) * claims; /* none, what is free, and two for each */
+    while (extents->capacity < most)
+        if (!grow(extents))
+            return -ENOMEM;
+    return 0;
+}
+
 static uint32_t entry_new(struct extents *extents)
 {
     if (extents->unused == 0 && !grow(extents))

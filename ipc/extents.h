@@ -59,6 +59,8 @@ uint32_t extents_alloc(struct extents *extents, uint32_t units, uint32_t *start)
 /* Returns how many units these were. */
 uint32_t extents_free(struct extents *extents, uint32_t number);
 
+/* Room in new books for so many claims, which then need no more memory. -ENOMEM. */
+int extents_reserve(struct extents *extents, uint32_t claims);
 /* Takes exactly [start, start + units) out of free space, for a successor that
  * rebuilds the books; 0 when any of it is taken or out of bounds. Linear, but in
  * constant time for what lies right behind the one claimed before: claim in the

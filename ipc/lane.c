@@ -77,6 +77,7 @@ int lane_map(struct lane *lane, const struct lane_geometry *geometry, int fd)
         return -EPROTO;
     }
     lane->memory = memory;
+    lane->number = segment_number(fd);
     lane->geometry = geometry;
     lane->header = header;
     for (int ring = 0; ring < LANE_RINGS; ring++)

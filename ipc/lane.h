@@ -16,6 +16,7 @@ enum { LANE_NORMAL, LANE_URGENT, LANE_RINGS };
 
 struct lane {
     uint8_t *memory; /* NULL: not mapped */
+    uint64_t number; /* the inode of that memory: the same in all processes, and in no other lane */
     const struct lane_geometry *geometry;
     struct lane_header *header;
     struct ring rings[LANE_RINGS];

@@ -6,10 +6,10 @@
 #ifndef IPC_NOTIFY_H
 #define IPC_NOTIFY_H
 
-#include "ipc/layout.h"
+#include "ipc/lane.h"
 
 /* flags: what the word held when the task ended. socket: the end of the lane's
  * socket pair that is written to. */
-void notify_ended(struct lane_header *header, _Atomic uint64_t *word, uint32_t flags, int socket);
+void notify_ended(const struct lane *lane, _Atomic uint64_t *word, uint32_t flags, int socket);
 
 #endif

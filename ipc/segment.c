@@ -44,6 +44,12 @@ uint64_t segment_size(int fd)
     return fstat(fd, &status) == 0 && status.st_size > 0 ? (uint64_t)status.st_size : 0;
 }
 
+uint64_t segment_number(int fd)
+{
+    struct stat status;
+    return fstat(fd, &status) == 0 ? (uint64_t)status.st_ino : 0;
+}
+
 int segment_check(int fd, uint64_t size)
 {
     struct stat status;

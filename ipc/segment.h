@@ -19,6 +19,8 @@ int segment_seal_writes(int fd);
 int segment_seal_seals(int fd);
 /* Its size; 0 if that cannot be told. */
 uint64_t segment_size(int fd);
+/* Its inode, which no other file has at the same time; 0 likewise. */
+uint64_t segment_number(int fd);
 /* 0 if fd has at least this size: reading behind its end would kill. -EPROTO if not,
  * -EBADF. */
 int segment_check(int fd, uint64_t size);

@@ -2,6 +2,7 @@
 #include "ipc/wake.h"
 
 #include "base/fault.h"
+#include "base/probe.h"
 #include "base/sys.h"
 
 #include <errno.h>
@@ -42,6 +43,7 @@ bool wake_seat(struct bells *bells, uint32_t seat)
     /* The bit in seats_sleeping is left to its owner: were it cleared here, a
      * delay before that could hide a later sleep of the same seat. */
     FAULT_POINT("wake_before_futex");
+    PROBE2(wake, 0u, (uint64_t)seat);
     sys_futex_wake(state, EVERY_SLEEPER);
     return true;
 }

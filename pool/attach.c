@@ -9,12 +9,14 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/fault.h"
 #include "base/sys.h"
 #include "ipc/channel.h"
 #include "ipc/segment.h"
 
 #include <errno.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,7 +55,9 @@ struct front {
 
 static void *map_private(size_t size)
 {
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *memory = FAULT_FAILS("attach_map", ENOMEM) ? MAP_FAILED
+                                                     : mmap(NULL, size, PROT_READ | PROT_WRITE,
+                                                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return memory == MAP_FAILED ? NULL : memory;
 }
 
@@ -82,10 +86,12 @@ static int furnish(mc_pool *pool)
     pool->control = control;
     pool->control_bytes = control_size(1, 0);
     pool->bells = map_private(sizeof(struct bells));
-    int lane = segment_create("multicore-local", pool->config->geometry.total_size);
-    if (control == NULL || pool->bells == NULL || lane < 0)
+    if (control == NULL || pool->bells == NULL)
         return error_set(-ENOMEM, "no memory for tasks that run here");
     atomic_store(&control->hopeless, 1);
+    int lane = segment_create("multicore-local", pool->config->geometry.total_size);
+    if (lane < 0)
+        return error_system(lane, "no memory for tasks that run here");
     struct lane_header *header = segment_map(lane, PAGE_SIZE_BYTES, true);
     int result = header == NULL ? error_set(-ENOMEM, "no memory for tasks that run here") : 0;
     if (result == 0) {
@@ -108,6 +114,7 @@ static mc_pool *make_away(const struct front *front)
         return NULL;
     mc_pool *pool = copy_local(front->local, &config) < 0 ? NULL : pool_create(config);
     if (pool == NULL) {
+        config_free(config);
         free(why);
         return NULL;
     }
@@ -124,13 +131,16 @@ static mc_pool *make_away(const struct front *front)
 
 static int reach(const struct front *front)
 {
-    int socket_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    int socket_fd =
+        FAULT_CALL("attach_socket", EMFILE, socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
     struct timeval patience = {.tv_sec = front->timeout_ms / 1000,
                                .tv_usec = (suseconds_t)(front->timeout_ms % 1000) * 1000};
     if (socket_fd < 0)
         return error_system(-errno, "no socket to attach with");
     (void)setsockopt(socket_fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-    if (connect(socket_fd, (const struct sockaddr *)&front->address, sizeof(front->address)) == 0)
+    if (FAULT_CALL("attach_connect", ECONNREFUSED,
+                   connect(socket_fd, (const struct sockaddr *)&front->address,
+                           sizeof(front->address))) == 0)
         return socket_fd;
     int result = -errno;
     close(socket_fd);
@@ -162,7 +172,7 @@ static int await_answer(struct front *front, uint64_t now_ms)
             patience_ms = PATIENCE_MS;
     }
     struct pollfd ready = {.fd = front->asked, .events = POLLIN};
-    if (poll(&ready, 1, (int)patience_ms) > 0)
+    if (FAULT_CALL("attach_poll", EINTR, poll(&ready, 1, (int)patience_ms)) > 0)
         return 0;
     if (now_ms - front->asked_ms > UNHEARD_MS)
         sys_close(&front->asked);
@@ -181,6 +191,7 @@ static int connect_pool(struct front *front, uint64_t now_ms, mc_pool **pool)
         close(socket);
         return error_set(-ENOMEM, "no memory for the pool");
     }
+    made->attached = true;
     result = pool_await_welcome(made, socket, (int)front->timeout_ms, front->local);
     if (result < 0) {
         pool_free(made);
@@ -201,14 +212,21 @@ static uint64_t pause_ms(const struct front *front, int result)
 
 /* ---- the one behind the front ---- */
 
-static void listen_to(const struct front *front, mc_pool *pool)
+/* If it fails, the event loop would wait for ever for what happens in that pool: then no
+ * group with on_done is opened there. */
+static int listen_to(const struct front *front, mc_pool *pool)
 {
     struct epoll_event event = {.events = EPOLLIN};
-    if (front->events < 0 || pool->away != NULL)
-        return;
+    if (front->events < 0 || pool->away != NULL || pool->heard)
+        return 0;
     int fd = events_fd(pool);
-    if (fd >= 0)
-        (void)epoll_ctl(front->events, EPOLL_CTL_ADD, fd, &event);
+    if (fd < 0)
+        return fd;
+    if (FAULT_CALL("attach_listen", ENOMEM, epoll_ctl(front->events, EPOLL_CTL_ADD, fd, &event)) <
+        0)
+        return error_system(-errno, "the event loop cannot watch the pool");
+    pool->heard = true;
+    return 0;
 }
 
 static bool has_groups(mc_pool *pool)
@@ -236,7 +254,7 @@ static void put(struct front *front, mc_pool *pool)
     if (front->now != NULL)
         front->formers[front->former_count++] = front->now;
     front->now = pool;
-    listen_to(front, pool);
+    (void)listen_to(front, pool); /* or when it matters */
 }
 
 static bool is_there(mc_pool *pool)
@@ -325,13 +343,21 @@ void front_leave(struct front *front)
     pthread_mutex_unlock(&front->lock);
 }
 
+static bool has_events(const struct mc_group_options *options)
+{
+    size_t known = offsetof(struct mc_group_options, on_done) + sizeof(options->on_done);
+    return options != NULL && options->size >= known && options->on_done != NULL;
+}
+
 int front_open_group(struct front *front, const struct mc_group_options *options, mc_group **group)
 {
     lock(front);
     int result = renew(front);
     /* It may go between the look and the opening: then once more. */
     for (int attempt = 0; front->now != NULL && attempt < 2; attempt++) {
-        result = group_open(front->now, options, group);
+        result = has_events(options) ? listen_to(front, front->now) : 0;
+        if (result == 0)
+            result = group_open(front->now, options, group);
         if (result != -ESHUTDOWN)
             break;
         (void)renew(front);
@@ -342,13 +368,16 @@ int front_open_group(struct front *front, const struct mc_group_options *options
 
 int front_fd(struct front *front)
 {
+    int result = 0;
     lock(front);
-    if (front->events < 0) {
-        front->events = epoll_create1(EPOLL_CLOEXEC);
-        if (front->events >= 0 && front->now != NULL)
-            listen_to(front, front->now);
-    }
-    int result = front->events >= 0 ? front->events : error_system(-errno, "no epoll");
+    if (front->events < 0)
+        front->events = FAULT_CALL("attach_epoll", EMFILE, epoll_create1(EPOLL_CLOEXEC));
+    if (front->events < 0)
+        result = error_system(-errno, "no descriptor for the event loop");
+    else if (front->now != NULL)
+        result = listen_to(front, front->now);
+    if (result == 0)
+        result = front->events;
     front_leave(front);
     return result;
 }

@@ -165,7 +165,8 @@ static int set_workers(struct config *config, const struct mc_pool_options *opti
     if (config->workers > MAX_SEATS)
         config->workers = MAX_SEATS;
     /* Where cores cannot be told apart, the order of the CPUs will do. */
-    (void)topology_spread(&config->topology, config->workers);
+    if (config->pinning == MC_PIN_CORE)
+        (void)topology_spread(&config->topology, config->workers);
     return 0;
 }
 
@@ -277,7 +278,7 @@ int config_create_local(const struct mc_attach_options *options, struct config *
     struct config *made = calloc(1, sizeof(*made));
     if (made == NULL)
         return error_set(-ENOMEM, "no memory for the options");
-    struct mc_pool_options defaults = {.workers = 1};
+    struct mc_pool_options defaults = {.workers = 1, .pinning = MC_PIN_NONE};
     result = make_tables(made, MAX_HANDLERS, 1);
     if (result == 0)
         result = set_workers(made, &defaults);

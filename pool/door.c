@@ -91,7 +91,8 @@ int door_open(struct supervisor *supervisor)
     sigaddset(&signals, SIGHUP);
     if (sigprocmask(SIG_BLOCK, &signals, NULL) < 0)
         return -errno;
-    supervisor->signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    supervisor->signals =
+        FAULT_CALL("door_signals", EMFILE, signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
     if (supervisor->signals < 0)
         return -errno;
     supervisor->listener = serve->listener;
@@ -279,7 +280,7 @@ static void open_door(struct supervisor *supervisor)
 /* Descriptors are the lowest that are free. */
 static bool crowded(const struct supervisor *supervisor, int socket)
 {
-    int probe = fcntl(socket, F_DUPFD_CLOEXEC, 0);
+    int probe = FAULT_CALL("door_probe", EMFILE, fcntl(socket, F_DUPFD_CLOEXEC, 0));
     if (probe >= 0)
         close(probe);
     return probe < 0 || probe > supervisor->descriptors_most - LANE_DESCRIPTORS;
@@ -358,7 +359,10 @@ static void command(struct supervisor *supervisor, int socket, const struct mess
         trace(supervisor, socket, message->value);
         return;
     case MESSAGE_RELOAD:
-        result = zygotes_reload(supervisor);
+        if (supervisor->phase > PHASE_OPEN)
+            result = error_set(-ESHUTDOWN, "%s", closed(supervisor));
+        else
+            zygotes_reload(supervisor);
         break;
     case MESSAGE_DRAIN:
         supervisor_drain(supervisor, message->value < 0 ? supervisor->config->close_timeout_ms
@@ -424,16 +428,15 @@ static void hear_stranger(struct supervisor *supervisor, uint32_t index)
 static void hear_signal(struct supervisor *supervisor)
 {
     struct signalfd_siginfo info;
-    if (read(supervisor->signals, &info, sizeof(info)) != sizeof(info))
+    if (FAULT_CALL("door_signal", EINTR, read(supervisor->signals, &info, sizeof(info))) !=
+        sizeof(info))
         return;
-    if (info.ssi_signo == SIGHUP) {
-        if (zygotes_reload(supervisor) < 0)
-            log_write(supervisor->control, MC_LOG_ERROR, "no reload: %s", error_message());
-    } else { /* the second time without patience */
+    if (info.ssi_signo == SIGHUP)
+        zygotes_reload(supervisor);
+    else /* the second time without patience */
         supervisor_drain(supervisor, supervisor->phase >= PHASE_DRAINING
                                          ? 0
                                          : supervisor->config->close_timeout_ms);
-    }
 }
 
 void door_event(struct supervisor *supervisor, uint32_t index, enum watched kind)

@@ -428,6 +428,13 @@ void keeper_fill_seats(struct supervisor *supervisor)
 
 /* ---- in time ---- */
 
+/* One whose connection has ended is an heir until its death is seen: another in its place
+ * would leave that unseen. */
+static bool has_heir(const struct seat *seat)
+{
+    return seat->posts[HEIR].socket >= 0 || seat->posts[HEIR].pidfd >= 0;
+}
+
 /* True for a worker of an older set-up whose turn it is to be followed: one by one. */
 static bool outlived(struct supervisor *supervisor, uint32_t index)
 {
@@ -436,7 +443,7 @@ static bool outlived(struct supervisor *supervisor, uint32_t index)
     if (zygote == NULL || holder->life != LIFE_UP || holder->zygote == zygote->generation)
         return false;
     for (uint32_t i = 0; i < supervisor->config->workers; i++)
-        if (supervisor->seats[i].posts[HEIR].socket >= 0)
+        if (has_heir(&supervisor->seats[i]))
             return false;
     return true;
 }
@@ -460,7 +467,7 @@ void keeper_due(struct supervisor *supervisor, uint64_t now_ms)
         }
         if (seat->retire_due_ms != 0 && seat->retire_due_ms <= now_ms) {
             seat->retire_due_ms = 0;
-            if (holder->life == LIFE_UP && seat->posts[HEIR].socket < 0) {
+            if (holder->life == LIFE_UP && !has_heir(seat)) {
                 seat->posts[HEIR].life = LIFE_EMPTY;
                 happen(supervisor, i, HEIR, HAPPENS_SPAWN, 0);
             }

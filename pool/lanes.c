@@ -27,6 +27,7 @@
  * as long as clients of other users are attached: who waits complains sooner, but an
  * event loop does not wait. */
 enum { LOOK_MS = 50 };
+enum { LAST_WORDS_MOST = 64 }; /* messages of a client that is dead */
 
 static void refuse(const struct supervisor *supervisor, int socket, int status, const char *text)
 {
@@ -384,7 +385,7 @@ void lanes_alarm(struct supervisor *supervisor)
         if (!tenant->used || tenant->dropping)
             continue;
         atomic_store_explicit(&tenant->lane.header->notified, 0, memory_order_seq_cst);
-        notify_ended(tenant->lane.header, &nobody, SLOT_WAITED_ANY | SLOT_NOTIFY, tenant->notify);
+        notify_ended(&tenant->lane, &nobody, SLOT_WAITED_ANY | SLOT_NOTIFY, tenant->notify);
     }
 }
 
@@ -434,22 +435,38 @@ static bool has_died(const struct tenant *tenant)
     return poll(&ended, 1, 0) == 1;
 }
 
+/* Reads one message of it, if there is one; false when there will be none any more. */
+static bool hear(struct supervisor *supervisor, struct tenant *tenant)
+{
+    struct parcel parcel;
+    int result = tenant->tenancy == TENANT_ATTACHED
+                     ? channel_receive_plain(tenant->socket, &parcel, MSG_DONTWAIT)
+                     : channel_receive(tenant->socket, &parcel, MSG_DONTWAIT);
+    if (result == 1 && !tenant->dropping)
+        handle(supervisor, tenant, &parcel);
+    return result == 1 || result == -EAGAIN || result == -EPROTO;
+}
+
+/* What it said before its death counts: damage that it found, a child that it had. */
+static void hear_last_words(struct supervisor *supervisor, struct tenant *tenant)
+{
+    for (int i = 0; i < LAST_WORDS_MOST && tenant->socket >= 0; i++)
+        if (!hear(supervisor, tenant))
+            return;
+}
+
 void lanes_client_event(struct supervisor *supervisor, uint32_t index, enum watched kind)
 {
     struct tenant *tenant = &supervisor->tenants[index];
     if (!tenant->used || tenant->socket < 0)
         return; /* dropped earlier in the same round */
-    if (kind == WATCH_CLIENT_PID && !has_died(tenant))
+    if (kind == WATCH_CLIENT_SOCKET && hear(supervisor, tenant))
         return;
-    if (kind == WATCH_CLIENT_SOCKET) {
-        struct parcel parcel;
-        int result = tenant->tenancy == TENANT_ATTACHED
-                         ? channel_receive_plain(tenant->socket, &parcel, MSG_DONTWAIT)
-                         : channel_receive(tenant->socket, &parcel, MSG_DONTWAIT);
-        if (result == 1 && !tenant->dropping)
-            handle(supervisor, tenant, &parcel);
-        if (result == 1 || result == -EAGAIN || result == -EPROTO)
+    if (kind == WATCH_CLIENT_PID) {
+        if (!has_died(tenant))
             return;
+        hear_last_words(supervisor, tenant);
     }
-    client_gone(supervisor, tenant);
+    if (tenant->used && tenant->socket >= 0)
+        client_gone(supervisor, tenant);
 }

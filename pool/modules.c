@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/fault.h"
 #include "pool/order.h"
 #include "pool/serve.h"
 
@@ -12,17 +13,20 @@
 
 /* ---- opening ---- */
 
+enum { SIZE_MOST = 4096 }; /* of an mc_module: more is none */
+
 static int check(const char *path, const struct mc_module *module)
 {
-    if (module->size < offsetof(struct mc_module, name) || module->abi != MC_MODULE_ABI)
+    bool sized = module->size >= offsetof(struct mc_module, name) && module->size <= SIZE_MOST;
+    if (sized && module->abi != MC_MODULE_ABI)
         return error_set(-EINVAL,
                          "%s was built for version %u of the module interface, and this is "
                          "version %d: build it against this multicore.h",
                          path, module->abi, MC_MODULE_ABI);
     if (module->size != sizeof(struct mc_module))
         return error_set(-EINVAL,
-                         "%s: its mc_module has %zu bytes instead of %zu: begin it with "
-                         "MC_MODULE_HEAD",
+                         "%s: its mc_module says that it has %zu bytes, and this multicore's has "
+                         "%zu: begin it with MC_MODULE_HEAD, and build it against this multicore.h",
                          path, module->size, sizeof(struct mc_module));
     size_t length = module->name == NULL ? 0 : strnlen(module->name, HANDLER_NAME_SIZE);
     if (length == 0 || length == HANDLER_NAME_SIZE)
@@ -36,7 +40,7 @@ static int check(const char *path, const struct mc_module *module)
 
 const struct mc_module *module_open(const char *path)
 {
-    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    void *library = FAULT_FAILS("module_open", ENOMEM) ? NULL : dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (library == NULL) {
         error_set(-ENOENT, "a module cannot be opened: %s", dlerror());
         return NULL;

@@ -4,10 +4,13 @@
  * children, or a worker that submits tasks of its own.
  *
  *   pool.c    opening, closing, fork, the inline context
- *   client.c  the producing side of the lane: slots, arguments, tickets, reaping
- *   group.c   groups: opening, submitting, cancelling
- *   result.c  what their tasks left
- *   wait.c    waiting: helping, waking, spinning, sleeping
+ *   group.c   groups: opening, cancelling, closing
+ *   submit.c  the requests of their tasks, and what to do when the lane is full
+ *   client.c  the producing side of the lane: slots, arguments, tickets; telling the supervisor
+ *   collect.c the ends of tasks, and their results, out of the lane
+ *   result.c  what a program sees of them
+ *   wait.c    waiting: waking, looking, sleeping
+ *   help.c    running tasks in the caller
  *   events.c  the descriptor for event loops
  *   quarantine.c  the tasks that killed workers
  *   attach.c  pools at a socket, which come and go
@@ -142,6 +145,8 @@ void group_orphan(mc_group *group);
 /* We are in a forked child, and the group is its parent's. */
 void group_inherit(mc_group *group);
 void group_free(mc_group *group);
+/* What its writer, if any, has written is dropped. */
+void group_drop_writer(mc_group *group);
 /* Tells the supervisor of kills that it could not be told of before. With the lock held. */
 void group_kill_again(mc_group *group);
 
@@ -179,6 +184,7 @@ struct client {
     /* the client's habits; hints only, so races between threads are harmless */
     _Atomic uint64_t idle_since_ns; /* when the last wait ended, 0: not since the last submit */
     _Atomic uint32_t think_ns;      /* usual time from there to the next submission */
+    _Atomic uint32_t vain_looks;    /* in a row; see looks_pay() */
     _Atomic int cpu_told;
     _Atomic bool gone;             /* the supervisor is, or it gave our lane up */
     _Atomic bool accused, faulted; /* somebody says why; `fault` does */
@@ -204,10 +210,15 @@ void client_fini(struct client *client);
 int client_submit(mc_group *group, const struct request *request); /* -EAGAIN: no room */
 /* After some of these: says how many tickets wait. */
 void client_publish(mc_group *group);
+/* Gives tickets to tasks that had to wait for others of their group. */
+void client_offer_more(mc_group *group);
+/* Its task has ended, and all of it was copied. */
+void client_free_slot(struct client *client, uint32_t index);
 /* Reaps what ended, in order only up to the first that did not, or all. */
 void client_collect(mc_group *group, bool all);
 void client_collect_everything(struct client *client);
 void client_abandon(struct client *client, struct record *record);
+/* Slots of abandoned tasks come back when those end. */
 void client_collect_abandoned(struct client *client);
 /* ran: the handler was called. */
 void client_settle_inline(mc_group *group, size_t index, const mc_task *task,
@@ -241,26 +252,31 @@ void client_complain(struct client *client);
 
 enum goal { GOAL_ALL, GOAL_NEXT, GOAL_ROOM };
 int wait_for(mc_group *group, enum goal goal, int timeout_ms);
-/* True in a handler that this thread runs itself. */
-bool wait_in_handler(void);
-/* In a handler, when the lane is full: what fills it may be waiting for this very
- * handler to end. True for a task that is to run at once then, in this thread. */
-bool wait_runs_at_once(const mc_group *group, const struct request *request);
-int wait_run_at_once(mc_group *group, const struct request *request);
-/* The same for tasks that must not run here: true when nothing that is in flight will
- * make room, as it seems. *since_ns is 0 before the first look. */
-bool wait_is_deadlocked(const mc_group *group, uint64_t *since_ns);
 /* After tickets were pushed: has somebody look at them, now or, if it is a single
  * task and all that is open, when the caller waits. */
 void wait_announce(mc_group *group, bool single);
+
+/* ---- helping ---- */
+
+/* True in a handler that this thread runs itself. */
+bool help_in_handler(void);
+/* In a handler, when the lane is full: what fills it may be waiting for this very
+ * handler to end. True for a task that is to run at once then, in this thread. */
+bool help_runs_at_once(const mc_group *group, const struct request *request);
+int help_run_at_once(mc_group *group, const struct request *request);
+/* The same for tasks that must not run here: true when nothing that is in flight will
+ * make room, as it seems. *since_ns is 0 before the first look. */
+bool help_is_deadlocked(const mc_group *group, uint64_t *since_ns);
 
 /* ---- the pool ---- */
 
 enum fork_mark { MARK_FORKED = 0, MARK_ATTACHING = 1, MARK_READY = 2 };
 
 struct mc_pool {
+    bool attached;       /* it is behind a front */
     struct front *front; /* not NULL: this is only a handle for the pools behind it */
     uint32_t pins;       /* its front's: it is being looked at without the lock */
+    bool heard;          /* likewise: its events are among those of the front */
     char *away;          /* not NULL: there is no pool, and why; tasks run here */
     struct config *config;
     const struct control *control;

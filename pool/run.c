@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fault.h"
+#include "base/probe.h"
 #include "base/sys.h"
 #include "ipc/notify.h"
 #include "ipc/slot.h"
@@ -145,10 +146,13 @@ static enum slot_state execute(struct worker *worker, struct view *view, struct 
         task->status = -ETIME;
         return SLOT_TIMED_OUT;
     }
+    PROBE4(claim, task->handler->name, view->lane.number, name, worker->seat);
     task_run(task);
     *now = clock_ticks();
     if (watched)
         limits_end(worker);
+    PROBE4(done, task->handler->name, task->status, clock_ticks_ns(*now - task->began_ticks),
+           worker->seat);
     learn(worker, task, submitted, *now);
     return task->status == 0 ? SLOT_DONE : SLOT_FAILED;
 }
@@ -176,7 +180,7 @@ static void run_slot(struct worker *worker, struct view *view, name_t name, uint
     bool ended = slot_end(&slot->word, worker->seat + 1, state, &word);
     FAULT_POINT("worker_after_end");
     if (ended)
-        notify_ended(view->lane.header, &slot->word, slot_flags(word), view->notify);
+        notify_ended(&view->lane, &slot->word, slot_flags(word), view->notify);
     FAULT_POINT("worker_after_notify");
     if (task->unit != 0)
         atomic_store_explicit(&worker->row->block_unit, 0, memory_order_release);

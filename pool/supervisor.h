@@ -134,6 +134,7 @@ struct supervisor {
     struct zygote zygotes[2];
     int target;            /* of the two, the one that workers are to come from */
     bool moving;           /* seats are changing hands, from the other to the target */
+    bool reload_wanted;    /* and not begun */
     uint32_t zygote_count; /* so many were there in all */
 
     int listener, signals; /* of a pool that is served, else -1 */
@@ -206,9 +207,9 @@ void zygotes_due(struct supervisor *supervisor, uint64_t now_ms);
 uint64_t zygotes_next_due(const struct supervisor *supervisor);
 /* Where workers come from; NULL while it is not ready. */
 struct zygote *zygotes_target(struct supervisor *supervisor);
-/* Reads the configuration again, and lets workers of a new zygote take over. -EBUSY or
- * -ESHUTDOWN when it is not the time for that, with a message. */
-int zygotes_reload(struct supervisor *supervisor);
+/* Reads the configuration again, and lets workers of a new zygote take over: now, or as
+ * soon as the pool is open and an earlier reload is over. */
+void zygotes_reload(struct supervisor *supervisor);
 /* A worker of the target cannot be set up: if another set-up is there, back to that. */
 void zygotes_give_up(struct supervisor *supervisor, const char *why);
 bool zygotes_all_gone(const struct supervisor *supervisor);

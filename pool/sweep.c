@@ -166,7 +166,7 @@ static void settle(struct supervisor *supervisor, struct tenant *tenant, uint32_
     /* Woken twice does no harm; not woken at all would. The worker may have died
      * between marking the lane as notified and writing the byte. */
     atomic_store_explicit(&tenant->lane.header->notified, 0, memory_order_seq_cst);
-    notify_ended(tenant->lane.header, &slot->word, SLOT_WAITED | SLOT_WAITED_ANY | SLOT_NOTIFY,
+    notify_ended(&tenant->lane, &slot->word, SLOT_WAITED | SLOT_WAITED_ANY | SLOT_NOTIFY,
                  tenant->notify);
 }
 

@@ -211,8 +211,6 @@ int mc_task_value(mc_task *task, mc_value *value)
 static int grow_reply(struct sink *sink, size_t capacity)
 {
     struct reply_sink *reply = (struct reply_sink *)(void *)sink; /* its first member */
-    if (capacity <= SLOT_RESULT_SIZE)
-        capacity = SLOT_RESULT_SIZE;
     void *data = NULL;
     int result = make_room(reply->task, capacity, sink->size, &data);
     if (result < 0)
@@ -222,12 +220,18 @@ static int grow_reply(struct sink *sink, size_t capacity)
     return 0;
 }
 
+/* Begins in small[]: what fits there needs no room in an arena. */
 int mc_task_writer(mc_task *task, mc_writer **writer)
 {
+    size_t limit = task->config->max_payload;
     drop_reply(task);
     task->format = task->args_format == MC_RAW ? MC_MSGPACK : task->args_format;
     task->reply = (struct reply_sink){
-        .sink = {.limit = task->config->max_payload, .grow = grow_reply}, .task = task};
+        .sink = {.data = task->small,
+                 .capacity = limit < sizeof(task->small) ? limit : sizeof(task->small),
+                 .limit = limit,
+                 .grow = grow_reply},
+        .task = task};
     memset(&task->writer, 0, sizeof(task->writer));
     int result = writer_init(&task->writer, task->format, &task->reply.sink);
     if (result < 0)

@@ -49,7 +49,7 @@ struct mc_task {
     void *data;       /* small, or what home->resize() gave */
     uint32_t unit;    /* a worker's: the block's place in the lane; 0: in small[] */
     bool has_message; /* the result is the text of a failure */
-    _Alignas(8) uint8_t small[SLOT_RESULT_SIZE];
+    _Alignas(UNIT) uint8_t small[SLOT_RESULT_SIZE];
 
     struct document *document; /* decoded arguments */
     bool writing;

@@ -25,7 +25,7 @@
 enum {
     TICK_MS = 20,
     LINGER_MS = 1000,
-    TRACE_TICKS = 5,    /* for a worker to say where it is */
+    TRACE_TICKS = 25,   /* for a worker to say where it is, when it gets time to run */
     CLOCK_ERROR = 1000, /* one part in so many that clocks may be off: late rather than early */
 };
 

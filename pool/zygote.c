@@ -57,6 +57,7 @@ static void load(struct config *config, int socket)
 {
     struct parcel parcel = {.message = {.type = MESSAGE_LOADED}};
     int result = modules_load(config);
+    FAULT_POINT("zygote_loaded");
     if (result < 0) {
         parcel.message.type = MESSAGE_LOAD_FAILED;
         parcel.message.status = result;

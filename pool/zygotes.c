@@ -113,22 +113,27 @@ static void keep_numbers(struct config *fresh, const struct config *old)
     }
 }
 
-/* 0 when a reload may begin. */
-static int allow_reload(const struct supervisor *supervisor, const struct zygote *fresh)
+/* However often it is asked for until it can begin, once is enough: it reads what is
+ * configured by then. */
+void zygotes_reload(struct supervisor *supervisor)
 {
-    if (supervisor->phase > PHASE_OPEN)
-        return error_set(-ESHUTDOWN, "the pool is closing");
-    if (supervisor->phase < PHASE_OPEN)
-        return error_set(-EBUSY, "the pool is starting; try again when it is ready");
-    if (fresh->config != NULL)
-        return error_set(-EBUSY, "the last reload is not over yet; try again then");
-    return 0;
+    if (supervisor->config->serve != NULL && supervisor->phase <= PHASE_OPEN)
+        supervisor->reload_wanted = true;
 }
 
-static void reload(struct supervisor *supervisor, struct zygote *fresh)
+static bool may_reload(const struct supervisor *supervisor)
+{
+    return supervisor->phase == PHASE_OPEN && !supervisor->moving &&
+           supervisor->zygotes[1 - supervisor->target].config == NULL;
+}
+
+static void reload(struct supervisor *supervisor)
 {
     const struct serve_options *serve = supervisor->config->serve;
+    struct zygote *fresh = other(supervisor);
     struct config *config = NULL;
+    FAULT_POINT("reload_begin");
+    supervisor->reload_wanted = false;
     door_tell(supervisor, SERVE_RELOADING, "");
     const struct serve_options *options =
         serve->reload != NULL ? serve->reload(serve->context) : serve;
@@ -148,13 +153,10 @@ static void reload(struct supervisor *supervisor, struct zygote *fresh)
     }
 }
 
-int zygotes_reload(struct supervisor *supervisor)
+static void forget(struct zygote *zygote)
 {
-    struct zygote *fresh = other(supervisor);
-    int result = allow_reload(supervisor, fresh);
-    if (result == 0)
-        reload(supervisor, fresh);
-    return result;
+    config_free(zygote->config);
+    *zygote = (struct zygote){.pidfd = -1, .socket = -1};
 }
 
 static void dismiss(struct zygote *zygote)
@@ -182,7 +184,10 @@ void zygotes_give_up(struct supervisor *supervisor, const char *why)
     door_tell(supervisor, SERVE_KEPT, why);
     supervisor->moving = false;
     aim_at(supervisor, old);
-    dismiss(failed);
+    if (failed->pidfd >= 0)
+        dismiss(failed);
+    else
+        forget(failed); /* no death of it is to come */
 }
 
 /* ---- what a zygote says ---- */
@@ -249,12 +254,6 @@ static void hear(struct supervisor *supervisor, struct zygote *zygote)
 }
 
 /* ---- death ---- */
-
-static void forget(struct zygote *zygote)
-{
-    config_free(zygote->config);
-    *zygote = (struct zygote){.pidfd = -1, .socket = -1};
-}
 
 /* It never came to make a worker. */
 static void died_loading(struct supervisor *supervisor, struct zygote *zygote)
@@ -334,10 +333,13 @@ void zygotes_due(struct supervisor *supervisor, uint64_t now_ms)
         }
     }
     if (supervisor->moving && !keeper_any_but(supervisor, target->generation)) {
+        FAULT_POINT("reload_end");
         supervisor->moving = false;
         dismiss(old);
         door_tell(supervisor, SERVE_RELOADED, "");
     }
+    if (supervisor->reload_wanted && may_reload(supervisor))
+        reload(supervisor);
 }
 
 uint64_t zygotes_next_due(const struct supervisor *supervisor)

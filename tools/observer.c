@@ -40,7 +40,7 @@ static int connect_to(const char *path)
                          "no pool listens at %s: start one with 'multicore serve', or give "
                          "its socket with --socket",
                          path);
-    return error_system(result, path);
+    return error_system(result, "%s", path);
 }
 
 /* Sends the request; the answer is received into *answer. */
@@ -62,7 +62,7 @@ static int exchange(const char *path, const struct message *request, struct parc
     if (result == 0)
         return error_set(-ECONNRESET, "the pool at %s ended the connection", path);
     if (result < 0)
-        return error_system(result, path);
+        return error_system(result, "%s", path);
     const struct message *message = &answer->message;
     if (message->type == MESSAGE_REFUSED || message->status < 0) {
         parcel_drop(answer);

@@ -16,6 +16,7 @@ enum {
     LEDGER_TASKS = 4096,
     LEDGER_ERRORS = 16,
     LEDGER_TEXTS = 6,
+    LEDGER_EVENTS = 8,
     TEXT_SIZE = 240,
     WAIT_MS = 8000, /* nothing takes longer: what does is wedged */
 };
@@ -68,9 +69,13 @@ struct ledger {
     _Atomic pid_t opener, child; /* who can be asked how things are */
     _Atomic uint32_t gate, started, met, hurried;
     _Atomic uint32_t init_fails;
-    _Atomic uint32_t poolless; /* the play itself sees to it that there is no pool */
-    struct holdings holdings;  /* found */
-    struct holdings usual;     /* expected; zeros: not known yet */
+    _Atomic uint32_t poolless;            /* the play itself sees to it that there is no pool */
+    _Atomic uint32_t told[LEDGER_EVENTS]; /* by a server, each enum serve_event */
+    char told_text[TEXT_SIZE];            /* the last words of those */
+    _Atomic uint32_t wish;                /* what a client wants done to it, enum wish */
+    _Atomic uint32_t curtain;             /* it has ended */
+    struct holdings holdings;             /* found */
+    struct holdings usual;                /* expected; zeros: not known yet */
 };
 
 extern struct ledger *ledger;

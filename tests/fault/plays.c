@@ -6,197 +6,15 @@
 #include "ipc/slot.h"
 #include "pool/pool.h"
 #include "tests/fault/look.h"
-#include "tests/fault/troupe.h"
+#include "tests/fault/scenes.h"
+#include "tests/fault/served.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
-
-static const struct mc_group_options unhelped = {.help = MC_HELP_NEVER};
-static const struct mc_group_options helped = {.help = MC_HELP_AUTO};
-
-static void pause_us(unsigned us)
-{
-    struct timespec pause = {.tv_nsec = (long)us * 1000};
-    (void)nanosleep(&pause, NULL);
-}
-
-/* ---- what a client does ---- */
-
-static void small_tasks(void)
-{
-    struct batch batch;
-    if (!batch_open(&batch, 8, helped))
-        return;
-    batch_repeat(&batch, 4, "work", 0, (struct job){.reply = 4}, sizeof(struct job));
-    batch_repeat(&batch, 4, "threadsafe", 0, (struct job){.reply = 40}, 100);
-    batch_finish(&batch);
-}
-
-/* Larger than a slot holds, replaced by larger and by smaller ones, and written
- * piece by piece; one result is given back before its time. */
-static void payloads(void)
-{
-    struct batch batch;
-    if (!batch_open(&batch, 12, unhelped))
-        return;
-    batch_repeat(&batch, 4, "work", 0, (struct job){.reply = 5000}, 5000);
-    batch_repeat(&batch, 2, "work", 0, (struct job){.reply = 3000, .larger = 9000}, 16);
-    batch_repeat(&batch, 2, "work", 0, (struct job){.reply = 10, .larger = 600}, 300);
-    batch_repeat(&batch, 4, "tell", 0, (struct job){.reply = 2000}, 16);
-    batch_wait(&batch);
-    batch_results(&batch);
-    mc_group_release(batch.group, 0);
-    batch_close(&batch);
-}
-
-static void map(void)
-{
-    struct batch batch;
-    if (!batch_open(&batch, 100, unhelped))
-        return;
-    (void)batch_map(&batch);
-    batch_next(&batch);
-    batch_close(&batch);
-}
-
-static void values(void)
-{
-    struct batch batch;
-    if (!batch_open(&batch, 4, helped))
-        return;
-    (void)(batch_echo(&batch, MC_JSON) && batch_echo(&batch, MC_MSGPACK) &&
-           batch_echo(&batch, MC_JSON) && batch_echo(&batch, MC_MSGPACK));
-    batch_wait(&batch);
-    batch_results(&batch);
-    batch_values(&batch);
-    batch_close(&batch);
-}
-
-/* More than there are slots, so that the ring wraps and the caller waits for room. */
-static void quick_tasks(void)
-{
-    struct batch batch;
-    if (!batch_open(&batch, 300, helped))
-        return;
-    batch_repeat(&batch, 300, "quick", 0, (struct job){0}, sizeof(struct job));
-    batch_finish(&batch);
-}
-
-static void one_by_one(void)
-{
-    struct batch batch;
-    if (!batch_open(&batch, 12, unhelped))
-        return;
-    for (int i = 0; i < 12; i++) {
-        if (!batch_run(&batch, "quick", 0, (struct job){0}, sizeof(struct job)))
-            break;
-        if (i == 10)
-            (void)mc_group_wait(batch.group, 0); /* only looks, against its habit */
-        batch_wait(&batch);
-        if (i % 4 == 0)
-            pause_us(400); /* the workers fall asleep */
-    }
-    batch_finish(&batch);
-}
-
-static void urgent_tasks(void)
-{
-    struct batch batch;
-    if (!batch_open(&batch, 6, (struct mc_group_options){.urgent = true, .help = MC_HELP_NEVER}))
-        return;
-    batch_repeat(&batch, 6, "work", 0, (struct job){.reply = 8}, sizeof(struct job));
-    batch_finish(&batch);
-}
-
-static void limited_tasks(void)
-{
-    struct batch batch;
-    if (!batch_open(&batch, 10,
-                    (struct mc_group_options){.max_parallel = 2, .help = MC_HELP_NEVER}))
-        return;
-    batch_repeat(&batch, 10, "work", 0, (struct job){.reply = 4000}, sizeof(struct job));
-    batch_next(&batch);
-    batch_close(&batch);
-}
-
-/* ---- an event loop ---- */
-
-static void when_done(mc_group *group, void *context)
-{
-    bool *done = context;
-    *done = true;
-}
-
-static void dispatch_until(const bool *done, struct batch *batch)
-{
-    int fd = mc_pool_fd(the_pool);
-    if (!ledger_call(fd, "mc_pool_fd"))
-        return; /* the group is closed with its tasks in flight */
-    while (!*done) {
-        struct pollfd ready = {.fd = fd, .events = POLLIN};
-        if (poll(&ready, 1, WAIT_MS) == 0) {
-            ledger_wrong(WEDGED, "the event loop is told of nothing");
-            troupe_describe();
-            return;
-        }
-        if (!ledger_call(mc_pool_dispatch(the_pool), "mc_pool_dispatch") && !*done) {
-            ledger_wrong(LOST, "the pool is gone, and a group was not reported");
-            return;
-        }
-    }
-    batch_results(batch);
-}
-
-static void forget(struct batch *batch)
-{
-    for (uint32_t i = 0; i < batch->count; i++)
-        ledger->entries[batch->first + i].traits |= FORGOTTEN;
-}
-
-static void event_loop(uint32_t max_parallel, uint32_t traits)
-{
-    struct batch batch;
-    bool done = false;
-    if (!batch_open(&batch, 8,
-                    (struct mc_group_options){
-                        .on_done = when_done, .context = &done, .max_parallel = max_parallel}))
-        return;
-    if (batch_repeat(&batch, 8, "work", traits, (struct job){.reply = 100}, sizeof(struct job)))
-        dispatch_until(&done, &batch);
-    if (!done)
-        forget(&batch);
-    batch_close(&batch);
-}
-
-static void cancelled_events(void)
-{
-    struct batch gates, batch;
-    bool done = false;
-    if (!batch_open(&gates, 2, unhelped))
-        return;
-    gate_shut(&gates);
-    if (batch_open(&batch, 3, (struct mc_group_options){.on_done = when_done, .context = &done})) {
-        bool submitted = batch_repeat(&batch, 3, "work", CANCELLABLE, (struct job){.reply = 1},
-                                      sizeof(struct job));
-        (void)ledger_call(mc_group_cancel(batch.group), "mc_group_cancel");
-        gate_lift();
-        if (submitted)
-            dispatch_until(&done, &batch);
-        if (!done)
-            forget(&batch);
-        batch_close(&batch);
-    }
-    gate_lift();
-    batch_finish(&gates);
-}
 
 /* ---- trouble that is expected ---- */
 
@@ -224,6 +42,28 @@ static void cancelled_tasks(void)
     (void)mc_group_cancel(gates.group); /* they run: they see it */
     batch_close(&gates);
     gate_lift();
+}
+
+static void cancelled_events(void)
+{
+    struct batch gates, batch;
+    bool done = false;
+    if (!batch_open(&gates, 2, unhelped))
+        return;
+    gate_shut(&gates);
+    if (batch_open(&batch, 3, (struct mc_group_options){.on_done = when_done, .context = &done})) {
+        bool submitted = batch_repeat(&batch, 3, "work", CANCELLABLE, (struct job){.reply = 1},
+                                      sizeof(struct job));
+        (void)ledger_call(mc_group_cancel(batch.group), "mc_group_cancel");
+        gate_lift();
+        if (submitted)
+            dispatch_until(&done, &batch);
+        if (!done)
+            forget(&batch);
+        batch_close(&batch);
+    }
+    gate_lift();
+    batch_finish(&gates);
 }
 
 /* One of many quick tasks kills its worker, which had taken others with it. */
@@ -276,28 +116,6 @@ static void damaged_request(void)
 }
 
 /* ---- forked clients ---- */
-
-static void be_child(void)
-{
-    FAULT_ROLE("child");
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    atomic_store(&ledger->child, getpid());
-}
-
-static void await_child(pid_t child)
-{
-    int status;
-    for (int ms = 0; ms < 2 * WAIT_MS; ms++) {
-        if (waitpid(child, &status, WNOHANG) != 0)
-            return;
-        pause_us(1000);
-    }
-    ledger_wrong(WEDGED, "the forked client does not end");
-    kill(child, SIGUSR1);
-    pause_us(100000);
-    kill(child, SIGKILL);
-    (void)waitpid(child, &status, 0);
-}
 
 static void child_that_works(void)
 {
@@ -588,7 +406,7 @@ static void play_unopened(void)
     }
 }
 
-static char load_directory[] = "/tmp/multicore-fault-XXXXXX";
+char play_directory[] = "/tmp/multicore-fault-XXXXXX";
 
 /* The machine is busy: tasks run in the caller, or one at a time. */
 static void play_busy(void)
@@ -596,7 +414,7 @@ static void play_busy(void)
     struct mc_pool_options options = troupe_options();
     struct batch batch;
     options.max_load_average = "0.5";
-    options.proc_path = load_directory;
+    options.proc_path = play_directory;
     if (!troupe_open(&options))
         return;
     small_tasks();
@@ -684,23 +502,32 @@ static void play_stuck(void)
 }
 
 const struct play plays[] = {
-    {"work", play_work, false},         {"trouble", play_trouble, false},
-    {"damaged", play_damaged, false},   {"limits", play_limits, false},
-    {"heirs", play_heirs, false},       {"idle", play_idle, true},
-    {"full", play_full, false},         {"forks", play_forks, false},
-    {"hopeless", play_hopeless, false}, {"zygote", play_zygote, false},
-    {"unopened", play_unopened, false}, {"busy", play_busy, false},
-    {"bereaved", play_bereaved, false}, {"closing", play_closing, false},
-    {"stuck", play_stuck, false},
+    {.name = "work", .act = play_work},
+    {.name = "trouble", .act = play_trouble},
+    {.name = "damaged", .act = play_damaged},
+    {.name = "limits", .act = play_limits},
+    {.name = "heirs", .act = play_heirs},
+    {.name = "idle", .act = play_idle, .slow = true},
+    {.name = "full", .act = play_full},
+    {.name = "forks", .act = play_forks},
+    {.name = "hopeless", .act = play_hopeless},
+    {.name = "zygote", .act = play_zygote},
+    {.name = "unopened", .act = play_unopened},
+    {.name = "busy", .act = play_busy},
+    {.name = "bereaved", .act = play_bereaved},
+    {.name = "closing", .act = play_closing},
+    {.name = "stuck", .act = play_stuck},
+    {.name = "served", .act = play_served, .served = true},
+    {.name = "restarted", .act = play_restarted, .slow = true, .served = true},
 };
 const unsigned play_count = sizeof(plays) / sizeof(plays[0]);
 
 void plays_begin(void)
 {
     char path[64];
-    if (mkdtemp(load_directory) == NULL)
+    if (mkdtemp(play_directory) == NULL)
         return;
-    snprintf(path, sizeof(path), "%s/loadavg", load_directory);
+    snprintf(path, sizeof(path), "%s/loadavg", play_directory);
     FILE *file = fopen(path, "we");
     if (file == NULL)
         return;
@@ -711,7 +538,7 @@ void plays_begin(void)
 void plays_end(void)
 {
     char path[64];
-    snprintf(path, sizeof(path), "%s/loadavg", load_directory);
+    snprintf(path, sizeof(path), "%s/loadavg", play_directory);
     unlink(path);
-    rmdir(load_directory);
+    rmdir(play_directory);
 }

@@ -11,14 +11,16 @@
 struct play {
     const char *name;
     void (*act)(void);
-    bool slow; /* played only for places that no other comes to */
+    bool slow;   /* played only for places that no other comes to */
+    bool served; /* its pool is at a socket, and clients attach */
 };
 
 extern const struct play plays[];
 extern const unsigned play_count;
 
-/* A directory for the load average that one of them pretends; made before any play,
- * removed by plays_end(). */
+/* For the load average that one of them pretends, and for sockets; made before any
+ * play, removed by plays_end(). */
+extern char play_directory[];
 void plays_begin(void);
 void plays_end(void);
 

@@ -181,9 +181,8 @@ void stage_prepare(struct run *run)
 
 void stage_begin(struct run *run)
 {
-    struct holdings usual = run->ledger->usual;
     memset(run->ledger, 0, sizeof(*run->ledger));
-    run->ledger->usual = usual;
+    run->ledger->usual = run->usual;
     ledger = run->ledger;
     fault_use(run->memory);
     fault_set(NULL);

@@ -14,6 +14,7 @@ struct run {
     const struct play *play;
     struct fault fault;
     bool recording; /* nobody is struck */
+    struct holdings usual;
     struct fault_memory *memory;
     struct ledger *ledger;
     pid_t referee; /* 0: not running */

@@ -22,6 +22,7 @@ enum {
     GATE_SHUT_MS = 150,
     MEET_MS = 300,
     THROUGHPUT_TASKS = 200,
+    SETTLE_MS = 100, /* before the first look at what is usual */
 };
 
 mc_pool *the_pool;
@@ -215,7 +216,7 @@ static int nest(mc_task *task)
     return result < 0 ? mc_task_fail(task, result, "%s", mc_error_message()) : 0;
 }
 
-static const struct mc_handler handlers[] = {
+const struct mc_handler troupe_handlers[TROUPE_HANDLERS] = {
     {.name = "work", .run = work},
     {.name = "tell", .run = tell},
     {.name = "quick", .run = quick},
@@ -231,7 +232,7 @@ static const struct mc_handler handlers[] = {
     {.name = "threadsafe", .run = work, .flags = MC_THREAD_SAFE},
 };
 
-static int init(void *context, void **state)
+int troupe_init(void *context, void **state)
 {
     *state = NULL;
     return ledger->init_fails != 0 ? -EPERM : 0;
@@ -244,9 +245,9 @@ static void ignore_log(void *context, int level, const char *line)
 struct mc_pool_options troupe_options(void)
 {
     return (struct mc_pool_options){.size = sizeof(struct mc_pool_options),
-                                    .handlers = handlers,
-                                    .handler_count = sizeof(handlers) / sizeof(handlers[0]),
-                                    .worker_init = init,
+                                    .handlers = troupe_handlers,
+                                    .handler_count = TROUPE_HANDLERS,
+                                    .worker_init = troupe_init,
                                     .workers = 2,
                                     .queue_depth = 64,
                                     .max_payload = 1 << 16,
@@ -268,17 +269,30 @@ static bool all_up(void)
     return atomic_load(&the_pool->control->seats_up) == the_pool->config->workers;
 }
 
+/* Whether the call gave us the_pool; if not, it is to have left nothing. */
+static bool opened(int result, const char *call)
+{
+    if (ledger_call(result, call))
+        return true;
+    the_pool = NULL;
+    if (look_own_fds() != fds_before || look_own_memfds() != 0)
+        ledger_wrong(LEAKED, "a failed %s() left %d descriptors, %u mappings", call,
+                     (int)look_own_fds() - (int)fds_before, look_own_memfds());
+    return false;
+}
+
 bool troupe_open(const struct mc_pool_options *options)
 {
     fds_before = look_own_fds();
-    if (!ledger_call(mc_pool_open(options, &the_pool), "mc_pool_open")) {
-        the_pool = NULL;
-        if (look_own_fds() != fds_before || look_own_memfds() != 0)
-            ledger_wrong(LEAKED, "a failed mc_pool_open() left %u descriptors, %u mappings",
-                         look_own_fds() - fds_before, look_own_memfds());
-        return false;
-    }
-    return true;
+    return opened(mc_pool_open(options, &the_pool), "mc_pool_open");
+}
+
+bool troupe_attach(const char *path)
+{
+    struct mc_attach_options options = {
+        .size = sizeof(options), .handlers = troupe_handlers, .handler_count = TROUPE_HANDLERS};
+    fds_before = look_own_fds();
+    return opened(mc_pool_attach(path, &options, &the_pool), "mc_pool_attach");
 }
 
 bool pool_alive(void)
@@ -368,6 +382,8 @@ static bool holds_as_usual(const struct holdings *found)
 static void expect_usual_holdings(void)
 {
     uint64_t began = clock_ns();
+    if (ledger->usual.supervisor_fds == 0)
+        pause_ms(SETTLE_MS);
     for (;;) {
         struct holdings found;
         bool complete = look_at_pool(&found);

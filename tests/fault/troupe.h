@@ -19,10 +19,17 @@ struct job {
 
 extern mc_pool *the_pool;
 
-/* With handlers, two workers and 64 slots. */
+enum { TROUPE_HANDLERS = 13 };
+extern const struct mc_handler troupe_handlers[TROUPE_HANDLERS];
+/* worker_init; fails when the ledger says so. */
+int troupe_init(void *context, void **state);
+
+/* With these, two workers and 64 slots. */
 struct mc_pool_options troupe_options(void);
 /* False if the pool could not be opened, which was noted. */
 bool troupe_open(const struct mc_pool_options *options);
+/* The same for a pool at a socket, whether that is there or not. */
+bool troupe_attach(const char *path);
 /* Two workers meet, if tasks may run side by side; then many tasks run. */
 void troupe_expect_throughput(bool side_by_side);
 /* The lane is sound, and the pool holds what it usually holds. */

@@ -32,6 +32,15 @@ if [[ -e $prefix/bin/multicore ]]; then
     "$prefix/bin/multicore" check "$(grep multicore.conf "$work/beside")"
 fi
 
+if readelf -n "$libdir/libmulticore.so" | grep 'Provider: multicore' >/dev/null; then
+    echo "-- scripts for bpftrace"
+    find "$prefix" -path '*/multicore/bpftrace/*.bt' >"$work/scripts"
+    (($(wc -l <"$work/scripts") == 2)) || fail "of the scripts for bpftrace there is only: $(<"$work/scripts")"
+    if xargs grep -lF "$build" <"$work/scripts"; then
+        fail "the scripts name the build directory"
+    fi
+fi
+
 echo "-- find_package"
 cmake -S "$here/outside" -B "$work/outside" -DCMAKE_PREFIX_PATH="$prefix" >/dev/null
 cmake --build "$work/outside"

@@ -5,6 +5,7 @@
  */
 #include "tests/soak/soak.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -315,6 +316,18 @@ static unsigned time_limit_ms(const struct batch *batch, const struct job *job)
                                              : handlers[job->handler].time_limit_ms;
 }
 
+/* The room that its result takes at most. Of the formats of values JSON takes more. */
+static size_t result_size_most(const struct job *job)
+{
+    char number[24];
+    if (job->handler == H_EMPTY)
+        return 0;
+    if (takes_orders((enum handler_number)job->handler))
+        return job->reply;
+    size_t digits = (size_t)snprintf(number, sizeof(number), "%" PRIu64, job->task + job->reply);
+    return strlen("{\"task\":,\"list\":[]}") + digits + job->reply * (digits + 1);
+}
+
 /* False when there is no reason for a task to end like this. */
 static bool ended_fairly(const struct batch *batch, const struct job *job,
                          const struct mc_result *result, uint64_t first)
@@ -331,8 +344,8 @@ static bool ended_fairly(const struct batch *batch, const struct job *job,
         return limit_ms != 0 && result->run_ns >= limit_ms * UINT64_C(1000000);
     case -ETIME:
         return batch->options.start_within_ms != 0;
-    case -ENOSPC: /* we keep too many results; a writer asks for room in any case */
-        return job->reply > SLOT_RESULT || !takes_orders((enum handler_number)job->handler);
+    case -ENOSPC: /* we keep too many results */
+        return result_size_most(job) > SLOT_RESULT;
     case -EPROTO:
         return job->act == ACT_FAIL && starts_with(result->error, "refused", first);
     case NEST_FAILED:

@@ -94,6 +94,8 @@ static int begin(mc_module_self *self, void **state)
     const char *text = mc_module_setting(self, "greeting");
     if (text != NULL && strcmp(text, "none") == 0)
         return mc_fail(-ENOENT, "nothing to say");
+    if (mc_module_setting(self, "hang-up") != NULL) /* to the supervisor */
+        kill(getppid(), SIGHUP);
     *state = strdup(text != NULL ? text : "hello");
     return *state != NULL ? 0 : -ENOMEM;
 }

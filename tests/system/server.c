@@ -10,19 +10,23 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 static void tell(void *context, enum serve_event event, const char *text)
 {
     struct server *server = context;
     if (text[0] != '\0')
         snprintf(server->told->text, sizeof(server->told->text), "%s", text);
-    atomic_fetch_add(&server->told->events[event], 1);
+    if (atomic_fetch_add(&server->told->events[event], 1) == 0 && server->again[event])
+        kill(getpid(), SIGHUP);
 }
 
 static const struct serve_options *reload(void *context)
 {
     struct server *server = context;
-    return server->fresh != NULL ? server->fresh : &server->options;
+    bool same = server->fresh == NULL ||
+                atomic_load(&server->told->events[SERVE_RELOADING]) < server->fresh_from;
+    return same ? &server->options : server->fresh;
 }
 
 void server_prepare(struct server *server)

@@ -22,6 +22,8 @@ struct server {
         char text[256]; /* with the last of KEPT and ENDED */
     } * told;
     const struct serve_options *fresh; /* what reload returns; NULL: the same again */
+    uint32_t fresh_from;               /* the reload that is the first to do so */
+    bool again[8]; /* when it first tells this event, it asks for a reload itself */
 };
 
 /* Defaults: two workers, the basic module with no settings. */

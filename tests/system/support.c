@@ -328,7 +328,14 @@ int await_exit(pid_t pid)
 
 unsigned open_descriptors(void)
 {
-    DIR *directory = opendir("/proc/self/fd");
+    return open_descriptors_of(getpid());
+}
+
+unsigned open_descriptors_of(pid_t pid)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+    DIR *directory = opendir(path);
     ck_assert_ptr_nonnull(directory);
     unsigned count = 0;
     while (readdir(directory) != NULL)

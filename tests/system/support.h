@@ -109,6 +109,7 @@ void end_process(pid_t pid);
 int await_exit(pid_t pid);
 
 unsigned open_descriptors(void);
+unsigned open_descriptors_of(pid_t pid);
 unsigned mapped_memfds(void);
 
 void pause_us(unsigned microseconds);

@@ -6,7 +6,9 @@
 #include "tests/system/server.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -90,6 +92,34 @@ START_TEST(a_stranger_attaches_and_uses_the_modules_handlers)
     mc_group_close(group);
     mc_pool_close(pool);
     finish();
+}
+END_TEST
+
+START_TEST(a_group_of_a_pool_that_leaves_runs_here)
+{
+    const unsigned doze_ms = 700;
+    begin();
+    mc_pool *pool = attach(&server, linked, 1);
+    mc_group *busy = open_unhelped(pool), *group = open_group(pool);
+    run(busy, "doze", &doze_ms, sizeof(doze_ms));
+    kill(server.pid, SIGTERM);
+    ck_assert(server_await(&server, SERVE_STOPPING, 1));
+    run(group, "version", NULL, 0);
+    expect_error(mc_group_run(group, "echo", NULL, 0), -ESHUTDOWN, "");
+    wait_all(group);
+    struct mc_result result = result_of(group, 0);
+    ck_assert_msg(result.status == 0, "%d %s", result.status, result.error);
+    ck_assert_int_eq(*(const int *)result.data, 1);
+    ck_assert_int_eq(mc_group_mode(group), MC_INLINE);
+    wait_all(busy);
+    mc_group_close(busy);
+    ck_assert_int_eq(await_exit(server.pid), 0);
+    run(group, "version", NULL, 0);
+    wait_all(group);
+    ck_assert_int_eq(failures(group), 0);
+    mc_group_close(group);
+    mc_pool_close(pool);
+    server_remove(&server);
 }
 END_TEST
 
@@ -302,6 +332,43 @@ START_TEST(a_reload_moves_to_the_new_module_and_loses_nothing)
 }
 END_TEST
 
+START_TEST(reloads_asked_for_during_one_are_one_more)
+{
+    board_open();
+    server_prepare(&server);
+    prepare_fresh(TEST_MODULE_2);
+    server.fresh_from = 2; /* what is configured when the first is over */
+    server.again[SERVE_RELOADING] = true;
+    server.again[SERVE_RELOADED] = true;
+    server_start(&server);
+    mc_pool *pool = attach(&server, NULL, 0);
+    kill(server.pid, SIGHUP);
+    ck_assert(server_await(&server, SERVE_RELOADED, 2));
+    ck_assert_int_eq(version_of(pool), 207);
+    mc_pool_close(pool);
+    finish();
+    ck_assert_uint_eq(atomic_load(&server.told->events[SERVE_RELOADING]), 2);
+    ck_assert_uint_eq(atomic_load(&server.told->events[SERVE_KEPT]), 0);
+}
+END_TEST
+
+START_TEST(a_reload_during_the_start_follows_it)
+{
+    board_open();
+    server_prepare(&server);
+    prepare_fresh(TEST_MODULE_2);
+    static const struct setting hang_up = {"hang-up", "now"};
+    server.module.settings = &hang_up;
+    server.module.setting_count = 1;
+    server_start(&server);
+    mc_pool *pool = attach(&server, NULL, 0);
+    ck_assert(server_await(&server, SERVE_RELOADED, 1));
+    ck_assert_int_eq(version_of(pool), 207);
+    mc_pool_close(pool);
+    finish();
+}
+END_TEST
+
 static void expect_kept(const char *why)
 {
     server_start(&server);
@@ -346,6 +413,32 @@ START_TEST(a_set_up_whose_workers_cannot_start_leaves_the_old_one)
     fresh_module.settings = &none;
     fresh_module.setting_count = 1;
     expect_kept("nothing to say");
+}
+END_TEST
+
+START_TEST(set_ups_that_are_given_up_leave_nothing_in_the_server)
+{
+    board_open();
+    server_prepare(&server);
+    prepare_fresh(TEST_MODULE_2);
+    static const struct setting none = {"greeting", "none"};
+    fresh_module.settings = &none;
+    fresh_module.setting_count = 1;
+    server_start(&server);
+    mc_pool *pool = attach(&server, NULL, 0);
+    ck_assert_int_eq(version_of(pool), 107);
+    unsigned descriptors = open_descriptors_of(server.pid);
+    for (uint32_t round = 1; round <= 20; round++) {
+        kill(server.pid, SIGHUP);
+        ck_assert(server_await(&server, SERVE_KEPT, round));
+        uint64_t began = clock_ns();
+        while (open_descriptors_of(server.pid) != descriptors && ms_since(began) < BOUND_MS)
+            pause_us(1000);
+        ck_assert_uint_eq(open_descriptors_of(server.pid), descriptors);
+    }
+    ck_assert_int_eq(version_of(pool), 107);
+    mc_pool_close(pool);
+    finish();
 }
 END_TEST
 
@@ -429,6 +522,38 @@ START_TEST(an_event_loop_survives_the_pools_restart)
 }
 END_TEST
 
+START_TEST(an_event_loop_that_cannot_watch_the_pool_is_told)
+{
+    begin();
+    mc_pool *pool = attach(&server, linked, 1);
+    fault_arm("attach_listen", 0, 1);
+    ck_assert_int_eq(mc_pool_fd(pool), -ENOMEM);
+    ck_assert_int_ge(mc_pool_fd(pool), 0);
+    server_kill(&server);
+    uint64_t began = clock_ns();
+    while (mc_pool_connected(pool) && ms_since(began) < BOUND_MS)
+        (void)mc_pool_dispatch(pool);
+    server_start(&server);
+    fault_arm("attach_listen", 0, 1); /* when it is found; it is tried again for the group */
+    began = clock_ns();
+    while (!mc_pool_connected(pool) && ms_since(began) < BOUND_MS)
+        (void)mc_pool_dispatch(pool);
+    ck_assert(fault_struck());
+    mc_group *group = NULL;
+    struct mc_group_options options = {.size = sizeof(options), .on_done = on_done};
+    fault_arm("attach_listen", 0, 1);
+    ck_assert_int_eq(mc_group_open(pool, &options, &group), -ENOMEM);
+    ck_assert_ptr_null(group);
+    ck_assert_int_eq(mc_group_open(pool, &options, &group), 0);
+    ck_assert_int_eq(mc_group_run(group, "echo", "x", 1), 0);
+    struct pollfd ready = {.fd = mc_pool_fd(pool), .events = POLLIN};
+    ck_assert_int_eq(poll(&ready, 1, BOUND_MS), 1);
+    mc_group_close(group);
+    mc_pool_close(pool);
+    finish();
+}
+END_TEST
+
 START_TEST(nothing_is_left_of_a_pool_that_was_stopped)
 {
     begin();
@@ -446,14 +571,18 @@ START_TEST(nothing_is_left_of_a_pool_that_was_stopped)
 }
 END_TEST
 
-TEST_MAIN(serve, a_stranger_attaches_and_uses_the_modules_handlers, many_processes_attach_at_once,
+TEST_MAIN(serve, a_group_of_a_pool_that_leaves_runs_here,
+          a_stranger_attaches_and_uses_the_modules_handlers, many_processes_attach_at_once,
           a_worker_that_dies_is_replaced_and_the_quarantine_is_seen,
           a_forked_child_connects_by_itself, while_the_pool_is_away_linked_handlers_run_here,
           a_pool_that_dies_and_comes_back_is_found_again, an_answer_that_comes_late_is_still_taken,
           groups_do_not_wait_for_a_pool_that_does_not_answer,
           a_reload_moves_to_the_new_module_and_loses_nothing,
+          reloads_asked_for_during_one_are_one_more, a_reload_during_the_start_follows_it,
           a_set_up_that_cannot_be_loaded_leaves_the_old_one,
           a_set_up_that_refuses_leaves_the_old_one,
-          a_set_up_whose_workers_cannot_start_leaves_the_old_one, a_pool_that_cannot_start_says_why,
+          a_set_up_whose_workers_cannot_start_leaves_the_old_one,
+          set_ups_that_are_given_up_leave_nothing_in_the_server, a_pool_that_cannot_start_says_why,
           no_more_clients_of_a_user_than_allowed, an_event_loop_survives_the_pools_restart,
+          an_event_loop_that_cannot_watch_the_pool_is_told,
           nothing_is_left_of_a_pool_that_was_stopped)

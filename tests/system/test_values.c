@@ -342,6 +342,72 @@ START_TEST(values_above_the_limit_are_refused_with_it)
 }
 END_TEST
 
+/* As many numbers as the task is asked for. */
+static void expect_count(mc_group *group, size_t index, size_t count)
+{
+    mc_value value, item;
+    int64_t number;
+    struct mc_result result = result_of(group, index);
+    ck_assert_msg(result.status == 0, "%s", result.error);
+    ck_assert_int_eq(mc_group_value(group, index, &value), 0);
+    ck_assert_uint_eq(mc_value_count(value), count);
+    for (size_t i = 0; i < count; i++) {
+        ck_assert_int_eq(mc_value_at(value, i, &item), 0);
+        ck_assert_int_eq(mc_value_int(item, &number), 0);
+        ck_assert_int_eq(number, (int64_t)i);
+    }
+}
+
+static void ask_count(mc_group *group, enum mc_format format, int64_t count)
+{
+    mc_writer *writer = writer_of(group, format);
+    mc_write_int(writer, count);
+    ck_assert_int_eq(mc_group_run_value(group, "count-up", writer), 0);
+}
+
+START_TEST(results_come_whole_whether_they_fit_the_slot_or_outgrow_it)
+{
+    enum { MOST = 300 };
+    mc_group *group = begin();
+    for (size_t count = 0; count < MOST; count++)
+        for (size_t i = 0; i < 2; i++)
+            ask_count(group, formats[i], (int64_t)count);
+    wait_all(group);
+    for (size_t count = 0; count < MOST; count++)
+        for (size_t i = 0; i < 2; i++)
+            expect_count(group, 2 * count + i, count);
+    finish(group);
+}
+END_TEST
+
+START_TEST(a_small_result_comes_though_the_arena_is_full)
+{
+    board_open();
+    struct mc_pool_options options = pool_options(HANDLERS(handlers));
+    options.workers = 1;
+    options.max_payload = options.arena_size = 1 << 20;
+    pool = open_pool(&options);
+    mc_group *group = open_unhelped(pool);
+    size_t count = 0;
+    int status = 0;
+    /* Until there is no room for the smallest that does not fit the slot, more or less. */
+    for (int64_t size = 100000; size > 100; size -= status == 0 ? 0 : size / 4) {
+        ask_count(group, MC_MSGPACK, size); /* and the result is kept */
+        wait_all(group);
+        status = result_of(group, count++).status;
+    }
+    ck_assert_int_eq(status, -ENOSPC);
+    for (size_t i = 0; i < 2; i++)
+        ask_count(group, formats[i], 10);
+    run(group, "second-thoughts", NULL, 0);
+    wait_all(group);
+    expect_count(group, count, 10);
+    expect_count(group, count + 1, 10);
+    ck_assert_int_eq(result_of(group, count + 2).status, 0);
+    finish(group);
+}
+END_TEST
+
 TEST_MAIN(values, a_value_makes_the_round_trip_in_either_format, every_chunk_of_a_map_has_the_value,
           large_values_make_the_round_trip,
           raw_arguments_are_one_value_of_bytes_and_answered_in_msgpack,
@@ -349,4 +415,6 @@ TEST_MAIN(values, a_value_makes_the_round_trip_in_either_format, every_chunk_of_
           malformed_arguments_fail_their_task_with_the_offset,
           what_is_missing_is_named_in_the_tasks_error, an_incomplete_result_fails_its_task,
           incomplete_arguments_are_refused_and_their_writer_ends, a_new_writer_drops_an_unused_one,
-          values_above_the_limit_are_refused_with_it)
+          values_above_the_limit_are_refused_with_it,
+          results_come_whole_whether_they_fit_the_slot_or_outgrow_it,
+          a_small_result_comes_though_the_arena_is_full)

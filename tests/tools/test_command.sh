@@ -95,11 +95,19 @@ echo 'workres = 3' >>good.conf
 kill -HUP "$server"
 soon grep -q "workres is no key" log
 soon grep -q 'the configuration stays as it was' log
-sed -i 's/^workres.*/socket-mode = 0660/; s/workers = 1/workers = 2/' good.conf
+sed -i '/^workres/d; s/good.so/refuse.so/' good.conf
+kill -HUP "$server"
+soon grep -q 'which font to use' log
+sed -i 's/refuse.so/good.so/' good.conf
+echo 'socket-mode = 0660' >>good.conf
+sed -i 's/workers = 1/workers = 2/' good.conf
 kill -HUP "$server"
 soon grep -q ' workers needs a restart' log
 soon grep -q ' socket-mode needs a restart' log
 soon grep -q 'reloaded' log
+for text in 'workres is no key' 'which font to use'; do
+    [[ $(grep -c "$text" log) == 1 ]] || fail "not told once: $text: $(<log)"
+done
 stop 0
 [[ ! -e socket ]] || fail "the socket is still there after an orderly end"
 

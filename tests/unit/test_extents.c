@@ -230,6 +230,19 @@ START_TEST(claim_refuses_what_is_taken_or_outside)
 }
 END_TEST
 
+START_TEST(claims_that_room_was_made_for_need_no_more)
+{
+    begin(MAP_UNITS);
+    ck_assert_int_eq(extents_reserve(&books, 300), 0);
+    uint32_t capacity = books.capacity;
+    for (uint32_t i = 0; i < 300; i++) /* each leaves a hole */
+        ck_assert_uint_ne(extents_claim(&books, 2 + 2 * i, 1), 0);
+    ck_assert_uint_eq(books.capacity, capacity);
+    ck_assert(extents_check(&books));
+    extents_fini(&books);
+}
+END_TEST
+
 /* ---- random steps ---- */
 
 struct live {
@@ -586,8 +599,9 @@ TEST_MAIN(extents, unit_0_is_never_given_out, nothing_and_too_much_are_refused,
           neighbours_merge_in_whatever_order_they_are_freed, what_was_freed_last_is_used_first,
           a_small_hole_is_preferred_to_fresh_memory, the_table_grows_as_it_must,
           claim_takes_exactly_what_is_named, claim_refuses_what_is_taken_or_outside,
-          random_use_never_overlaps_and_loses_nothing, a_successor_can_rebuild_any_books,
-          fresh_and_taken_memory_is_not_given_back, all_that_was_used_and_freed_is_given_back_once,
+          claims_that_room_was_made_for_need_no_more, random_use_never_overlaps_and_loses_nothing,
+          a_successor_can_rebuild_any_books, fresh_and_taken_memory_is_not_given_back,
+          all_that_was_used_and_freed_is_given_back_once,
           the_short_end_of_an_arena_is_given_back_too, a_granule_of_which_a_unit_is_taken_stays,
           trimming_stops_at_what_is_to_be_kept_and_keeps_the_beginning,
           the_largest_goes_first_and_of_its_like_the_oldest, what_was_used_in_between_is_not_unused,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * Modules that are none, or do harm when they are loaded: -DCRASH, -DHANG, -DQUIT,
- * -DOLD, -DHEADLESS, -DNOTHING, -DTWICE, -DREFUSE.
+ * -DOLD, -DHEADLESS, -DVAST, -DNOTHING, -DTWICE, -DREFUSE.
  */
 #include "multicore.h"
 
@@ -48,6 +48,10 @@ MC_MODULE = {
 #elif defined(HEADLESS)
     .abi = MC_MODULE_ABI,
     .name = "headless",
+#elif defined(VAST)
+    .size = (size_t)1 << 40,
+    .abi = 77,
+    .name = "vast",
 #else
     MC_MODULE_HEAD("bad"),
 #endif

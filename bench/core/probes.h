@@ -6,6 +6,7 @@
 #define BENCH_PROBES_H
 
 #include "measure.h"
+#include "table.h"
 
 #include "multicore.h"
 

@@ -50,7 +50,7 @@ static bool read_samples(FILE *stream)
     bool fine = true;
     while (fgets(line, sizeof(line), stream) != NULL) {
         size_t name = strcspn(line, " ");
-        enum figure_id id = figure_find(line, name);
+        unsigned id = figure_find(line, name);
         char *end;
         double value = strtod(line + name, &end);
         if (id == NO_FIGURE || end == line + name || *end != '\n')

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * What the machine can do at best: two processes hand one word to and fro. The
- * asker makes it odd, the answerer makes it even again.
+ * The asker makes the word odd, the answerer makes it even again.
  */
-#include "probes.h"
+#include "pingpong.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -16,10 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum {
-    WARM_UP = 200,
-    IDLE_NS = 1000000,
-};
+enum { WARM_UP = 200 };
 
 static const uint32_t OVER = UINT32_MAX;
 
@@ -103,38 +99,18 @@ static void end(struct ball *ball)
     munmap(ball, sizeof(*ball));
 }
 
-static enum outcome ping_pong(enum figure_id figure, unsigned samples, struct ball *ball,
-                              uint64_t idle_ns)
+enum outcome ping_pong(unsigned figure, unsigned samples, struct ping_pong how)
 {
+    struct ball *ball = begin(how.spins, how.answerer);
     if (ball == NULL)
         return failed("no second process: %s", strerror(errno));
     for (unsigned i = 0; i < samples; i++) {
-        if (idle_ns != 0)
-            pause_ns(idle_ns);
+        if (how.idle_ns != 0)
+            pause_ns(how.idle_ns);
         uint64_t began = now_ns();
         ask(ball);
         figure_add(figure, elapsed_ns(began, now_ns()));
     }
     end(ball);
     return MEASURED;
-}
-
-enum outcome floor_spin(const struct probe *probe, unsigned samples)
-{
-    return ping_pong(probe->figure, samples, begin(true, SECOND_CPU), 0);
-}
-
-enum outcome floor_futex_same_core(const struct probe *probe, unsigned samples)
-{
-    return ping_pong(probe->figure, samples, begin(false, FIRST_CPU), 0);
-}
-
-enum outcome floor_futex_cross_core(const struct probe *probe, unsigned samples)
-{
-    return ping_pong(probe->figure, samples, begin(false, SECOND_CPU), 0);
-}
-
-enum outcome floor_futex_idle(const struct probe *probe, unsigned samples)
-{
-    return ping_pong(probe->figure, samples, begin(false, FIRST_CPU), IDLE_NS);
 }

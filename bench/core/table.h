@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What bench_core measures, in the order of the report.
+ */
+#ifndef BENCH_CORE_TABLE_H
+#define BENCH_CORE_TABLE_H
+
+#include "figures.h"
+
+enum figure_id {
+    FLOOR_SPIN = NO_FIGURE + 1,
+    FLOOR_FUTEX_SAME_CORE,
+    FLOOR_FUTEX_CROSS_CORE,
+    FLOOR_FUTEX_IDLE,
+    ROUNDTRIP_HOT,
+    ROUNDTRIP_COLD,
+    ROUNDTRIP_HELPED,
+    THROUGHPUT_SINGLE,
+    THROUGHPUT_BATCH,
+    PAYLOAD_1K,
+    MEMCPY_1K,
+    PAYLOAD_64K,
+    MEMCPY_64K,
+    PAYLOAD_1M,
+    MEMCPY_1M,
+    PAYLOAD_16M,
+    MEMCPY_16M,
+    RENDER_SPEEDUP,
+    OPENMP_SPEEDUP,
+    STARTUP_FIRST_RESULT,
+    FLOOR_STARTUP,
+    IDLE_CPU_PERCENT,
+    PSS_PER_WORKER_KIB,
+    PYTHON_POOL_APPLY,
+    PYTHON_PPE,
+    PYTHON_POOL_STARTUP_FIRST_RESULT,
+    ZEROMQ_IPC,
+    LIBUV_QUEUE_WORK,
+    FIGURE_COUNT
+};
+
+#endif

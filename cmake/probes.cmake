@@ -1,0 +1,50 @@
+# Static probes (base/probe.h), and the bpftrace scripts that use them.
+set_property(CACHE MULTICORE_PROBES PROPERTY STRINGS AUTO ON OFF)
+if(NOT MULTICORE_PROBES MATCHES "^(AUTO|ON|OFF)$")
+  message(FATAL_ERROR "MULTICORE_PROBES is '${MULTICORE_PROBES}': give AUTO, ON or OFF")
+endif()
+if(NOT MULTICORE_HAVE_SDT) # it may have been installed meanwhile
+  unset(MULTICORE_HAVE_SDT CACHE)
+endif()
+include(CheckIncludeFile)
+check_include_file(sys/sdt.h MULTICORE_HAVE_SDT)
+if(MULTICORE_PROBES STREQUAL "ON" AND NOT MULTICORE_HAVE_SDT)
+  message(FATAL_ERROR "MULTICORE_PROBES is ON, and there is no sys/sdt.h: install "
+    "systemtap-sdt-dev, or give AUTO or OFF")
+endif()
+if(MULTICORE_HAVE_SDT AND NOT MULTICORE_PROBES STREQUAL "OFF")
+  set(MULTICORE_PROBED ON)
+  target_compile_definitions(multicore_flags INTERFACE MC_PROBES)
+elseif(MULTICORE_PROBES STREQUAL "AUTO")
+  message(STATUS "sys/sdt.h is not there: the library has no probes")
+endif()
+
+# Fills the scripts in: @PROBE_name@ is where probe `name` is attached, in each of
+# the files. The service's workers run in the command, which holds the modules itself.
+function(multicore_fill_scripts folder)
+  foreach(probe submit claim done wake admit)
+    list(TRANSFORM ARGN REPLACE "(.+)" "usdt:\\1:multicore:${probe}" OUTPUT_VARIABLE places)
+    list(JOIN places ",\n" PROBE_${probe})
+  endforeach()
+  foreach(script multicore-latency multicore-tasks)
+    configure_file(${PROJECT_SOURCE_DIR}/tools/bpftrace/${script}.bt.in ${folder}/${script}.bt @ONLY)
+  endforeach()
+endfunction()
+
+# Once for the files in the build directory, and once for those that are installed.
+function(multicore_bpftrace_scripts)
+  if(NOT MULTICORE_PROBED)
+    return()
+  endif()
+  set(library libmulticore.so.${PROJECT_VERSION_MAJOR})
+  set(built ${PROJECT_BINARY_DIR}/${library})
+  set(installed ${CMAKE_INSTALL_FULL_LIBDIR}/${library})
+  if(MULTICORE_TOOLS)
+    list(APPEND built ${PROJECT_BINARY_DIR}/tools/multicore)
+    list(APPEND installed ${CMAKE_INSTALL_FULL_BINDIR}/multicore)
+  endif()
+  multicore_fill_scripts(${PROJECT_BINARY_DIR}/bpftrace ${built})
+  multicore_fill_scripts(${PROJECT_BINARY_DIR}/bpftrace/installed ${installed})
+  install(DIRECTORY ${PROJECT_BINARY_DIR}/bpftrace/installed/
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/multicore/bpftrace)
+endfunction()
