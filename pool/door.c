@@ -359,10 +359,7 @@ static void command(struct supervisor *supervisor, int socket, const struct mess
         trace(supervisor, socket, message->value);
         return;
     case MESSAGE_RELOAD:
-        if (supervisor->phase > PHASE_OPEN)
-            result = error_set(-ESHUTDOWN, "%s", closed(supervisor));
-        else
-            zygotes_reload(supervisor);
+        result = zygotes_reload(supervisor);
         break;
     case MESSAGE_DRAIN:
         supervisor_drain(supervisor, message->value < 0 ? supervisor->config->close_timeout_ms
@@ -431,12 +428,14 @@ static void hear_signal(struct supervisor *supervisor)
     if (FAULT_CALL("door_signal", EINTR, read(supervisor->signals, &info, sizeof(info))) !=
         sizeof(info))
         return;
-    if (info.ssi_signo == SIGHUP)
-        zygotes_reload(supervisor);
-    else /* the second time without patience */
+    if (info.ssi_signo == SIGHUP) {
+        if (zygotes_reload(supervisor) < 0)
+            log_write(supervisor->control, MC_LOG_ERROR, "no reload: %s", error_message());
+    } else { /* the second time without patience */
         supervisor_drain(supervisor, supervisor->phase >= PHASE_DRAINING
                                          ? 0
                                          : supervisor->config->close_timeout_ms);
+    }
 }
 
 void door_event(struct supervisor *supervisor, uint32_t index, enum watched kind)

@@ -208,8 +208,9 @@ uint64_t zygotes_next_due(const struct supervisor *supervisor);
 /* Where workers come from; NULL while it is not ready. */
 struct zygote *zygotes_target(struct supervisor *supervisor);
 /* Reads the configuration again, and lets workers of a new zygote take over: now, or as
- * soon as the pool is open and an earlier reload is over. */
-void zygotes_reload(struct supervisor *supervisor);
+ * soon as the pool is open and an earlier reload is over. -ESHUTDOWN with a message when
+ * the pool is closing. */
+int zygotes_reload(struct supervisor *supervisor);
 /* A worker of the target cannot be set up: if another set-up is there, back to that. */
 void zygotes_give_up(struct supervisor *supervisor, const char *why);
 bool zygotes_all_gone(const struct supervisor *supervisor);

@@ -115,10 +115,12 @@ static void keep_numbers(struct config *fresh, const struct config *old)
 
 /* However often it is asked for until it can begin, once is enough: it reads what is
  * configured by then. */
-void zygotes_reload(struct supervisor *supervisor)
+int zygotes_reload(struct supervisor *supervisor)
 {
-    if (supervisor->config->serve != NULL && supervisor->phase <= PHASE_OPEN)
-        supervisor->reload_wanted = true;
+    if (supervisor->phase > PHASE_OPEN)
+        return error_set(-ESHUTDOWN, "the pool is closing");
+    supervisor->reload_wanted = supervisor->config->serve != NULL;
+    return 0;
 }
 
 static bool may_reload(const struct supervisor *supervisor)
@@ -130,7 +132,6 @@ static bool may_reload(const struct supervisor *supervisor)
 static void reload(struct supervisor *supervisor)
 {
     const struct serve_options *serve = supervisor->config->serve;
-    struct zygote *fresh = other(supervisor);
     struct config *config = NULL;
     FAULT_POINT("reload_begin");
     supervisor->reload_wanted = false;

@@ -297,7 +297,8 @@ bool troupe_attach(const char *path)
 
 bool pool_alive(void)
 {
-    return the_pool != NULL && !client_check_gone(&the_pool->client);
+    /* A fork that found no supervisor still has its parent's client, without memory. */
+    return the_pool != NULL && pool_current(the_pool) && !client_check_gone(&the_pool->client);
 }
 
 void troupe_close(void)

@@ -416,6 +416,26 @@ START_TEST(a_set_up_whose_workers_cannot_start_leaves_the_old_one)
 }
 END_TEST
 
+/* The server is ready with its first worker; now it knows both. */
+static void await_both_workers(mc_pool *pool)
+{
+    struct mc_group_options options = {.size = sizeof(options), .help = MC_HELP_NEVER};
+    struct mc_result results[2] = {{.size = sizeof(results[0])}, {.size = sizeof(results[0])}};
+    unsigned doze_ms = 30;
+    uint64_t began = clock_ns();
+    do {
+        mc_group *group;
+        ck_assert_int_eq(mc_group_open(pool, &options, &group), 0);
+        for (int i = 0; i < 2; i++)
+            ck_assert_int_eq(mc_group_run(group, "doze", &doze_ms, sizeof(doze_ms)), 0);
+        ck_assert_int_eq(mc_group_wait(group, BOUND_MS), 0);
+        for (size_t i = 0; i < 2; i++)
+            ck_assert_int_eq(mc_group_result(group, i, &results[i]), 0);
+        mc_group_close(group);
+    } while (results[0].worker_pid == results[1].worker_pid && ms_since(began) < BOUND_MS);
+    ck_assert_int_ne(results[0].worker_pid, results[1].worker_pid);
+}
+
 START_TEST(set_ups_that_are_given_up_leave_nothing_in_the_server)
 {
     board_open();
@@ -427,6 +447,7 @@ START_TEST(set_ups_that_are_given_up_leave_nothing_in_the_server)
     server_start(&server);
     mc_pool *pool = attach(&server, NULL, 0);
     ck_assert_int_eq(version_of(pool), 107);
+    await_both_workers(pool);
     unsigned descriptors = open_descriptors_of(server.pid);
     for (uint32_t round = 1; round <= 20; round++) {
         kill(server.pid, SIGHUP);

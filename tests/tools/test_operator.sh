@@ -196,6 +196,7 @@ expect 1 "no setting 'font'" reload
 sed -i 's/refuse[.]so/work.so/' pool.conf
 expect 0 '' reload --no-wait
 soon grep -q 'reloaded pool.conf' log
+
 # ---- Somebody else ------------------------------------------------------------
 # As root all may be asked for; the program is copied to where everybody may run it.
 if ((EUID == 0)) && command -v setpriv >/dev/null; then
