@@ -196,13 +196,6 @@ expect 1 "no setting 'font'" reload
 sed -i 's/refuse[.]so/work.so/' pool.conf
 expect 0 '' reload --no-wait
 soon grep -q 'reloaded pool.conf' log
-"$program" run --timeout 20s hang 2>/dev/null &
-hanging=$!
-soon running "runs 'hang'"
-soon "$program" reload --no-wait 2>/dev/null # the one before may not be over
-expect 1 'the last reload is not over yet' reload
-kill "$hanging"
-wait "$hanging"
 
 # ---- Somebody else ------------------------------------------------------------
 # As root all may be asked for; the program is copied to where everybody may run it.
