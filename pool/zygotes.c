@@ -132,6 +132,7 @@ static bool may_reload(const struct supervisor *supervisor)
 static void reload(struct supervisor *supervisor)
 {
     const struct serve_options *serve = supervisor->config->serve;
+    struct zygote *fresh = other(supervisor);
     struct config *config = NULL;
     FAULT_POINT("reload_begin");
     supervisor->reload_wanted = false;
