@@ -92,6 +92,7 @@ int command_failed(int result)
     case -ENOTCONN:
     case -EACCES:
     case -EPROTO:
+    case -ESHUTDOWN:
         return STATUS_UNREACHABLE;
     default:
         return STATUS_FAILED;

@@ -36,6 +36,8 @@ int reload_command(const struct command *command, int argc, char **argv);
 int run_command(const struct command *command, int argc, char **argv);
 int serve_command(const struct command *command, int argc, char **argv);
 int stack_command(const struct command *command, int argc, char **argv);
+int stats_command(const struct command *command, int argc, char **argv);
+int top_command(const struct command *command, int argc, char **argv);
 
 /* The next option as getopt_long() gives it, or -1 after the last; an unknown one is
  * reported on standard error and read as '?'. --help is to be the 'h' of the table. */

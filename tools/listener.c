@@ -40,7 +40,7 @@ static int take_passed(struct listener *listener)
 /* ---- Our own ---- */
 
 /* Returns a descriptor that holds the lock. */
-static int lock_directory(const char *path)
+static int lock_directory(const struct listener *listener, const char *path)
 {
     char directory[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
     snprintf(directory, sizeof(directory), "%s", path);
@@ -53,8 +53,8 @@ static int lock_directory(const char *path)
     if (lock < 0)
         return error_system(-errno,
                             "the directory of the socket, %s, cannot be opened; create "
-                            "it, or set 'socket' to another path",
-                            directory);
+                            "it, or set %s to another path",
+                            directory, listener->setting);
     for (int tries = 0; flock(lock, LOCK_EX | LOCK_NB) < 0; tries++) {
         int result = -errno;
         if ((result != -EWOULDBLOCK && result != -EINTR) || tries == LOCK_TRIES) {
@@ -78,18 +78,16 @@ static struct sockaddr_un address_of(const char *path)
 }
 
 /* Nobody listens at a socket that a dead server left. */
-static int remove_stale(const char *path)
+static int remove_stale(const struct listener *listener, const char *path)
 {
     struct stat status;
     struct sockaddr_un address = address_of(path);
     if (lstat(path, &status) < 0)
         return errno == ENOENT ? 0 : error_system(-errno, "%s cannot be looked at", path);
     if (!S_ISSOCK(status.st_mode))
-        return error_set(-EEXIST,
-                         "%s is there and no socket; remove it, or set 'socket' to "
-                         "another path",
-                         path);
-    int probe = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        return error_set(-EEXIST, "%s is there and no socket; remove it, or set %s to another path",
+                         path, listener->setting);
+    int probe = socket(AF_UNIX, listener->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (probe < 0)
         return error_system(-errno, "there is no socket to be had");
     int result =
@@ -97,9 +95,8 @@ static int remove_stale(const char *path)
     close(probe);
     if (result != -ECONNREFUSED && result != -ENOENT)
         return error_set(-EADDRINUSE,
-                         "a server listens at %s already; stop it, or set 'socket' "
-                         "to another path",
-                         path);
+                         "a server listens at %s already; stop it, or set %s to another path", path,
+                         listener->setting);
     if (unlink(path) < 0 && errno != ENOENT)
         return error_system(-errno, "%s, which a dead server left, cannot be removed", path);
     return 0;
@@ -144,18 +141,14 @@ static void remove_own(struct listener *listener)
     listener->path = NULL;
 }
 
-int listener_open(struct listener *listener, const struct settings *settings)
+static int open_own(struct listener *listener, const struct settings *settings)
 {
-    *listener = (struct listener){.socket = -1};
-    int passed = take_passed(listener);
-    if (passed != 0)
-        return passed < 0 ? passed : 0;
-    int lock = lock_directory(settings->socket);
+    int lock = lock_directory(listener, settings->socket);
     if (lock < 0)
         return lock;
-    int result = remove_stale(settings->socket);
+    int result = remove_stale(listener, settings->socket);
     if (result == 0) {
-        listener->socket = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+        listener->socket = socket(AF_UNIX, listener->type | SOCK_CLOEXEC, 0);
         result = listener->socket < 0 ? error_system(-errno, "there is no socket to be had")
                                       : make_socket(listener, settings);
     }
@@ -167,10 +160,32 @@ int listener_open(struct listener *listener, const struct settings *settings)
     return result;
 }
 
+int listener_open(struct listener *listener, const struct settings *settings)
+{
+    *listener = (struct listener){.socket = -1, .type = SOCK_SEQPACKET, .setting = "'socket'"};
+    int passed = take_passed(listener);
+    if (passed != 0)
+        return passed < 0 ? passed : 0;
+    return open_own(listener, settings);
+}
+
+int listener_open_stream(struct listener *listener, const char *path, mode_t mode)
+{
+    *listener = (struct listener){.socket = -1, .type = SOCK_STREAM, .setting = "--listen"};
+    if (strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
+        return error_set(-ENAMETOOLONG,
+                         "--listen is %zu bytes long; the path of a socket has at most %zu",
+                         strlen(path), sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1);
+    struct settings settings = {
+        .socket_user = (uid_t)-1, .socket_group = (gid_t)-1, .socket_mode = mode};
+    settings.socket = path;
+    return open_own(listener, &settings);
+}
+
 void listener_close(struct listener *listener)
 {
     if (listener->path != NULL) {
-        int lock = lock_directory(listener->path);
+        int lock = lock_directory(listener, listener->path);
         remove_own(listener);
         if (lock >= 0)
             close(lock);

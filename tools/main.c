@@ -60,6 +60,24 @@ static const struct command commands[] = {
      .summary = "say what of this machine is good or bad for a pool",
      .options = "  -j, --json  print it as JSON\n",
      .run = doctor_command},
+    {.name = "stats",
+     .arguments = "[--json | --prometheus] [--interval TIME] [--listen ADDRESS] [--socket PATH]",
+     .summary = "what a served pool does: workers, clients, handlers, and why tasks wait",
+     .options = "  -j, --json         as one JSON object\n"
+                "  -p, --prometheus   as OpenMetrics, which Prometheus reads\n"
+                "  -i, --interval TIME  rates and percentiles of the next 500ms, 10s, 1m ...\n"
+                "  -l, --listen ADDRESS  serve the metrics over HTTP, at HOST:PORT or the path of\n"
+                "                     a Unix socket, which has a slash\n" COMMAND_SOCKET_HELP,
+     .run = stats_command},
+    {.name = "top",
+     .arguments = "[OPTION...]",
+     .summary = "watch a pool: its workers, clients and handlers",
+     .options = COMMAND_SOCKET_HELP
+     "  -d, --delay TIME   between two updates: 2, 0.5 or 500ms; by default a second\n"
+     "  -n, --count COUNT  end after so many updates\n"
+     "  -p, --plain        print text instead of using the whole terminal\n"
+     "  -C, --no-color     no colours, as with NO_COLOR in the environment\n",
+     .run = top_command},
     {.name = "help",
      .arguments = "[COMMAND]",
      .summary = "this list, or what one command does",

@@ -95,3 +95,50 @@ const char *units_of_duration(uint64_t ms, char text[UNITS_TEXT_SIZE])
 {
     return write_unit(ms, durations, DURATION_COUNT, text);
 }
+
+/* ---- for people ---- */
+
+/* Three digits, or four of a whole number. */
+static const char *short_number(double value, const char *unit, char *text)
+{
+    int decimals = value < 9.995 ? 2 : value < 99.95 ? 1 : 0;
+    snprintf(text, UNITS_TEXT_SIZE, "%.*f%s", decimals, value, unit);
+    return text;
+}
+
+static const char *two_parts(uint64_t value, uint64_t part, const char *large, const char *small,
+                             char *text)
+{
+    snprintf(text, UNITS_TEXT_SIZE, "%" PRIu64 "%s%02" PRIu64 "%s", value / part, large,
+             value % part, small);
+    return text;
+}
+
+const char *units_short_time(uint64_t ns, char text[UNITS_TEXT_SIZE])
+{
+    uint64_t seconds = ns / 1000000000;
+    if (ns < 1000)
+        snprintf(text, UNITS_TEXT_SIZE, "%" PRIu64 "ns", ns);
+    else if (ns < 999500)
+        short_number((double)ns / 1e3, "us", text);
+    else if (ns < 999500000)
+        short_number((double)ns / 1e6, "ms", text);
+    else if (seconds < 60)
+        short_number((double)ns / 1e9, "s", text);
+    else if (seconds < 3600)
+        two_parts(seconds, 60, "m", "s", text);
+    else if (seconds < 86400)
+        two_parts(seconds / 60, 60, "h", "m", text);
+    else
+        two_parts(seconds / 3600, 24, "d", "h", text);
+    return text;
+}
+
+const char *units_short_size(uint64_t bytes, char text[UNITS_TEXT_SIZE])
+{
+    for (int i = 0; i < SIZE_COUNT - 1; i++)
+        if (bytes >= sizes[i].factor)
+            return short_number((double)bytes / (double)sizes[i].factor, sizes[i].name, text);
+    snprintf(text, UNITS_TEXT_SIZE, "%" PRIu64, bytes);
+    return text;
+}

@@ -20,4 +20,9 @@ int units_duration(const char *text, uint64_t *ms);
 const char *units_of_size(uint64_t bytes, char text[UNITS_TEXT_SIZE]);
 const char *units_of_duration(uint64_t ms, char text[UNITS_TEXT_SIZE]);
 
+/* For people, in three digits or so: "850ns", "12.3us", "4.56ms", "1.50s", "2m05s",
+ * "3h12m", "5d06h"; "512", "12.3K", "1.50G". Return text. */
+const char *units_short_time(uint64_t ns, char text[UNITS_TEXT_SIZE]);
+const char *units_short_size(uint64_t bytes, char text[UNITS_TEXT_SIZE]);
+
 #endif

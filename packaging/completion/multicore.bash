@@ -2,7 +2,7 @@
 
 _multicore() {
     local word=${COMP_WORDS[COMP_CWORD]} options words='' # words: instead of files
-    local commands='serve check run reload drain stack quarantine doctor help'
+    local commands='serve check stats top run reload drain stack quarantine doctor help'
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
         mapfile -t COMPREPLY < <(compgen -W "$commands --help --version" -- "$word")
@@ -17,6 +17,8 @@ _multicore() {
     stack) options='--json --socket --help' words='all' ;;
     quarantine) options='--json --socket --help' words='list show' ;;
     doctor) options='--json --help' ;;
+    stats) options='--json --prometheus --interval --listen --socket --help' ;;
+    top) options='--delay --count --plain --no-color --socket --help' ;;
     help)
         mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$word")
         return

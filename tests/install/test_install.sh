@@ -27,8 +27,9 @@ if [[ -e $prefix/bin/multicore ]]; then
     echo "-- command"
     "$prefix/bin/multicore" --version
     find "$prefix" \( -path '*/examples/multicore.conf' -o -path '*/completions/multicore' \
-        -o -name _multicore -o -name multicore.service -o -name multicore.socket \) >"$work/beside"
-    (($(wc -l <"$work/beside") == 5)) || fail "of what goes with the command there is only: $(<"$work/beside")"
+        -o -name _multicore -o -name multicore.service -o -name multicore.socket \
+        -o -name multicore-metrics.service \) >"$work/beside"
+    (($(wc -l <"$work/beside") == 6)) || fail "of what goes with the command there is only: $(<"$work/beside")"
     "$prefix/bin/multicore" check "$(grep multicore.conf "$work/beside")"
 fi
 

@@ -46,12 +46,14 @@ fi
 
 # The units, with a program that is there.
 if command -v systemd-analyze >/dev/null; then
-    sed -e "s|@CMAKE_INSTALL_FULL_BINDIR@/multicore|$program|" -e 's|@[A-Z_]*@|/etc/multicore.conf|' \
-        -e '/^Documentation=/d' "$source/packaging/systemd/multicore.service.in" \
-        >"$work/multicore.service"
+    for unit in multicore.service multicore-metrics.service; do
+        sed -e "s|@CMAKE_INSTALL_FULL_BINDIR@/multicore|$program|" -e 's|@[A-Z_]*@|/etc/multicore.conf|' \
+            -e '/^Documentation=/d' "$source/packaging/systemd/$unit.in" >"$work/$unit"
+    done
     sed '/^Documentation=/d' "$source/packaging/systemd/multicore.socket" >"$work/multicore.socket"
-    systemd-analyze verify "$work/multicore.service" "$work/multicore.socket" >"$work/verify" 2>&1
-    if grep -E "^$work|^multicore[.]" "$work/verify"; then
+    systemd-analyze verify "$work/multicore.service" "$work/multicore.socket" \
+        "$work/multicore-metrics.service" >"$work/verify" 2>&1
+    if grep -E "^$work|^multicore[.-]" "$work/verify"; then
         fail "systemd-analyze has something to say"
     fi
 fi

@@ -127,6 +127,42 @@ START_TEST(the_nearest_name_is_found_if_it_is_near)
 }
 END_TEST
 
+static void time_is(uint64_t ns, const char *expected)
+{
+    char text[UNITS_TEXT_SIZE];
+    ck_assert_str_eq(units_short_time(ns, text), expected);
+}
+
+static void memory_is(uint64_t bytes, const char *expected)
+{
+    char text[UNITS_TEXT_SIZE];
+    ck_assert_str_eq(units_short_size(bytes, text), expected);
+}
+
+START_TEST(times_and_sizes_for_people_are_short)
+{
+    const uint64_t second = 1000000000;
+    time_is(0, "0ns");
+    time_is(999, "999ns");
+    time_is(1000, "1.00us");
+    time_is(12345, "12.3us");
+    time_is(999499, "999us");
+    time_is(999500, "1.00ms");
+    time_is(1500000000, "1.50s");
+    time_is(59 * second, "59.0s");
+    time_is(125 * second, "2m05s");
+    time_is(11520 * second, "3h12m");
+    time_is(454000 * second, "5d06h");
+    time_is(UINT64_MAX, "213503d23h");
+    memory_is(0, "0");
+    memory_is(1023, "1023");
+    memory_is(12600, "12.3K");
+    memory_is(UINT64_C(3) << 29, "1.50G");
+    memory_is(UINT64_MAX, "16777216T");
+}
+END_TEST
+
 TEST_MAIN(units, sizes_are_bytes_or_powers_of_1024, sizes_that_are_none_are_refused,
           sizes_that_do_not_fit_are_out_of_range, durations_have_a_unit,
-          what_is_written_reads_the_same, the_nearest_name_is_found_if_it_is_near)
+          what_is_written_reads_the_same, the_nearest_name_is_found_if_it_is_near,
+          times_and_sizes_for_people_are_short)
