@@ -221,7 +221,7 @@ deaf=$!
 soon running "runs 'deaf'"
 expect 0 '' drain --no-wait --timeout 1m
 expect 4 "$work/socket" run echo x
-expect 1 'the pool is closing' reload
+expect 4 'the pool is closing' reload
 expect 0 "runs 'deaf'" stack all # what keeps it
 expect 0 'the pool ended after' drain --timeout 100ms # more haste
 gone
