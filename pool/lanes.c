@@ -232,11 +232,15 @@ void lanes_send(struct supervisor *supervisor, int socket, uint32_t index, uint3
     channel_tell(socket, &parcel);
 }
 
-static void cancel_queued(struct tenant *tenant)
+/* What runs is asked to stop: nobody waits for it. */
+static void cancel_tasks(struct tenant *tenant)
 {
     uint64_t word;
-    for (uint32_t i = 0; i < tenant->lane.geometry->slot_count; i++)
-        (void)slot_cancel(&tenant->lane.slots[i].word, &word);
+    for (uint32_t i = 0; i < tenant->lane.geometry->slot_count; i++) {
+        _Atomic uint64_t *slot = &tenant->lane.slots[i].word;
+        if (!slot_cancel(slot, &word) && slot_state(word) == SLOT_RUNNING)
+            (void)slot_flag(slot, SLOT_CANCEL, &word);
+    }
 }
 
 /* The client is gone: nobody begins its tasks any more; the lane goes when the
@@ -259,7 +263,7 @@ static void client_gone(struct supervisor *supervisor, struct tenant *tenant)
     publish(supervisor, index, tenant->generation, 0);
     FAULT_POINT("lane_drop");
     if (!tenant->faulted) /* else it settles them itself */
-        cancel_queued(tenant);
+        cancel_tasks(tenant);
     lanes_ring(supervisor); /* it may have died while it was waking somebody */
     (void)lanes_reclaim(supervisor);
 }

@@ -50,8 +50,10 @@ static int patient(mc_task *task)
 {
     board_begin(number_of(task));
     uint64_t began = clock_ns();
-    while (!mc_task_cancelled(task) && ms_since(began) < 300)
+    while (!mc_task_cancelled(task) && ms_since(began) < BOUND_MS / 2)
         pause_us(100);
+    if (mc_task_cancelled(task))
+        board_count(&board->words[7]);
     board_end();
     return 0;
 }
@@ -212,7 +214,7 @@ START_TEST(queued_tasks_of_a_dead_client_never_run)
 }
 END_TEST
 
-START_TEST(running_tasks_of_a_dead_client_end_into_the_void)
+START_TEST(running_tasks_of_a_dead_client_are_asked_to_stop_and_end_into_the_void)
 {
     begin(2);
     for (uint32_t round = 1; round <= 5; round++) {
@@ -226,6 +228,7 @@ START_TEST(running_tasks_of_a_dead_client_end_into_the_void)
         }
         expect_killed(child, "child");
         ck_assert(board_await(&board->ended, 2 * round, BOUND_MS));
+        ck_assert_uint_eq(atomic_load(&board->words[7]), 2 * round);
         expect_sound();
     }
     expect_quiet(pool);
@@ -405,7 +408,8 @@ START_TEST(a_client_whose_lane_was_taken_away_is_told_so)
 END_TEST
 
 TEST_MAIN(client_death, client_killed_at_any_step_disturbs_nobody,
-          queued_tasks_of_a_dead_client_never_run, running_tasks_of_a_dead_client_end_into_the_void,
+          queued_tasks_of_a_dead_client_never_run,
+          running_tasks_of_a_dead_client_are_asked_to_stop_and_end_into_the_void,
           a_thousand_dead_clients_do_not_use_up_the_lanes,
           a_client_that_comes_while_another_goes_is_not_taken_for_it,
           a_client_that_exits_without_closing_is_no_different,
