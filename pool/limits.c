@@ -79,6 +79,7 @@ void limits_prepare(struct worker *worker)
     struct sigaction action = {.sa_handler = asked, .sa_flags = SA_RESTART};
     self = worker;
     (void)sigaction(SIGURG, &action, NULL);
+    answer_where(worker->row); /* who asked before was not heard */
 }
 
 /* ---- around a task ---- */

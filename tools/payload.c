@@ -79,9 +79,12 @@ static json_t *json_of_map(mc_value value)
     for (size_t i = 0; i < mc_value_count(value); i++) {
         if (mc_value_entry(value, i, &key, &element) < 0 || mc_value_string(key, &text, &size) < 0)
             continue;
-        char *name = strndup(text, size);
-        if (name != NULL)
-            json_object_set_new(object, name, json_of(element));
+        char *name = malloc(size + 1); /* the text may lack an end */
+        if (name == NULL)
+            continue;
+        memcpy(name, text, size);
+        name[size] = '\0';
+        json_object_set_new(object, name, json_of(element));
         free(name);
     }
     return object;

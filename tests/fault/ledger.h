@@ -72,6 +72,7 @@ struct ledger {
     _Atomic uint32_t poolless;            /* the play itself sees to it that there is no pool */
     _Atomic uint32_t told[LEDGER_EVENTS]; /* by a server, each enum serve_event */
     char told_text[TEXT_SIZE];            /* the last words of those */
+    _Atomic int32_t worker;               /* whom the wish is about */
     _Atomic uint32_t wish;                /* what a client wants done to it, enum wish */
     _Atomic uint32_t curtain;             /* it has ended */
     struct holdings holdings;             /* found */

@@ -30,7 +30,15 @@ enum {
     CLIENT_MS = 2 * WAIT_MS,
 };
 
-enum wish { WISH_NOTHING, WISH_RELOAD, WISH_HANGUP, WISH_ZYGOTE, WISH_DRAIN, WISH_KILL };
+enum wish {
+    WISH_NOTHING,
+    WISH_RELOAD,
+    WISH_HANGUP,
+    WISH_TRACE,
+    WISH_ZYGOTE,
+    WISH_DRAIN,
+    WISH_KILL
+};
 
 struct host {
     const char *path;
@@ -162,12 +170,10 @@ static void keep_server(struct host *host)
 
 /* ---- what is done to it ---- */
 
-static void command(const struct host *host, uint32_t type)
+static void command(const struct host *host, uint32_t type, int32_t value)
 {
     struct sockaddr_un address = address_of(host->path);
-    struct parcel parcel = {.message = {.type = type,
-                                        .index = LAYOUT_VERSION,
-                                        .value = type == MESSAGE_DRAIN ? -1 : 0}};
+    struct parcel parcel = {.message = {.type = type, .index = LAYOUT_VERSION, .value = value}};
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     struct pollfd ready = {.fd = fd, .events = POLLIN};
     if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
@@ -192,9 +198,11 @@ static void grant(struct host *host)
         return;
     host->to_end = wish == WISH_DRAIN || wish == WISH_KILL;
     if (wish == WISH_RELOAD)
-        command(host, MESSAGE_RELOAD);
+        command(host, MESSAGE_RELOAD, 0);
     else if (wish == WISH_DRAIN)
-        command(host, MESSAGE_DRAIN);
+        command(host, MESSAGE_DRAIN, -1);
+    else if (wish == WISH_TRACE)
+        command(host, MESSAGE_TRACE, atomic_load(&ledger->worker));
     else if (wish == WISH_ZYGOTE)
         kill_zygote(host->server);
     else
@@ -324,6 +332,23 @@ static void new_zygote(void)
     batch_finish(&batch);
 }
 
+/* Where a worker is, whatever it does. */
+static void look_into_worker(void)
+{
+    const struct seat_row *row = &behind(the_pool)->control->rows[0];
+    pid_t worker = atomic_load(&row->pid);
+    if (worker == 0)
+        return;
+    atomic_store(&ledger->worker, worker);
+    atomic_store(&ledger->wish, WISH_TRACE);
+    uint64_t deadline = now_ms() + (fault_struck() ? STRUCK_MS : WAIT_MS);
+    while (atomic_load(&row->trace_answered) == 0 && now_ms() < deadline && !fault_struck())
+        pause_us(500);
+    if (!fault_struck() && atomic_load(&row->trace_answered) == 0)
+        ledger_wrong(WEDGED, "a worker does not say where it is");
+    small_tasks();
+}
+
 /* It has the handle of its parent, and finds the pool by itself. */
 static void fork_one(void)
 {
@@ -369,6 +394,7 @@ static void client_served(const char *path)
     values();
     event_loop(0, 0);
     new_set_up();
+    look_into_worker();
     new_set_up_that_fails();
     new_zygote();
     event_loop(2, 0);
