@@ -230,6 +230,9 @@ static int read_options(const void *options, size_t size, void *known, size_t kn
 {
     if (options == NULL || size < sizeof(size_t))
         return error_set(-EINVAL, "options.size is 0: set it to the size of the struct");
+    if (size % sizeof(void *) != 0) /* half a pointer is none */
+        return error_set(-EINVAL, "options.size is %zu, which no such struct has: use sizeof",
+                         size);
     memcpy(known, options, size < known_size ? size : known_size);
     for (size_t i = known_size; i < size; i++)
         if (((const unsigned char *)options)[i] != 0)

@@ -135,7 +135,7 @@ static int read_options(const struct mc_group_options *options, struct mc_group_
 {
     if (options == NULL)
         return 0;
-    if (options->size < sizeof(size_t))
+    if (options->size < sizeof(size_t) || options->size % sizeof(void *) != 0)
         return error_set(-EINVAL,
                          "group options.size is %zu: set it to sizeof(struct "
                          "mc_group_options)",

@@ -151,6 +151,9 @@ static int map_common(mc_pool *pool, const struct parcel *parcel)
         size < control_size(pool->control->seat_count, pool->control->handler_capacity) ||
         (pool->config != NULL && pool->control->seat_count != pool->config->workers))
         return error_set(-EPROTO, "the pool's shared memory is not what this library makes");
+    if (parcel->message.index >= pool->control->lane_limit)
+        return error_set(-EPROTO, "the pool has %u lanes, and gave us number %u",
+                         pool->control->lane_limit, parcel->message.index);
     pool->supervisor_pidfd = sys_pidfd_open(parcel->message.value);
     if (pool->opener && pool->supervisor_pidfd < 0)
         return error_system(pool->supervisor_pidfd, "the pool's supervisor cannot be watched");

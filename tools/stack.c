@@ -156,11 +156,11 @@ static void print_frame(size_t number, const json_t *frame)
 
 static void print_worker(const json_t *worker)
 {
-    size_t number;
-    const json_t *frame, *frames = json_object_get(worker, "frames");
+    const json_t *frames = json_object_get(worker, "frames");
     printf("worker %d (seat %d): %s\n", (int)json_integer_value(json_object_get(worker, "pid")),
            (int)json_integer_value(json_object_get(worker, "seat")), text_of(worker, "doing"));
-    json_array_foreach(frames, number, frame) print_frame(number, frame);
+    for (size_t i = 0; i < json_array_size(frames); i++)
+        print_frame(i, json_array_get(frames, i));
     if (frames == NULL)
         printf("  does not say where it is; the kernel does: %s\n", text_of(worker, "state"));
 }
@@ -168,15 +168,14 @@ static void print_worker(const json_t *worker)
 static void say(const struct observer *observer, const struct subjects *subjects, bool as_json)
 {
     json_t *workers = json_array();
-    size_t number;
-    const json_t *worker;
     for (uint32_t i = 0; i < subjects->count; i++)
         json_array_append_new(workers, describe(observer, &subjects->list[i]));
     if (as_json) {
         json_dumpf(workers, stdout, JSON_INDENT(2));
         putchar('\n');
     } else {
-        json_array_foreach(workers, number, worker) print_worker(worker);
+        for (size_t i = 0; i < json_array_size(workers); i++)
+            print_worker(json_array_get(workers, i));
     }
     json_decref(workers);
 }

@@ -68,6 +68,7 @@ static void set_up(void)
     supervisor.control->seat_count = SEATS;
     supervisor.control->total_size = size;
     supervisor.control->geometry = config.geometry;
+    supervisor.control->lane_limit = CLIENTS;
     sound_lane = segment_create("fuzz-lane", config.geometry.total_size);
     void *header = segment_map(sound_lane, PAGE_SIZE_BYTES, true);
     EXPECT(header != NULL);

@@ -78,16 +78,18 @@ START_TEST(the_size_of_the_struct_has_to_be_set)
     expect_refused("options.size");
     options.size = sizeof(size_t) - 1;
     expect_refused("options.size");
+    options.size = offsetof(struct mc_pool_options, max_load_average) + 4; /* half of it */
+    expect_refused("options.size");
 }
 END_TEST
 
 START_TEST(a_program_of_an_older_version_gives_fewer_options)
 {
     begin();
-    options.queue_depth = 7; /* beyond what it says that it has */
-    options.size = offsetof(struct mc_pool_options, queue_depth);
+    options.max_payload = SIZE_MAX; /* beyond what it says that it has */
+    options.size = offsetof(struct mc_pool_options, max_payload);
     expect_taken();
-    ck_assert_uint_eq(config->geometry.slot_count, 4096);
+    ck_assert_uint_eq(config->max_payload, 256u << 20);
     config_free(config);
 }
 END_TEST
