@@ -180,9 +180,10 @@ static void aim_at(struct supervisor *supervisor, struct zygote *zygote)
 void zygotes_give_up(struct supervisor *supervisor, const char *why)
 {
     struct zygote *failed = &supervisor->zygotes[supervisor->target], *old = other(supervisor);
-    if (old->config == NULL || old->socket < 0)
+    if (!supervisor->moving || old->config == NULL || old->socket < 0)
         return;                                /* there is nothing to go back to */
     keep_numbers(old->config, failed->config); /* some may be new */
+    keeper_stay(supervisor);
     door_tell(supervisor, SERVE_KEPT, why);
     supervisor->moving = false;
     aim_at(supervisor, old);
