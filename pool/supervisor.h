@@ -205,6 +205,8 @@ _Noreturn void supervisor_end(struct supervisor *supervisor, int status);
 /* zygotes.c */
 /* Starts one with this configuration, which becomes the target. */
 int zygotes_start(struct supervisor *supervisor, struct config *config);
+/* Tells clients the handlers of the configuration. */
+void zygotes_publish(struct supervisor *supervisor);
 void zygotes_event(struct supervisor *supervisor, uint32_t which, enum watched kind);
 void zygotes_due(struct supervisor *supervisor, uint64_t now_ms);
 uint64_t zygotes_next_due(const struct supervisor *supervisor);
