@@ -284,9 +284,10 @@ struct control {
     uint32_t seat_count;
     uint32_t lane_limit;
     uint32_t handler_capacity;
-    _Atomic uint32_t handler_count; /* numbers stay what they are; there are only ever more */
-    _Atomic uint32_t limit_milli;   /* of the load per core; 0: none */
-    _Atomic uint32_t max_delay_ms;  /* in a queue, before its client is late; 0: none */
+    _Atomic uint32_t handler_count;    /* numbers stay what they are; there are only ever more */
+    _Atomic uint32_t limit_milli;      /* of the load per core; 0: none */
+    _Atomic uint32_t max_delay_ms;     /* in a queue, before its client is late; 0: none */
+    _Atomic uint32_t handlers_edition; /* bumped after what is said of handlers changed */
     uint64_t total_size;
     uint64_t max_payload;
     struct lane_geometry geometry;

@@ -7,6 +7,7 @@
  */
 #include "pool/pool.h"
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fault.h"
@@ -269,6 +270,16 @@ static bool may_mend(int result)
     return result != -EACCES && result != -EPROTO && result != -EPERM;
 }
 
+/* Open groups rely on what they know of their handlers, so that changes only when there
+ * are none. With the lock held, without which no group is opened. */
+static void learn_handlers(const struct front *front)
+{
+    mc_pool *pool = front->now;
+    uint32_t edition = atomic_load_explicit(&pool->control->handlers_edition, memory_order_relaxed);
+    if (UNLIKELY(edition != pool->config->handlers_edition))
+        config_learn_handlers(pool->config, pool->control, front->local, !has_groups(pool));
+}
+
 /* With the lock held. */
 static int renew(struct front *front)
 {
@@ -276,7 +287,7 @@ static int renew(struct front *front)
     mc_pool *pool = NULL;
     forget_formers(front);
     if (front->now != NULL && is_there(front->now)) {
-        config_learn_handlers(front->now->config, front->now->control, front->local);
+        learn_handlers(front);
         return 0;
     }
     if ((front->now != NULL && front->now->away != NULL && now < front->retry_ms) ||

@@ -303,6 +303,16 @@ int config_create_local(const struct mc_attach_options *options, struct config *
     return 0;
 }
 
+struct handler_entry config_handler_entry(const struct handler *handler)
+{
+    struct handler_entry entry = {.flags = handler->flags,
+                                  .max_attempts = handler->max_attempts,
+                                  .soft_limit_ms = handler->soft_limit_ms,
+                                  .time_limit_ms = handler->time_limit_ms};
+    memcpy(entry.name, handler->name, sizeof(entry.name));
+    return entry;
+}
+
 /* The lane is laid out anew from a few numbers, which must give what the pool says. */
 static int take_geometry(struct config *config, const struct control *control)
 {
@@ -337,21 +347,21 @@ int config_create_attached(const struct control *control, const struct config *l
     made->modules[0] = local->modules[0];
     made->topology = local->topology;
     made->max_clients = control->lane_limit;
-    uint32_t limit = atomic_load(&control->limit_milli);
-    made->policy = (struct admission_policy){.enabled = limit != 0,
-                                             .limit_milli = limit,
-                                             .max_delay_ms = atomic_load(&control->max_delay_ms)};
-    config_learn_handlers(made, control, local);
+    config_learn_handlers(made, control, local, true);
     *config = made;
     return 0;
 }
 
 void config_learn_handlers(struct config *config, const struct control *control,
-                           const struct config *local)
+                           const struct config *local, bool again)
 {
+    uint32_t edition = atomic_load_explicit(&control->handlers_edition, memory_order_acquire);
     uint32_t count = atomic_load_explicit(&control->handler_count, memory_order_acquire);
     CHECK(config->handlers != NULL);
-    for (uint32_t i = config->handler_count; i < count && i < config->handler_capacity; i++) {
+    if (edition == config->handlers_edition)
+        return;
+    uint32_t first = again ? 0 : config->handler_count;
+    for (uint32_t i = first; i < count && i < config->handler_capacity; i++) {
         const struct handler_entry *entry = &control->handlers[i];
         struct handler *handler = &config->handlers[i];
         memcpy(handler->name, entry->name, sizeof(handler->name));
@@ -364,8 +374,11 @@ void config_learn_handlers(struct config *config, const struct control *control,
         handler->max_attempts = entry->max_attempts;
         handler->soft_limit_ms = entry->soft_limit_ms;
         handler->time_limit_ms = entry->time_limit_ms;
-        config->handler_count = i + 1;
+        if (i == config->handler_count)
+            config->handler_count = i + 1;
     }
+    if (again)
+        config->handlers_edition = edition;
 }
 
 void config_free(struct config *config)
@@ -378,8 +391,17 @@ void config_free(struct config *config)
     free(config);
 }
 
-struct admission config_admit(const struct config *config, struct load_sample *sample,
-                              struct admission previous)
+struct admission_policy config_policy_now(const struct control *control)
+{
+    uint32_t limit = atomic_load_explicit(&control->limit_milli, memory_order_relaxed);
+    return (struct admission_policy){
+        .enabled = limit != 0,
+        .limit_milli = limit,
+        .max_delay_ms = atomic_load_explicit(&control->max_delay_ms, memory_order_relaxed)};
+}
+
+struct admission config_admit(const struct config *config, const struct admission_policy *policy,
+                              struct load_sample *sample, struct admission previous)
 {
     /* Injected numbers are the whole truth: no cgroup of ours beside them. */
     bool injected = config->proc_path != NULL;
@@ -388,7 +410,7 @@ struct admission config_admit(const struct config *config, struct load_sample *s
     int result =
         load_sample_read(config->proc_path, injected ? NULL : config->topology.pressure, sample);
     if (result == 0)
-        return admission_decide(&config->policy, sample, previous);
+        return admission_decide(policy, sample, previous);
     return (struct admission){.cause = ADMISSION_UNREADABLE,
                               .taken_ms = (uint32_t)clock_coarse_ms()};
 }

@@ -47,13 +47,14 @@ struct config {
     struct handler *handlers;
     _Atomic uint32_t handler_count; /* grows in attached clients and supervisors only */
     uint32_t handler_capacity;
+    uint32_t handlers_edition;      /* of an attached client: the control's when it last read all */
     struct mc_module_self *modules; /* in the order in which they are set up */
     uint32_t module_count;
     const struct serve_options *serve; /* of `multicore serve`, else NULL */
     uint32_t workers;
     enum mc_pinning pinning;
-    struct admission_policy policy;
-    const char *policy_warning; /* static text, or NULL */
+    struct admission_policy policy; /* as configured; see config_policy_now() */
+    const char *policy_warning;     /* static text, or NULL */
     uint64_t max_payload;
     uint32_t max_clients;
     uint32_t close_timeout_ms;
@@ -80,19 +81,25 @@ int config_create_local(const struct mc_attach_options *options, struct config *
  * names agree. -EPROTO when the pool cannot be believed. */
 int config_create_attached(const struct control *control, const struct config *local,
                            struct config **config);
-/* Handlers that the pool got since. One thread at a time. */
+/* Handlers that the pool got since; with `again`, which is for when no group is open, also
+ * what has changed of those that are known. One thread at a time. */
 void config_learn_handlers(struct config *config, const struct control *control,
-                           const struct config *local);
+                           const struct config *local, bool again);
+/* What others are told of it. */
+struct handler_entry config_handler_entry(const struct handler *handler);
 /* Adds the handlers of a module, under the numbers that they had before if they are
  * known. -EINVAL with a message. */
 int config_add_handlers(struct config *config, uint32_t module, const struct mc_handler *handlers,
                         size_t count);
 void config_free(struct config *config);
 
-/* Samples the load and decides, from what the caller filled in about the pool's
- * own tasks; previous is the decision before. */
-struct admission config_admit(const struct config *config, struct load_sample *sample,
-                              struct admission previous);
+/* The pool's limits, which a reload may change. */
+struct admission_policy config_policy_now(const struct control *control);
+
+/* Samples the load and decides by the policy, from what the caller filled in about the
+ * pool's own tasks; previous is the decision before. */
+struct admission config_admit(const struct config *config, const struct admission_policy *policy,
+                              struct load_sample *sample, struct admission previous);
 
 /* The handler's number, or -ENOENT with a message that lists the names. */
 int config_handler(const struct config *config, const char *name);

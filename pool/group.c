@@ -115,11 +115,10 @@ static struct admission consider_delay(const mc_pool *pool, struct admission adm
 
 /* The supervisor samples only while somebody submits, so the number that is
  * published may be old: then this process samples for itself, once. */
-static struct admission admit(mc_pool *pool)
+static struct admission admit(mc_pool *pool, const struct admission_policy *policy)
 {
-    const struct config *config = pool->config;
     struct admission admission = {0};
-    if (!config->policy.enabled && config->policy.max_delay_ms == 0)
+    if (!policy->enabled && policy->max_delay_ms == 0)
         return admission;
     uint64_t now = clock_coarse_ms();
     admission =
@@ -128,7 +127,7 @@ static struct admission admit(mc_pool *pool)
         return consider_delay(pool, admission);
     client_poke(&pool->client);
     struct load_sample sample = {0};
-    return config->policy.enabled ? config_admit(config, &sample, admission) : admission;
+    return policy->enabled ? config_admit(pool->config, policy, &sample, admission) : admission;
 }
 
 static int read_options(const struct mc_group_options *options, struct mc_group_options *known)
@@ -203,12 +202,13 @@ int group_open(mc_pool *pool, const struct mc_group_options *options, mc_group *
         return result;
     if (pool->away != NULL && known.on_done != NULL)
         return error_set(-ENOTCONN, "%s, and groups with on_done need it", pool->away);
-    struct admission admission = admit(pool);
+    struct admission_policy policy = config_policy_now(pool->control);
+    struct admission admission = admit(pool, &policy);
     if (admission.cause == ADMISSION_DELAY && known.on_done != NULL && !pool->in_worker)
         return error_set(-EBUSY,
                          "tasks of this client have waited for %u ms, above max_queue_delay_ms "
                          "%u: turn the request away, or try again later",
-                         admission.measured_milli, pool->config->policy.max_delay_ms);
+                         admission.measured_milli, policy.max_delay_ms);
     pthread_mutex_lock(&pool->client.lock);
     client_collect_abandoned(&pool->client);
     mc_group *made = new_group(&pool->client);
@@ -216,6 +216,7 @@ int group_open(mc_pool *pool, const struct mc_group_options *options, mc_group *
         made->pool = pool;
         set_options(made, &known);
         made->admission = admission;
+        made->policy = policy;
         made->busy = (admission.busy && !pool->in_worker) || pool->away != NULL;
         made->narrowed = made->busy && known.on_done != NULL;
         made->parallel_limit = made->narrowed ? 1 : known.max_parallel;
@@ -406,6 +407,6 @@ const char *mc_group_reason(const mc_group *group)
         snprintf(own->reason, sizeof(own->reason), "inline: %s", group->pool->away);
         return own->reason;
     }
-    return admission_reason(group->admission, &group->pool->config->policy, mc_group_mode(group),
-                            own->reason, sizeof(own->reason));
+    return admission_reason(group->admission, &group->policy, mc_group_mode(group), own->reason,
+                            sizeof(own->reason));
 }

@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+enum { ROUSE_MS = 50 };  /* from one attempt to have a sleeper leave to the next */
 enum { HEIRS_MOST = 3 }; /* that may die before they are ready, until a new set-up is given up */
 
 /* Ends a child that cannot be watched, here and now. Nobody but us waits for our
@@ -163,6 +164,7 @@ static void ask_to_leave(struct supervisor *supervisor, uint32_t index)
 {
     atomic_store(&supervisor->control->rows[index].leave, 1);
     wake_seat(supervisor->bells, index);
+    supervisor->seats[index].rouse_due_ms = supervisor_now_ms() + ROUSE_MS;
 }
 
 /* ---- death ---- */
@@ -196,12 +198,20 @@ static void promote(struct supervisor *supervisor, uint32_t index)
         hand_over(supervisor, index);
 }
 
+/* Its worker is to stay. */
+static void forget_wish(struct seat *seat)
+{
+    seat->retire_due_ms = 0;
+    seat->retire_text[0] = '\0';
+    seat->outlived = false;
+}
+
 /* What may come next at a seat whose worker is dead. */
 static void succeed(struct supervisor *supervisor, uint32_t index, uint32_t rest_ms)
 {
     struct seat *seat = &supervisor->seats[index];
-    seat->retire_due_ms = seat->leave_due_ms = 0;
-    seat->retire_text[0] = '\0';
+    seat->leave_due_ms = seat->rouse_due_ms = 0;
+    forget_wish(seat);
     if (seat->posts[HEIR].socket >= 0) {
         promote(supervisor, index);
         return;
@@ -270,13 +280,12 @@ static void bury_heir(struct supervisor *supervisor, uint32_t index)
     if (supervisor->phase >= PHASE_LEAVING)
         return;
     atomic_store(&supervisor->control->rows[index].leave, 0);
+    seat->rouse_due_ms = 0;
     uint64_t now = supervisor_now_ms();
     uint32_t rest_ms = seat_rest_ms(&seat->record, false, now);
-    if (supervisor->init_status != 0 || seat->record.failed_starts >= HEIRS_MOST)
-        zygotes_give_up(supervisor, supervisor->init_status != 0
-                                        ? supervisor->init_text
-                                        : "its workers die before they are ready");
-    supervisor->init_status = 0;
+    if (post->init_failed || seat->record.failed_starts >= HEIRS_MOST)
+        zygotes_give_up(supervisor, post->init_failed ? supervisor->init_text
+                                                      : "its workers die before they are ready");
     if (seat->retire_text[0] == '\0')
         return;
     seat->retire_due_ms = now + rest_ms;
@@ -325,6 +334,7 @@ static void happen(struct supervisor *supervisor, uint32_t index, int which,
 static void init_failed(struct supervisor *supervisor, uint32_t index, int which,
                         const struct message *message)
 {
+    post_of(supervisor, index, which)->init_failed = true;
     supervisor->init_status = message->status;
     memcpy(supervisor->init_text, message->text, sizeof(message->text));
     log_write(supervisor->control, MC_LOG_ERROR, "worker_init failed in worker %d: %s",
@@ -337,6 +347,7 @@ static void wants_to_retire(struct supervisor *supervisor, uint32_t index,
 {
     struct seat *seat = &supervisor->seats[index];
     snprintf(seat->retire_text, sizeof(seat->retire_text), "%.31s", message->text);
+    seat->outlived = false; /* it would go in any case */
     seat->retire_due_ms = supervisor_now_ms();
     if (message->status == 0 || supervisor->cramped_told)
         return;
@@ -379,6 +390,7 @@ static void hear(struct supervisor *supervisor, uint32_t index, int which, struc
         break;
     case MESSAGE_LEAVING:
         supervisor->seats[index].leave_due_ms = supervisor_now_ms() + LEAVE_WAIT_MS;
+        supervisor->seats[index].rouse_due_ms = 0;
         break;
     default:
         break;
@@ -448,6 +460,19 @@ static bool outlived(struct supervisor *supervisor, uint32_t index)
     return true;
 }
 
+static bool idle(const struct supervisor *supervisor, uint32_t index)
+{
+    return supervisor->seats[index].posts[HOLDER].life == LIFE_UP &&
+           atomic_load_explicit(&supervisor->control->rows[index].run_count,
+                                memory_order_relaxed) == 0;
+}
+
+static void rouse(const struct supervisor *supervisor, uint32_t index)
+{
+    if (idle(supervisor, index))
+        (void)sys_pidfd_kill(supervisor->seats[index].posts[HOLDER].pidfd, SIGURG);
+}
+
 void keeper_due(struct supervisor *supervisor, uint64_t now_ms)
 {
     if (supervisor->phase >= PHASE_LEAVING)
@@ -461,8 +486,13 @@ void keeper_due(struct supervisor *supervisor, uint64_t now_ms)
             seat->leave_due_ms = 0; /* it stays too long in worker_exit */
             (void)sys_pidfd_kill(holder->pidfd, SIGKILL);
         }
+        if (seat->rouse_due_ms != 0 && seat->rouse_due_ms <= now_ms) {
+            seat->rouse_due_ms = now_ms + ROUSE_MS; /* what woke it was swallowed, or it works */
+            rouse(supervisor, i);
+        }
         if (seat->retire_due_ms == 0 && outlived(supervisor, i)) {
             snprintf(seat->retire_text, sizeof(seat->retire_text), "a new set-up");
+            seat->outlived = true;
             seat->retire_due_ms = now_ms;
         }
         if (seat->retire_due_ms != 0 && seat->retire_due_ms <= now_ms) {
@@ -472,6 +502,19 @@ void keeper_due(struct supervisor *supervisor, uint64_t now_ms)
                 happen(supervisor, i, HEIR, HAPPENS_SPAWN, 0);
             }
         }
+    }
+}
+
+/* Heirs that failed were those of the set-up that is given up; one that is there comes to
+ * its turn. */
+void keeper_stay(struct supervisor *supervisor)
+{
+    for (uint32_t i = 0; i < supervisor->config->workers; i++) {
+        struct seat *seat = &supervisor->seats[i];
+        if (seat->outlived && !has_heir(seat))
+            forget_wish(seat);
+        if (seat->posts[HOLDER].life == LIFE_UP)
+            seat->record.failed_starts = 0;
     }
 }
 
@@ -492,6 +535,7 @@ uint64_t keeper_next_due(const struct supervisor *supervisor)
             sooner(&next, seat->posts[HOLDER].due_ms);
         sooner(&next, seat->retire_due_ms);
         sooner(&next, seat->leave_due_ms);
+        sooner(&next, seat->rouse_due_ms);
     }
     return next;
 }
@@ -506,13 +550,6 @@ bool keeper_any_but(const struct supervisor *supervisor, uint32_t zygote)
     return false;
 }
 
-static bool idle(const struct supervisor *supervisor, uint32_t index)
-{
-    return supervisor->seats[index].posts[HOLDER].life == LIFE_UP &&
-           atomic_load_explicit(&supervisor->control->rows[index].run_count,
-                                memory_order_relaxed) == 0;
-}
-
 bool keeper_any_idle(const struct supervisor *supervisor)
 {
     for (uint32_t i = 0; i < supervisor->config->workers; i++)
@@ -524,8 +561,7 @@ bool keeper_any_idle(const struct supervisor *supervisor)
 void keeper_rouse(const struct supervisor *supervisor)
 {
     for (uint32_t i = 0; i < supervisor->config->workers; i++)
-        if (idle(supervisor, i))
-            (void)sys_pidfd_kill(supervisor->seats[i].posts[HOLDER].pidfd, SIGURG);
+        rouse(supervisor, i);
 }
 
 bool keeper_hopeless(const struct supervisor *supervisor)

@@ -115,8 +115,7 @@ static int set_up(struct config *config)
     return result;
 }
 
-/* A handler that clients know from an older set-up. */
-static int absent(mc_task *task)
+int modules_absent(mc_task *task)
 {
     return mc_task_fail(task, -ENOSYS, "the pool's present modules do not have this handler");
 }
@@ -134,7 +133,7 @@ static int add_handlers(struct config *config)
     }
     for (uint32_t i = 0; i < config->handler_count; i++)
         if (config->handlers[i].run == NULL)
-            config->handlers[i].run = absent;
+            config->handlers[i].run = modules_absent;
     return 0;
 }
 

@@ -94,10 +94,11 @@ struct mc_group {
     enum mc_full on_full;
     uint32_t full_timeout_ms;
 
-    struct admission admission; /* at opening */
-    bool busy;                  /* the machine was */
-    bool narrowed;              /* a task came that may not run here */
-    uint32_t parallel_limit;    /* tickets out at once; 0: any number */
+    struct admission admission;     /* at opening */
+    struct admission_policy policy; /* that it was by */
+    bool busy;                      /* the machine was */
+    bool narrowed;                  /* a task came that may not run here */
+    uint32_t parallel_limit;        /* tickets out at once; 0: any number */
     char reason[192];
 
     /* Records never move, since results point into them: chunk k holds

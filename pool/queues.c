@@ -35,7 +35,8 @@ static void sample_load(struct supervisor *supervisor, uint64_t now_ms)
                                      load_average_update(&supervisor->own_load, now_ms, busy)};
     struct admission previous = admission_unpack(
         atomic_load_explicit(&supervisor->control->admission, memory_order_relaxed));
-    struct admission next = config_admit(supervisor->config, &sample, previous);
+    struct admission next =
+        config_admit(supervisor->config, &supervisor->config->policy, &sample, previous);
     atomic_store_explicit(&supervisor->control->admission, admission_pack(next),
                           memory_order_release);
 }

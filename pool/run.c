@@ -15,6 +15,7 @@
 #include "ipc/tally.h"
 #include "pool/estimate.h"
 #include "pool/limits.h"
+#include "pool/modules.h"
 #include "pool/pool.h"
 #include "pool/tidy.h"
 
@@ -84,7 +85,7 @@ static const char *read_request(struct worker *worker, const struct view *view,
     task->start = slot->start;
     task->end = slot->end;
     task->args_format = (enum mc_format)LOAD_ONCE(slot->args_format);
-    if (handler >= worker->config->handler_count || handler != name_handler(name))
+    if (handler >= worker->config->handler_capacity || handler != name_handler(name))
         return "a request names a handler that is not there";
     if (task->args_format > MC_MSGPACK)
         return "a request has an unknown format";
@@ -136,6 +137,10 @@ static enum slot_state execute(struct worker *worker, struct view *view, struct 
     if (UNLIKELY(wrong != NULL)) {
         task->status = -EFAULT;
         views_fault(&worker->views, worker->current_lane, view->generation, wrong);
+        return SLOT_FAILED;
+    }
+    if (UNLIKELY(task->handler->run == NULL)) { /* only a later set-up has it */
+        task->status = modules_absent(task);
         return SLOT_FAILED;
     }
     bool watched = task->handler->watched || slot->limited != 0;

@@ -81,15 +81,7 @@ static int make_segments(struct supervisor *supervisor)
     control->total_size = size;
     control->max_payload = config->max_payload;
     control->geometry = config->geometry;
-    for (uint32_t i = 0; i < config->handler_count; i++) {
-        const struct handler *handler = &config->handlers[i];
-        control->handlers[i] = (struct handler_entry){.flags = handler->flags,
-                                                      .max_attempts = handler->max_attempts,
-                                                      .soft_limit_ms = handler->soft_limit_ms,
-                                                      .time_limit_ms = handler->time_limit_ms};
-        memcpy(control->handlers[i].name, handler->name, HANDLER_NAME_SIZE);
-    }
-    control->handler_count = config->handler_count;
+    zygotes_publish(supervisor);
     int result = segment_seal_seals(supervisor->bells_fd);
     if (result == 0)
         result = segment_seal_writes(supervisor->quarantine_fd);

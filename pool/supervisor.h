@@ -29,10 +29,11 @@
 /* A worker, from the request for it to its burial. */
 struct post {
     enum seat_life life;
-    bool heir;       /* it was asked for while another had the seat */
-    uint32_t zygote; /* generation of the zygote that was asked */
-    uint64_t due_ms; /* when a rest is over */
-    pid_t pid;       /* 0: not known yet */
+    bool heir;        /* it was asked for while another had the seat */
+    uint32_t zygote;  /* generation of the zygote that was asked */
+    uint64_t due_ms;  /* when a rest is over */
+    bool init_failed; /* it said so; the supervisor's init_text says why */
+    pid_t pid;        /* 0: not known yet */
     int pidfd;
     int socket; /* our end to the worker */
 };
@@ -49,8 +50,10 @@ struct seat {
     struct post posts[2]; /* who has it, and who is to follow */
     struct seat_record record;
     uint64_t retire_due_ms; /* when a successor is asked for; 0: nobody wants one */
+    uint64_t rouse_due_ms;  /* when one that is asked to leave is roused; 0: nobody is */
     uint64_t leave_due_ms;  /* when one that leaves is killed; 0: nobody leaves */
     char retire_text[32];   /* why its worker is to be followed; "": it is not */
+    bool outlived;          /* because a new set-up is there, and for nothing else */
     struct doom doom;
     struct slow { /* the task that is, or was, reported as slow */
         uint64_t started;
@@ -152,7 +155,7 @@ struct supervisor {
     uint64_t phase_deadline_ms;
     bool cramped_told; /* that max_worker_memory is too small to begin with */
     char init_text[sizeof(((struct message *)0)->text)]; /* why worker_init failed */
-    int init_status;
+    int init_status;                                     /* the last one's */
 
     uint64_t watch_due_ms;  /* 0: no task with a limit runs */
     uint64_t watch_seen_ms; /* when one did */
@@ -202,6 +205,8 @@ _Noreturn void supervisor_end(struct supervisor *supervisor, int status);
 /* zygotes.c */
 /* Starts one with this configuration, which becomes the target. */
 int zygotes_start(struct supervisor *supervisor, struct config *config);
+/* Tells clients the handlers of the configuration. */
+void zygotes_publish(struct supervisor *supervisor);
 void zygotes_event(struct supervisor *supervisor, uint32_t which, enum watched kind);
 void zygotes_due(struct supervisor *supervisor, uint64_t now_ms);
 uint64_t zygotes_next_due(const struct supervisor *supervisor);
@@ -237,6 +242,8 @@ bool keeper_all_gone(const struct supervisor *supervisor);
 void keeper_kill_all(struct supervisor *supervisor);
 /* Lets go of all posts whose workers are dead. */
 void keeper_reap_all(struct supervisor *supervisor);
+/* Workers need not be followed because of a new set-up: it was given up. */
+void keeper_stay(struct supervisor *supervisor);
 void keeper_dismiss_heirs(struct supervisor *supervisor);
 /* Some worker that is up runs nothing. */
 bool keeper_any_idle(const struct supervisor *supervisor);

@@ -41,14 +41,9 @@ static void tell(int socket, const struct parcel *parcel)
 
 static void tell_handler(int socket, const struct config *config, uint32_t number)
 {
-    const struct handler *handler = &config->handlers[number];
-    struct handler_entry entry = {.flags = handler->flags,
-                                  .max_attempts = handler->max_attempts,
-                                  .soft_limit_ms = handler->soft_limit_ms,
-                                  .time_limit_ms = handler->time_limit_ms};
+    struct handler_entry entry = config_handler_entry(&config->handlers[number]);
     struct parcel parcel = {.message = {.type = MESSAGE_HANDLER, .index = number}};
     static_assert(sizeof(entry) <= sizeof(parcel.message.text), "an entry fits into a message");
-    memcpy(entry.name, handler->name, sizeof(entry.name));
     memcpy(parcel.message.text, &entry, sizeof(entry));
     tell(socket, &parcel);
 }

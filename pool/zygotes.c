@@ -86,6 +86,17 @@ int zygotes_start(struct supervisor *supervisor, struct config *config)
     return begin(supervisor, &supervisor->zygotes[supervisor->target], config);
 }
 
+/* Clients may ask for what is here, so it is for a set-up that all workers have. */
+void zygotes_publish(struct supervisor *supervisor)
+{
+    const struct config *config = supervisor->config;
+    struct control *control = supervisor->control;
+    for (uint32_t i = 0; i < config->handler_count; i++)
+        control->handlers[i] = config_handler_entry(&config->handlers[i]);
+    atomic_store_explicit(&control->handler_count, config->handler_count, memory_order_release);
+    atomic_fetch_add_explicit(&control->handlers_edition, 1, memory_order_release);
+}
+
 /* ---- a new set-up ---- */
 
 /* What lanes and seats are made of cannot change while they are in use. */
@@ -103,13 +114,15 @@ static const char *keep_fixed(struct config *fresh, const struct config *old)
                   "until a restart";
 }
 
-/* Handlers keep their numbers; whether they are still there, the modules will say. */
-static void keep_numbers(struct config *fresh, const struct config *old)
+/* Handlers keep their numbers, from the first that `to` does not have; whether they are
+ * still there, the modules will say. Also the numbers of a set-up that was given up: tasks
+ * inside of its workers' tasks may have them. */
+static void keep_numbers(struct config *to, const struct config *from, uint32_t first)
 {
-    fresh->handler_count = old->handler_count;
-    for (uint32_t i = 0; i < old->handler_count; i++) {
-        fresh->handlers[i] = old->handlers[i];
-        fresh->handlers[i].run = NULL;
+    for (uint32_t i = first; i < from->handler_count; i++) {
+        to->handlers[i] = from->handlers[i];
+        to->handlers[i].run = NULL;
+        to->handler_count = i + 1;
     }
 }
 
@@ -146,7 +159,7 @@ static void reload(struct supervisor *supervisor)
     const char *warning = keep_fixed(config, supervisor->config);
     if (warning[0] != '\0')
         log_write(supervisor->control, MC_LOG_WARNING, "%s", warning);
-    keep_numbers(config, supervisor->config);
+    keep_numbers(config, supervisor->config, 0);
     int result = begin(supervisor, fresh, config);
     if (result < 0) {
         door_tell(supervisor, SERVE_KEPT, strerror(-result));
@@ -180,9 +193,10 @@ static void aim_at(struct supervisor *supervisor, struct zygote *zygote)
 void zygotes_give_up(struct supervisor *supervisor, const char *why)
 {
     struct zygote *failed = &supervisor->zygotes[supervisor->target], *old = other(supervisor);
-    if (old->config == NULL || old->socket < 0)
-        return;                                /* there is nothing to go back to */
-    keep_numbers(old->config, failed->config); /* some may be new */
+    if (!supervisor->moving || old->config == NULL || old->socket < 0)
+        return; /* there is nothing to go back to */
+    keep_numbers(old->config, failed->config, old->config->handler_count);
+    keeper_stay(supervisor);
     door_tell(supervisor, SERVE_KEPT, why);
     supervisor->moving = false;
     aim_at(supervisor, old);
@@ -194,12 +208,10 @@ void zygotes_give_up(struct supervisor *supervisor, const char *why)
 
 /* ---- what a zygote says ---- */
 
-static void learn_handler(struct supervisor *supervisor, struct zygote *zygote,
-                          const struct message *message)
+static void learn_handler(struct zygote *zygote, const struct message *message)
 {
     struct handler_entry entry;
     struct config *config = zygote->config;
-    struct control *control = supervisor->control;
     uint32_t number = message->index;
     memcpy(&entry, message->text, sizeof(entry));
     entry.name[HANDLER_NAME_SIZE - 1] = '\0';
@@ -211,11 +223,8 @@ static void learn_handler(struct supervisor *supervisor, struct zygote *zygote,
     handler->max_attempts = entry.max_attempts;
     handler->soft_limit_ms = entry.soft_limit_ms;
     handler->time_limit_ms = entry.time_limit_ms;
-    control->handlers[number] = entry;
     if (number == config->handler_count)
         config->handler_count++;
-    if (atomic_load(&control->handler_count) < config->handler_count)
-        atomic_store_explicit(&control->handler_count, config->handler_count, memory_order_release);
 }
 
 static void loaded(struct supervisor *supervisor, struct zygote *zygote)
@@ -224,6 +233,8 @@ static void loaded(struct supervisor *supervisor, struct zygote *zygote)
     if (zygote == other(supervisor)) {
         aim_at(supervisor, zygote);
         supervisor->moving = true;
+    } else if (!supervisor->moving) {
+        zygotes_publish(supervisor);
     }
     keeper_fill_seats(supervisor);
 }
@@ -241,7 +252,7 @@ static void hear(struct supervisor *supervisor, struct zygote *zygote)
     }
     switch (parcel.message.type) {
     case MESSAGE_HANDLER:
-        learn_handler(supervisor, zygote, &parcel.message);
+        learn_handler(zygote, &parcel.message);
         break;
     case MESSAGE_LOADED:
         loaded(supervisor, zygote);
@@ -337,6 +348,7 @@ void zygotes_due(struct supervisor *supervisor, uint64_t now_ms)
     if (supervisor->moving && !keeper_any_but(supervisor, target->generation)) {
         FAULT_POINT("reload_end");
         supervisor->moving = false;
+        zygotes_publish(supervisor);
         dismiss(old);
         door_tell(supervisor, SERVE_RELOADED, "");
     }

@@ -11,6 +11,7 @@
 #include "ipc/slot.h"
 #include "ipc/tally.h"
 #include "loadavg/text.h"
+#include "pool/config.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -269,12 +270,7 @@ static void take_totals(struct view *view)
 static void take_admission(struct view *view)
 {
     const struct control *control = view->observer.control;
-    uint32_t limit = atomic_load_explicit(&control->limit_milli, memory_order_relaxed);
-    view->policy = (struct admission_policy){
-        .enabled = limit != 0,
-        .limit_milli = limit,
-        .max_delay_ms = atomic_load_explicit(&control->max_delay_ms, memory_order_relaxed),
-    };
+    view->policy = config_policy_now(control);
     view->admission =
         admission_unpack(atomic_load_explicit(&control->admission, memory_order_acquire));
     (void)admission_reason(view->admission, &view->policy,

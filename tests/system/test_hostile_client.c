@@ -1065,6 +1065,25 @@ static void expect_delay_only(enum way way, unsigned scribblers)
     stop();
 }
 
+START_TEST(a_reload_ends_although_seats_are_said_to_look)
+{
+    server_prepare(&server);
+    board_open();
+    start();
+    pid_t child = fork();
+    if (child == 0)
+        scribble_until(PRETEND_LOOKING, &board->words[5]);
+    ck_assert(board_await(&board->words[4], 1, BOUND_MS));
+    for (uint32_t reloads = 1; reloads <= 3; reloads++) {
+        kill(server.pid, SIGHUP);
+        ck_assert(server_await(&server, SERVE_RELOADED, reloads));
+    }
+    atomic_store(&board->words[5], 1);
+    ck_assert_int_eq(await_exit(child), 0);
+    stop();
+}
+END_TEST
+
 START_TEST(cleared_bells_delay_but_lose_nothing)
 {
     expect_delay_only(SILENCE, 1);
@@ -1241,7 +1260,8 @@ TEST_MAIN(hostile_client, lists_of_users_and_groups_decide_who_comes_in,
           a_thousand_attachments_leave_nothing_behind,
           segments_can_be_neither_sealed_nor_changed_in_size_nor_written_by_those_who_only_read,
           a_client_that_spoils_its_lane_forks_and_dies_is_noticed_by_nobody,
-          cleared_bells_delay_but_lose_nothing, seats_said_to_look_delay_but_lose_nothing,
+          a_reload_ends_although_seats_are_said_to_look, cleared_bells_delay_but_lose_nothing,
+          seats_said_to_look_delay_but_lose_nothing,
           seats_said_to_sleep_are_woken_by_the_supervisors_kick,
           noise_on_the_bells_delays_but_loses_nothing,
           who_waits_where_workers_sleep_takes_no_wake_up_from_them,

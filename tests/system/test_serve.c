@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "pool/pool.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -381,6 +382,9 @@ static void expect_kept(const char *why)
     ck_assert_msg(strstr(server.told->text, why) != NULL, "%s", server.told->text);
     for (int i = 0; i < 20; i++)
         ck_assert_int_eq(version_of(pool), 107);
+    mc_group *group = open_unhelped(pool);
+    ck_assert_int_eq(mc_group_run(group, "novel", NULL, 0), -ENOENT);
+    mc_group_close(group);
     mc_pool_close(pool);
     finish();
 }
@@ -418,6 +422,56 @@ START_TEST(a_set_up_whose_workers_cannot_start_leaves_the_old_one)
 }
 END_TEST
 
+START_TEST(a_handler_that_a_worker_does_not_have_fails_its_task_alone)
+{
+    begin();
+    mc_pool *pool = attach(&server, NULL, 0);
+    mc_group *group = open_unhelped(pool);
+    struct config *config = group->pool->config; /* as it would be from another set-up */
+    snprintf(config->handlers[config->handler_count].name, HANDLER_NAME_SIZE, "elsewhere");
+    config->handler_count++;
+    run(group, "elsewhere", NULL, 0);
+    run(group, "version", NULL, 0);
+    wait_all(group);
+    struct mc_result result = result_of(group, 0);
+    ck_assert_int_eq(result.status, -ENOSYS);
+    ck_assert_msg(strstr(result.error, "do not have this handler") != NULL, "%s", result.error);
+    ck_assert_int_eq(result_of(group, 1).status, 0);
+    mc_group_close(group);
+    expect_echo(pool, 100);
+    mc_pool_close(pool);
+    finish();
+}
+END_TEST
+
+START_TEST(clients_that_are_attached_obey_the_limits_of_a_new_set_up)
+{
+    board_open();
+    server_prepare(&server);
+    server.options.pool.proc_path = TEST_DATA "/proc/good-busy";
+    prepare_fresh(TEST_MODULE_1);
+    fresh.pool.max_load_average = "0.01";
+    server_start(&server);
+    mc_pool *pool = attach(&server, NULL, 0);
+    mc_group *group = open_unhelped(pool);
+    ck_assert_int_eq(mc_group_mode(group), MC_PARALLEL);
+    kill(server.pid, SIGHUP);
+    ck_assert(server_await(&server, SERVE_RELOADED, 1));
+    uint64_t began = clock_ns();
+    do {
+        mc_group_close(group);
+        pause_us(1000); /* the load is looked at when somebody submits */
+        group = open_unhelped(pool);
+    } while (mc_group_mode(group) == MC_PARALLEL && ms_since(began) < BOUND_MS);
+    ck_assert_int_eq(mc_group_mode(group), MC_INLINE);
+    ck_assert_msg(strstr(mc_group_reason(group), "above max_load_average 0.01") != NULL, "%s",
+                  mc_group_reason(group));
+    mc_group_close(group);
+    mc_pool_close(pool);
+    finish();
+}
+END_TEST
+
 /* The server is ready with its first worker; now it knows both. */
 static void await_both_workers(mc_pool *pool)
 {
@@ -437,6 +491,29 @@ static void await_both_workers(mc_pool *pool)
     } while (results[0].worker_pid == results[1].worker_pid && ms_since(began) < BOUND_MS);
     ck_assert_int_ne(results[0].worker_pid, results[1].worker_pid);
 }
+
+START_TEST(a_set_up_that_is_given_up_replaces_no_worker)
+{
+    board_open();
+    server_prepare(&server);
+    prepare_fresh(TEST_MODULE_2);
+    static const struct setting none = {"greeting", "none"};
+    fresh_module.settings = &none;
+    fresh_module.setting_count = 1;
+    server_start(&server);
+    mc_pool *pool = attach(&server, NULL, 0);
+    await_both_workers(pool);
+    pid_t before[2], after[2];
+    mc_pool_worker_pids(pool, before, 2);
+    kill(server.pid, SIGHUP);
+    ck_assert(server_await(&server, SERVE_KEPT, 1));
+    pause_us(500000); /* longer than the rest before another attempt */
+    mc_pool_worker_pids(pool, after, 2);
+    ck_assert_mem_eq(before, after, sizeof(before));
+    mc_pool_close(pool);
+    finish();
+}
+END_TEST
 
 START_TEST(set_ups_that_are_given_up_leave_nothing_in_the_server)
 {
@@ -605,6 +682,9 @@ TEST_MAIN(serve, a_group_of_a_pool_that_leaves_runs_here,
           a_set_up_that_cannot_be_loaded_leaves_the_old_one,
           a_set_up_that_refuses_leaves_the_old_one,
           a_set_up_whose_workers_cannot_start_leaves_the_old_one,
+          a_set_up_that_is_given_up_replaces_no_worker,
+          a_handler_that_a_worker_does_not_have_fails_its_task_alone,
+          clients_that_are_attached_obey_the_limits_of_a_new_set_up,
           set_ups_that_are_given_up_leave_nothing_in_the_server, a_pool_that_cannot_start_says_why,
           no_more_clients_of_a_user_than_allowed, an_event_loop_survives_the_pools_restart,
           an_event_loop_that_cannot_watch_the_pool_is_told,

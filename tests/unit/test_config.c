@@ -318,6 +318,46 @@ START_TEST(a_long_list_of_handlers_is_cut_between_names)
 }
 END_TEST
 
+static struct control control;
+
+static void say(uint32_t number, const char *name, uint32_t flags)
+{
+    struct handler handler = {.flags = flags};
+    snprintf(handler.name, sizeof(handler.name), "%s", name);
+    control.handlers[number] = config_handler_entry(&handler);
+    if (number >= control.handler_count)
+        control.handler_count = number + 1;
+    control.handlers_edition++;
+}
+
+START_TEST(what_changes_of_handlers_is_learned_when_no_group_is_open)
+{
+    struct mc_handler linked = {.name = "linked", .run = nothing};
+    struct mc_attach_options attaching = {
+        .size = sizeof(attaching), .handlers = &linked, .handler_count = 1};
+    struct config *local, *attached;
+    ck_assert_int_eq(config_create_local(&attaching, &local), 0);
+    attaching.handler_count = 0;
+    ck_assert_int_eq(config_create_local(&attaching, &attached), 0);
+    memset(&control, 0, sizeof(control));
+    say(0, "linked", 0);
+    config_learn_handlers(attached, &control, local, true);
+    ck_assert_uint_eq(attached->handlers[0].flags, 0);
+    say(0, "linked", MC_ISOLATED);
+    say(1, "away", 0);
+    config_learn_handlers(attached, &control, local, false);
+    ck_assert_uint_eq(attached->handlers[0].flags, 0);
+    ck_assert_int_eq(config_handler(attached, "away"), 1);
+    ck_assert_uint_eq(attached->handlers[1].flags, MC_ISOLATED);
+    config_learn_handlers(attached, &control, local, true);
+    ck_assert_uint_eq(attached->handlers[0].flags, MC_ISOLATED);
+    ck_assert_ptr_eq(attached->handlers[0].run, nothing);
+    ck_assert_uint_eq(attached->handler_count, 2);
+    config_free(attached);
+    config_free(local);
+}
+END_TEST
+
 TEST_MAIN(config, the_defaults_are_those_of_the_header, the_size_of_the_struct_has_to_be_set,
           a_program_of_an_older_version_gives_fewer_options,
           a_program_of_a_newer_version_may_not_use_what_is_unknown_here, handlers_have_to_be_there,
@@ -329,4 +369,5 @@ TEST_MAIN(config, the_defaults_are_those_of_the_header, the_size_of_the_struct_h
           the_largest_payload_and_its_header_fit_the_smallest_arena,
           a_load_limit_that_cannot_be_read_is_refused_by_name,
           a_load_limit_is_a_number_or_a_percentage, what_the_caller_gave_is_copied,
-          handlers_are_found_by_name, a_long_list_of_handlers_is_cut_between_names)
+          what_changes_of_handlers_is_learned_when_no_group_is_open, handlers_are_found_by_name,
+          a_long_list_of_handlers_is_cut_between_names)
