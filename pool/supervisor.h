@@ -264,7 +264,7 @@ uint64_t lanes_next_due(const struct supervisor *supervisor);
 /* Has every client look at how things are. */
 void lanes_alarm(struct supervisor *supervisor);
 /* A process asks to become a client; parcel brings the socket for it. */
-void lanes_admit(struct supervisor *supervisor, struct parcel *parcel);
+void lanes_admit(struct supervisor *supervisor, struct parcel *parcel, uint32_t weight);
 /* Gives the lane up, as if its client had died, and tells the client why. */
 void lanes_fault(struct supervisor *supervisor, uint32_t index, uint32_t generation,
                  const char *why);
