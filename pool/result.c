@@ -63,10 +63,10 @@ static char *cancel_text(const mc_group *group, const struct record *record)
     if (record->pid == 0)
         return strdup("cancelled before it started");
     int length = asprintf(&text,
-                          "handler '%s' was cancelled by force after %.1f ms; its worker "
-                          "%u was killed",
-                          group->pool->config->handlers[record->handler].name,
-                          (double)record->run_ns / 1e6, record->pid);
+                          "handler '%s' was cancelled, and its worker %u was killed or died, "
+                          "after %.1f ms",
+                          group->pool->config->handlers[record->handler].name, record->pid,
+                          (double)record->run_ns / 1e6);
     return length < 0 ? NULL : text;
 }
 
