@@ -111,6 +111,10 @@ static int add_link(struct chain *chain, uint32_t unit, uint32_t units)
     return 0;
 }
 
+/* More results than that no client keeps of one worker; whose chain says so wants to
+ * keep us busy. */
+enum { LINKS_MOST = 1 << 20 };
+
 /* Walks the chain, which may be damaged: into a loop as well. */
 static int read_chain(const struct blocks *blocks, struct chain *chain)
 {
@@ -118,7 +122,8 @@ static int read_chain(const struct blocks *blocks, struct chain *chain)
     uint32_t seen = 0; /* of the blocks passed, one is kept, ever farther apart: a loop meets it */
     while (unit != 0) {
         uint32_t start = unit - blocks->first_unit;
-        if (start == 0 || start >= blocks->extents.units || unit == seen)
+        if (start == 0 || start >= blocks->extents.units || unit == seen ||
+            chain->count == LINKS_MOST)
             return -EFAULT;
         const struct block *block = block_at(blocks, unit);
         if (LOAD_ONCE(block->magic) != BLOCK_MAGIC)

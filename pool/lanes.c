@@ -160,6 +160,7 @@ int lanes_attach(struct supervisor *supervisor, int socket, enum tenancy tenancy
         return result;
     }
     tally_count(&supervisor->control->totals.clients_attached);
+    queues_forget(supervisor, (uint32_t)index);
     publish(supervisor, (uint32_t)index, tenant->generation, tenant->pid);
     if (supervisor->look_due_ms == 0 && bells_shared(supervisor))
         supervisor->look_due_ms = supervisor_now_ms() + LOOK_MS;
@@ -249,6 +250,8 @@ static void client_gone(struct supervisor *supervisor, struct tenant *tenant)
 {
     uint32_t index = (uint32_t)(tenant - supervisor->tenants);
     if (tenant->dropping) { /* whose lane was given up before */
+        if (tenant->faulted)
+            cancel_tasks(tenant);
         close_client(supervisor, tenant);
         tenant->faulted = false;
         (void)lanes_reclaim(supervisor);

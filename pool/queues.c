@@ -55,7 +55,7 @@ static uint64_t delay_of(const struct ring *ring, struct queue_mark *mark, uint6
     return now_ms - mark->since_ms;
 }
 
-static void sample_lane(const struct supervisor *supervisor, struct tenant *tenant,
+static bool sample_lane(const struct supervisor *supervisor, struct tenant *tenant,
                         struct lane_entry *entry, uint64_t now_ms)
 {
     uint64_t queued = 0, delay_ms = 0;
@@ -72,15 +72,27 @@ static void sample_lane(const struct supervisor *supervisor, struct tenant *tena
     atomic_store_explicit(&entry->queued, (uint32_t)queued, memory_order_relaxed);
     atomic_store_explicit(&entry->delay_ms, (uint32_t)delay_ms, memory_order_relaxed);
     atomic_store_explicit(&entry->late, late, memory_order_relaxed);
+    return late;
 }
 
-static void sample_queues(struct supervisor *supervisor, uint64_t now_ms)
+void queues_forget(struct supervisor *supervisor, uint32_t lane)
 {
+    struct lane_entry *entry = &supervisor->control->lanes[lane];
+    atomic_store_explicit(&entry->queued, 0, memory_order_relaxed);
+    atomic_store_explicit(&entry->delay_ms, 0, memory_order_relaxed);
+    atomic_store_explicit(&entry->late, 0, memory_order_relaxed);
+}
+
+/* True if some client is late. */
+static bool sample_queues(struct supervisor *supervisor, uint64_t now_ms)
+{
+    bool late = false;
     for (uint32_t i = 0; i < supervisor->config->max_clients; i++) {
         struct tenant *tenant = &supervisor->tenants[i];
         if (tenant->used && !tenant->dropping)
-            sample_lane(supervisor, tenant, &supervisor->control->lanes[i], now_ms);
+            late |= sample_lane(supervisor, tenant, &supervisor->control->lanes[i], now_ms);
     }
+    return late;
 }
 
 /* ---- in time ---- */
@@ -92,10 +104,12 @@ static uint64_t period_ms(const struct supervisor *supervisor)
     return period > SAMPLE_MS ? SAMPLE_MS : period < SAMPLE_LEAST_MS ? SAMPLE_LEAST_MS : period;
 }
 
+/* Goes on while somebody is late: nobody else says when that is over. */
 static void sample(struct supervisor *supervisor, uint64_t now_ms)
 {
     sample_load(supervisor, now_ms);
-    sample_queues(supervisor, now_ms);
+    if (sample_queues(supervisor, now_ms) && supervisor->sample_until_ms < now_ms + SAMPLE_MS)
+        supervisor->sample_until_ms = now_ms + SAMPLE_MS;
 }
 
 void queues_show(struct supervisor *supervisor)

@@ -108,6 +108,7 @@ static int submit_or_wait(mc_group *group, const struct request *request)
     mc_pool *pool = group->pool;
     struct client *client = &pool->client;
     uint64_t deadline_ns = 0, stuck_since_ns = 0, waits_since_ns = 0;
+    bool here = group->busy && !group->narrowed; /* room comes with running tasks */
     for (;;) {
         int result = try_submit(group, request);
         if (result != -EAGAIN)
@@ -124,7 +125,7 @@ static int submit_or_wait(mc_group *group, const struct request *request)
             return no_room(group);
         if (help_runs_at_once(group, request))
             return help_run_at_once(group, request);
-        if (client_gone(client))
+        if (!here && client_gone(client))
             return error_set(-ESHUTDOWN, "the pool is gone");
         if (help_is_deadlocked(group, &stuck_since_ns))
             return no_way_out(group);
@@ -134,7 +135,8 @@ static int submit_or_wait(mc_group *group, const struct request *request)
         if (offered)
             wait_announce(group, false);
         result = wait_for(group, GOAL_ROOM, timeout_ms);
-        if (result == 0 && client_check_gone(client)) /* slots of lost tasks do not come back */
+        if (result == 0 && !here &&
+            client_check_gone(client)) /* slots of lost tasks do not come back */
             result = error_set(-ESHUTDOWN, "the pool is gone");
         pthread_mutex_lock(&client->lock);
         if (result < 0 && result != -ETIMEDOUT)
@@ -154,7 +156,7 @@ static int submit(mc_group *group, const struct request *request)
 }
 
 /* A pool that programs attach to may leave in the middle of a group, and another come:
- * what may run here does. */
+ * what may run here does. With the lock held. */
 static bool runs_without_pool(mc_group *group, const struct request *request)
 {
     const mc_pool *pool = group->pool;
@@ -199,7 +201,7 @@ static int check_request(mc_group *group, const char *handler, struct request *r
     if ((unsigned)request->format > MC_MSGPACK)
         return error_set(-EINVAL, "unknown format %d: give MC_RAW, MC_JSON or MC_MSGPACK",
                          (int)request->format);
-    return check_pool(group, request);
+    return 0;
 }
 
 static int run(mc_group *group, const char *handler, struct request *request)
@@ -210,7 +212,9 @@ static int run(mc_group *group, const char *handler, struct request *request)
     struct client *client = &group->pool->client;
     request->submitted_ticks = clock_ticks();
     pthread_mutex_lock(&client->lock);
-    result = submit(group, request);
+    result = check_pool(group, request);
+    if (result == 0)
+        result = submit(group, request);
     client_publish(group);
     bool offered = group->tickets_out != 0, single = group->count - group->ended == 1;
     pthread_mutex_unlock(&client->lock);
@@ -262,7 +266,8 @@ static int map(mc_group *group, const char *handler, uint64_t items,
                known.max_chunk);
     size_t before = group->count;
     pthread_mutex_lock(&client->lock);
-    if (group->on_done != NULL)
+    result = check_pool(group, request);
+    if (result == 0 && group->on_done != NULL)
         result = check_room(group, split);
     while (result == 0 && split_next(&split, &range)) {
         request->start = range.start;

@@ -279,6 +279,8 @@ struct tenant *lanes_find_run(struct supervisor *supervisor, const struct seat_r
 void queues_sample(struct supervisor *supervisor);
 /* The same because somebody looks, also where nothing depends on it. */
 void queues_show(struct supervisor *supervisor);
+/* The lane is another client's. */
+void queues_forget(struct supervisor *supervisor, uint32_t lane);
 void queues_due(struct supervisor *supervisor, uint64_t now_ms);
 uint64_t queues_next_due(const struct supervisor *supervisor);
 

@@ -58,6 +58,7 @@ static int map(const struct views *views, struct view *view, struct parcel *parc
     view->charge = charge_of(atomic_load_explicit(
         &views->control->lanes[parcel->message.index].weight, memory_order_relaxed));
     view->used = 0;
+    view->urgent_runs = 0;
     return 0;
 }
 

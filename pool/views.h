@@ -23,6 +23,7 @@ struct view {
     int notify;
     uint64_t used; /* of this worker's time, by the client's weight; see work.c */
     uint32_t charge;
+    uint32_t urgent_runs; /* in a row */
 };
 
 struct views {

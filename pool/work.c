@@ -20,7 +20,7 @@ enum {
     GLANCES = 32,     /* looks at one ring before a look at everything */
     RUN_NS = 50000,   /* of faster ones, no more than this much work */
     MEMORY_MS = 100,  /* from one look at our memory to the next */
-    URGENT_MOST = 16, /* runs of urgent tasks in a row while other clients have work */
+    URGENT_MOST = 16, /* runs of a client's urgent tasks in a row while it has others */
     FAIR_STEP = 100000 * CHARGE_OF_DEFAULT, /* clients may be so far apart, in their turns */
 };
 
@@ -187,78 +187,85 @@ static bool visit_lanes(struct worker *worker, uint32_t first,
     return false;
 }
 
-static bool visit_urgent(struct worker *worker, uint32_t index, struct view *view)
-{
-    if (!serve_ring(worker, index, view, &view->lane.rings[LANE_URGENT]))
-        return false;
-    worker->urgent_lane = index;
-    worker->urgent_runs++;
-    return true;
-}
-
 /* Clients take turns, and each has its share of our time: who has used more than
  * `fair` is passed over. When all who have work have, `fair` rises to the least of
  * them, and a bit: then all go on who are near it. Who had no work for a while has not
  * saved any time up. */
-static bool visit_normal(struct worker *worker, uint32_t index, struct view *view)
+static bool has_turn(struct worker *worker, struct view *view)
 {
-    struct ring *ring = &view->lane.rings[LANE_NORMAL];
     if (view->used > worker->fair) {
-        if (view->used < worker->fair_next && ring_has_work(ring))
+        if (view->used < worker->fair_next && lane_has_work(&view->lane))
             worker->fair_next = view->used;
         return false;
     }
     if (view->used + FAIR_STEP < worker->fair)
         view->used = worker->fair - FAIR_STEP;
-    if (!serve_ring(worker, index, view, ring))
+    return true;
+}
+
+static bool serve_lane(struct worker *worker, uint32_t index, struct view *view, int which)
+{
+    if (!serve_ring(worker, index, view, &view->lane.rings[which]))
         return false;
+    view->urgent_runs = which == LANE_URGENT ? view->urgent_runs + 1 : 0;
     worker->next_lane = (index + 1) % MAX_LANES;
     return true;
 }
 
-static bool serve_normal(struct worker *worker)
+/* Urgent tasks go before others, of the same client and of those who have their turn,
+ * too; but now and then a client's others come, or they might never. */
+static bool visit_urgent(struct worker *worker, uint32_t index, struct view *view)
+{
+    return has_turn(worker, view) && view->urgent_runs < URGENT_MOST &&
+           serve_lane(worker, index, view, LANE_URGENT);
+}
+
+static bool visit_any(struct worker *worker, uint32_t index, struct view *view)
+{
+    if (!has_turn(worker, view))
+        return false;
+    if (serve_lane(worker, index, view, LANE_NORMAL))
+        return true;
+    view->urgent_runs = 0;
+    return serve_lane(worker, index, view, LANE_URGENT);
+}
+
+static bool serve_lanes(struct worker *worker)
 {
     worker->fair_next = UINT64_MAX;
-    if (visit_lanes(worker, worker->next_lane, visit_normal))
-        return true;
-    if (worker->fair_next == UINT64_MAX)
-        return false;
-    worker->fair = worker->fair_next + FAIR_STEP;
-    return visit_lanes(worker, worker->next_lane, visit_normal);
+    return visit_lanes(worker, worker->next_lane, visit_urgent) ||
+           visit_lanes(worker, worker->next_lane, visit_any);
 }
 
-static bool visit_has_work(struct worker *worker, uint32_t index, struct view *view)
+/* Only differences count. */
+static void lower_accounts(struct worker *worker)
 {
-    return lane_has_work(&view->lane);
-}
-
-static bool visit_other(struct worker *worker, uint32_t index, struct view *view)
-{
-    return index != worker->urgent_lane &&
-           (serve_ring(worker, index, view, &view->lane.rings[LANE_URGENT]) ||
-            serve_ring(worker, index, view, &view->lane.rings[LANE_NORMAL]));
-}
-
-/* Urgent is what goes before other tasks of the same client, and for a while before
- * those of others; but a client whose tasks are all urgent must not keep others out. */
-static bool serve_others(struct worker *worker)
-{
-    worker->urgent_runs = 0;
-    return visit_lanes(worker, (worker->urgent_lane + 1) % MAX_LANES, visit_other);
+    uint64_t base = worker->fair - FAIR_STEP;
+    for (uint32_t i = 0; i < MAX_LANES; i++) {
+        struct view *view = &worker->views.table[i];
+        if (view->generation != 0)
+            view->used = view->used > base ? view->used - base : 0;
+    }
+    worker->fair -= base;
 }
 
 bool work_once(struct worker *worker)
 {
     if (UNLIKELY(work_alarmed(worker)))
         hear_alarm(worker);
-    if (serve_repairs(worker))
+    if (serve_repairs(worker) || serve_lanes(worker))
         return true;
-    if (worker->urgent_runs >= URGENT_MOST && serve_others(worker))
-        return true;
-    if (visit_lanes(worker, worker->next_lane, visit_urgent))
-        return true;
-    worker->urgent_runs = 0;
-    return serve_normal(worker);
+    if (worker->fair_next == UINT64_MAX)
+        return false;
+    worker->fair = worker->fair_next + FAIR_STEP;
+    if (UNLIKELY(worker->fair > UINT64_MAX / 2))
+        lower_accounts(worker);
+    return serve_lanes(worker);
+}
+
+static bool visit_has_work(struct worker *worker, uint32_t index, struct view *view)
+{
+    return lane_has_work(&view->lane);
 }
 
 static bool any_work(struct worker *worker)

@@ -37,11 +37,9 @@ struct worker {
     pid_t pid;
     int cpu; /* -1: not pinned */
     struct states states;
-    uint32_t next_lane;   /* where the next round begins */
-    uint64_t fair;        /* a client that has used more has to wait, ... */
-    uint64_t fair_next;   /* ... the least that one with work has used; UINT64_MAX: nobody's */
-    uint32_t urgent_runs; /* in a row, ... */
-    uint32_t urgent_lane; /* ... the last of this lane */
+    uint32_t next_lane; /* where the next round begins */
+    uint64_t fair;      /* a client that has used more has to wait, ... */
+    uint64_t fair_next; /* ... the least that one with work has used; UINT64_MAX: nobody's */
     uint32_t alarm_heard;
     uint64_t due[MASK_WORDS]; /* lanes to look at because of it, whatever the bells say */
     struct views views;

@@ -20,7 +20,7 @@ enum {
 
 struct shared {
     _Atomic uint32_t stop;
-    _Atomic uint64_t worked_ms[2]; /* what each client's tasks took */
+    _Atomic uint64_t worked_ms[3]; /* what each client's tasks took */
 };
 
 static struct server server;
@@ -36,7 +36,7 @@ static void begin(void)
 }
 
 /* Keeps the worker busy with tasks of its length, and counts them. */
-static pid_t start_client(int number, unsigned task_ms, uid_t uid)
+static pid_t start_client_of(int number, unsigned task_ms, uid_t uid, bool urgent)
 {
     pid_t child = fork();
     if (child != 0)
@@ -45,7 +45,8 @@ static pid_t start_client(int number, unsigned task_ms, uid_t uid)
         _exit(9);
     mc_pool *pool = attach(&server, NULL, 0);
     while (atomic_load(&shared->stop) == 0) {
-        mc_group *group = open_unhelped(pool);
+        mc_group *group =
+            open_with(pool, (struct mc_group_options){.help = MC_HELP_NEVER, .urgent = urgent});
         for (int i = 0; i < AT_ONCE; i++)
             run(group, "doze", &task_ms, sizeof(task_ms));
         wait_all(group);
@@ -56,31 +57,54 @@ static pid_t start_client(int number, unsigned task_ms, uid_t uid)
     _exit(0);
 }
 
-/* The second client's time, as a multiple of the first one's. */
-static double run_beside(pid_t first, pid_t second)
+static pid_t start_client(int number, unsigned task_ms, uid_t uid)
 {
-    uint64_t since = clock_ns();
-    while (ms_since(since) < 10 * BOUND_MS &&
-           (atomic_load(&shared->worked_ms[0]) == 0 || atomic_load(&shared->worked_ms[1]) == 0))
-        pause_us(1000);
-    uint64_t before[2] = {atomic_load(&shared->worked_ms[0]), atomic_load(&shared->worked_ms[1])};
+    return start_client_of(number, task_ms, uid, false);
+}
+
+/* How long the tasks of each took while all of them had work; ends them. */
+static void run_beside(const pid_t *clients, int count, double *worked)
+{
+    uint64_t since = clock_ns(), before[3];
+    for (int i = 0; i < count; i++)
+        while (atomic_load(&shared->worked_ms[i]) == 0 && ms_since(since) < 3 * BOUND_MS)
+            pause_us(1000);
+    for (int i = 0; i < count; i++)
+        before[i] = atomic_load(&shared->worked_ms[i]);
     pause_us(BESIDE_MS * 1000);
-    double worked[2] = {(double)(atomic_load(&shared->worked_ms[0]) - before[0]),
-                        (double)(atomic_load(&shared->worked_ms[1]) - before[1])};
+    for (int i = 0; i < count; i++)
+        worked[i] = (double)(atomic_load(&shared->worked_ms[i]) - before[i]);
     atomic_store(&shared->stop, 1);
-    ck_assert_int_eq(await_exit(first), 0);
-    ck_assert_int_eq(await_exit(second), 0);
+    for (int i = 0; i < count; i++)
+        ck_assert_int_eq(await_exit(clients[i]), 0);
     ck_assert_double_gt(worked[0], 0);
-    return worked[1] / worked[0];
 }
 
 START_TEST(clients_share_time_and_not_turns)
 {
     begin();
     server_start(&server);
-    pid_t slow = start_client(0, 20, 0), quick = start_client(1, 2, 0);
-    double ratio = run_beside(slow, quick);
+    pid_t clients[] = {start_client(0, 20, 0), start_client(1, 2, 0)};
+    double worked[2];
+    run_beside(clients, 2, worked);
+    double ratio = worked[1] / worked[0];
     ck_assert_msg(ratio > 0.5 && ratio < 2, "%.2f", ratio);
+    (void)server_stop(&server);
+    server_remove(&server);
+}
+END_TEST
+
+START_TEST(urgent_tasks_take_no_more_than_a_share)
+{
+    begin();
+    server_start(&server);
+    pid_t clients[] = {start_client(0, 2, 0), start_client_of(1, 2, 0, true),
+                       start_client(2, 2, 0)};
+    double worked[3];
+    run_beside(clients, 3, worked);
+    for (int i = 0; i < 3; i++)
+        ck_assert_msg(worked[i] > 0.2 * (worked[0] + worked[1] + worked[2]), "%.0f, %.0f, %.0f",
+                      worked[0], worked[1], worked[2]);
     (void)server_stop(&server);
     server_remove(&server);
 }
@@ -99,8 +123,10 @@ START_TEST(a_weight_is_a_share)
     ck_assert_int_eq(chmod(server.directory, 0755), 0);
     server_start(&server);
     ck_assert_int_eq(chmod(server.path, 0666), 0);
-    pid_t common = start_client(0, 2, 0), favoured = start_client(1, 2, NOBODY);
-    double ratio = run_beside(common, favoured);
+    pid_t clients[] = {start_client(0, 2, 0), start_client(1, 2, NOBODY)};
+    double worked[2];
+    run_beside(clients, 2, worked);
+    double ratio = worked[1] / worked[0];
     ck_assert_msg(ratio > 2.5 && ratio < 6, "%.2f", ratio);
     (void)server_stop(&server);
     server_remove(&server);
@@ -173,5 +199,5 @@ START_TEST(who_waits_too_long_offers_no_more)
 }
 END_TEST
 
-TEST_MAIN(fairness, clients_share_time_and_not_turns, a_weight_is_a_share,
-          who_waits_too_long_offers_no_more)
+TEST_MAIN(fairness, clients_share_time_and_not_turns, urgent_tasks_take_no_more_than_a_share,
+          a_weight_is_a_share, who_waits_too_long_offers_no_more)

@@ -208,6 +208,8 @@ START_TEST(while_the_pool_is_away_linked_handlers_run_here)
     ck_assert_ptr_nonnull(strstr(mc_group_reason(group), "No such file"));
     expect_error(mc_group_run(group, "echo", NULL, 0), -ENOTCONN, "not linked");
     ck_assert_int_eq(mc_group_map(group, "version", 100, NULL, NULL, 0), 0);
+    for (int i = 0; i < 10000; i++) /* more than the queue holds */
+        run(group, "version", NULL, 0);
     wait_all(group);
     ck_assert_uint_eq(failures(group), 0);
     mc_group_close(group);
