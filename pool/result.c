@@ -8,6 +8,7 @@
 #include "ipc/slot.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,11 +63,13 @@ static char *cancel_text(const mc_group *group, const struct record *record)
     char *text = NULL;
     if (record->pid == 0)
         return strdup("cancelled before it started");
+    if (!WIFSIGNALED(record->death) || WTERMSIG(record->death) != SIGKILL)
+        return death_text(group, record); /* its worker died of itself, and it was not run again */
     int length = asprintf(&text,
-                          "handler '%s' was cancelled, and its worker %u was killed or died, "
-                          "after %.1f ms",
-                          group->pool->config->handlers[record->handler].name, record->pid,
-                          (double)record->run_ns / 1e6);
+                          "handler '%s' was cancelled by force after %.1f ms; its worker "
+                          "%u was killed",
+                          group->pool->config->handlers[record->handler].name,
+                          (double)record->run_ns / 1e6, record->pid);
     return length < 0 ? NULL : text;
 }
 
