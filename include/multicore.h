@@ -570,7 +570,8 @@ struct mc_result {
     size_t index;   /* place in the order of submission, from 0 */
     int status;     /* 0, or what the handler returned, or one of
                          -EOWNERDEAD  its worker died while it ran
-                         -ECANCELED   cancelled before it started, or killed
+                         -ECANCELED   cancelled before it started, or killed, or
+                                      not run again since it was cancelled
                          -ETIMEDOUT   over its time limit; its worker was killed
                          -ETIME       not started within start_within_ms
                          -EMSGSIZE    its result was above max_payload

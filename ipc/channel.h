@@ -20,7 +20,8 @@ enum message_type {
     MESSAGE_OBSERVE,    /* instead: it only wants to look; the same, and value: 1 to have the
                            queues sampled for a while, and no descriptors */
     MESSAGE_END,        /* likewise; end the task that a worker runs; index: LAYOUT_VERSION,
-                           value: the worker's pid, status: 1 by force */
+                           value: the worker's pid, status: 1 by force, generation: the low
+                           half of its row's started_ticks, 0: whatever it runs */
     MESSAGE_TRACE,      /* likewise; have a worker write into its row where it is;
                            index: LAYOUT_VERSION, value: the worker's pid */
     MESSAGE_RELOAD,     /* from root or the pool's user */

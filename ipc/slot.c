@@ -82,11 +82,11 @@ bool slot_retry(_Atomic uint64_t *slot, uint32_t seat, uint32_t attempt, uint64_
     return false;
 }
 
-bool slot_doom(_Atomic uint64_t *slot, name_t name, uint32_t seat)
+bool slot_mark(_Atomic uint64_t *slot, name_t name, uint32_t seat, uint32_t flag)
 {
     uint64_t old = atomic_load_explicit(slot, memory_order_relaxed);
     while (slot_state(old) == SLOT_RUNNING && slot_seat(old) == seat && name_current(name, old))
-        if (atomic_compare_exchange_weak_explicit(slot, &old, old | (uint64_t)SLOT_KILL << 4,
+        if (atomic_compare_exchange_weak_explicit(slot, &old, old | (uint64_t)flag << 4,
                                                   memory_order_acq_rel, memory_order_relaxed))
             return true;
     return false;

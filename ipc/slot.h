@@ -128,9 +128,9 @@ bool slot_end(_Atomic uint64_t *slot, uint32_t seat, enum slot_state state, uint
 /* Supervisor: RUNNING(seat) -> SUBMITTED, as the next attempt, unless it was cancelled;
  * the other flags stay. */
 bool slot_retry(_Atomic uint64_t *slot, uint32_t seat, uint32_t attempt, uint64_t *word);
-/* Supervisor: marks the task with SLOT_KILL, if it runs in this seat. From then on its
+/* Supervisor: marks this very task with a flag, if it runs in this seat. With SLOT_KILL its
  * worker begins no other, so the kill that follows strikes no innocent. */
-bool slot_doom(_Atomic uint64_t *slot, name_t name, uint32_t seat);
+bool slot_mark(_Atomic uint64_t *slot, name_t name, uint32_t seat, uint32_t flag);
 /* SUBMITTED -> CANCELLED. */
 bool slot_cancel(_Atomic uint64_t *slot, uint64_t *word);
 /* Sets flags unless the slot has ended. */

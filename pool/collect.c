@@ -69,6 +69,7 @@ static void set_status(struct record *record, const struct slot *slot, uint64_t 
             record->pid = 0;
         else
             record->run_ns = slot->run_ns;
+        record->death = slot->death; /* if it was begun */
         break;
     }
 }

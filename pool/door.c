@@ -327,13 +327,15 @@ static void observe(struct supervisor *supervisor, int socket, bool again)
     close(socket);
 }
 
-static void end_task(struct supervisor *supervisor, int socket, pid_t worker, bool by_force)
+static void end_task(struct supervisor *supervisor, int socket, const struct message *message)
 {
     char text[64];
-    int result = watch_end(supervisor, worker, by_force);
+    int result = watch_end(supervisor, message->value, message->generation, message->status == 1);
     snprintf(text, sizeof(text),
-             result == -ESRCH ? "the pool has no worker %d" : "worker %d runs no task",
-             (int)worker);
+             result == -ESRCH           ? "the pool has no worker %d"
+             : message->generation != 0 ? "worker %d does not run that task any more"
+                                        : "worker %d runs no task",
+             message->value);
     answer(socket, MESSAGE_DONE, result, result < 0 ? text : "");
     close(socket);
 }
@@ -366,9 +368,12 @@ static void command(struct supervisor *supervisor, int socket, const struct mess
                                                         : (uint32_t)message->value);
         break;
     case MESSAGE_END:
-        end_task(supervisor, socket, message->value, message->status == 1);
+        end_task(supervisor, socket, message);
         return;
     default:
+        result =
+            error_set(-EOPNOTSUPP, "this pool (%s) does not know request %u: use the same version",
+                      mc_version(), message->type);
         break;
     }
     answer(socket, MESSAGE_DONE, result, result < 0 ? error_message() : "");

@@ -358,6 +358,13 @@ static void wants_to_retire(struct supervisor *supervisor, uint32_t index,
               (unsigned long long)supervisor->config->max_worker_memory);
 }
 
+/* Tasks that a worker's task submits have the weight of the client whose task it is. */
+static uint32_t nested_weight(struct supervisor *supervisor, uint32_t index)
+{
+    const struct tenant *tenant = lanes_find_run(supervisor, &supervisor->control->rows[index]);
+    return tenant != NULL ? tenant->weight : DEFAULT_WEIGHT;
+}
+
 static void hear(struct supervisor *supervisor, uint32_t index, int which, struct parcel *parcel)
 {
     struct message *message = &parcel->message;
@@ -380,7 +387,7 @@ static void hear(struct supervisor *supervisor, uint32_t index, int which, struc
         lanes_fault(supervisor, message->index, message->generation, message->text);
         break;
     case MESSAGE_ATTACH:
-        lanes_admit(supervisor, parcel);
+        lanes_admit(supervisor, parcel, nested_weight(supervisor, index));
         break;
     case MESSAGE_WATCH:
         watch_begin(supervisor);

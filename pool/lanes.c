@@ -396,11 +396,11 @@ void lanes_alarm(struct supervisor *supervisor)
     }
 }
 
-void lanes_admit(struct supervisor *supervisor, struct parcel *parcel)
+void lanes_admit(struct supervisor *supervisor, struct parcel *parcel, uint32_t weight)
 {
     if (parcel->descriptor_count != 1)
         return;
-    int index = lanes_attach(supervisor, parcel->descriptors[0], TENANT_FORK, DEFAULT_WEIGHT);
+    int index = lanes_attach(supervisor, parcel->descriptors[0], TENANT_FORK, weight);
     parcel->descriptor_count = 0;
     if (index >= 0)
         lanes_welcome(supervisor, &supervisor->tenants[index]);
@@ -410,7 +410,7 @@ static void handle(struct supervisor *supervisor, struct tenant *tenant, struct 
 {
     switch (parcel->message.type) {
     case MESSAGE_ATTACH:
-        lanes_admit(supervisor, parcel);
+        lanes_admit(supervisor, parcel, tenant->weight);
         break; /* without descriptor from those that the door is for */
     case MESSAGE_POKE:
         queues_sample(supervisor);

@@ -10,9 +10,14 @@
 /* Some texts come from clients: a record is one line, and says nothing to a terminal. */
 static void make_line(char *text)
 {
-    for (; *text != '\0'; text++)
-        if ((unsigned char)*text < ' ' || *text == 0x7f)
+    for (unsigned char before = 0; *text != '\0'; text++) {
+        unsigned char byte = (unsigned char)*text;
+        bool control = byte < ' ' || byte == 0x7f ||
+                       (before == 0xc2 && byte < 0xa0); /* U+0080 to U+009F, in UTF-8 */
+        if (control)
             *text = '?';
+        before = byte;
+    }
 }
 
 void log_write(struct control *control, int level, const char *format, ...)

@@ -19,7 +19,8 @@ bool quarantine_read(const struct quarantine *quarantine, uint64_t number,
     const struct quarantine_entry *entry = &quarantine->entries[number % QUARANTINE_MOST];
     if (atomic_load_explicit(&entry->sequence, memory_order_acquire) != number + 1) /* Q2 */
         return false;
-    uint64_t kept = entry->args_size < QUARANTINE_ARGS ? entry->args_size : QUARANTINE_ARGS;
+    uint64_t size = LOAD_ONCE(entry->args_size);
+    uint64_t kept = size < QUARANTINE_ARGS ? size : QUARANTINE_ARGS;
     *handler = entry->handler;
     *out = (struct mc_quarantined){.size = out->size,
                                    .number = number,
@@ -32,7 +33,7 @@ bool quarantine_read(const struct quarantine *quarantine, uint64_t number,
                                    .attempts = entry->attempts,
                                    .run_ns = entry->run_ns,
                                    .format = (enum mc_format)entry->format,
-                                   .args_size = entry->args_size,
+                                   .args_size = size,
                                    .args_kept = kept};
     memcpy(out->args, entry->args, kept);
     atomic_thread_fence(memory_order_acquire);

@@ -8,6 +8,7 @@
 #include "ipc/slot.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,6 +63,8 @@ static char *cancel_text(const mc_group *group, const struct record *record)
     char *text = NULL;
     if (record->pid == 0)
         return strdup("cancelled before it started");
+    if (!WIFSIGNALED(record->death) || WTERMSIG(record->death) != SIGKILL)
+        return death_text(group, record); /* its worker died of itself, and it was not run again */
     int length = asprintf(&text,
                           "handler '%s' was cancelled by force after %.1f ms; its worker "
                           "%u was killed",

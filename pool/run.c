@@ -162,15 +162,15 @@ static enum slot_state execute(struct worker *worker, struct view *view, struct 
     return task->status == 0 ? SLOT_DONE : SLOT_FAILED;
 }
 
-/* Runs the ticket's task if it is still to be had. */
-static void run_slot(struct worker *worker, struct view *view, name_t name, uint64_t *now)
+/* Runs the ticket's task if it is still to be had; false if not. */
+static bool run_slot(struct worker *worker, struct view *view, name_t name, uint64_t *now)
 {
     struct slot *slot = &view->lane.slots[name_slot(name)];
     mc_task *task = &worker->task;
     uint64_t word;
     FAULT_POINT("worker_before_claim");
     if (!slot_claim(&slot->word, name, worker->seat + 1, CLAIM_ANY, &word))
-        return;
+        return false;
     FAULT_POINT("worker_claimed");
     task_init(task);
     task->word = &slot->word;
@@ -195,26 +195,27 @@ static void run_slot(struct worker *worker, struct view *view, name_t name, uint
     worker->look_ns = 1000 * (uint64_t)(spin_us < LOOK_MOST_US ? spin_us : LOOK_MOST_US);
     if (spin_us != 0 && ended && (slot_flags(word) & SLOT_WAITED))
         worker->look_ns += WAKE_NS; /* before it comes again it has to wake up */
+    return true;
 }
 
 void run_noted(struct worker *worker, struct view *view, const name_t *names, uint32_t count)
 {
     struct seat_row *row = worker->row;
-    uint64_t began = clock_ticks(), now = began;
+    uint64_t began = clock_ticks(), now = began, done = 0;
     worker->current = view;
     worker->current_lane = row->run_lane;
     for (uint32_t i = 0; i < count; i++) {
         if (i + RUN_AHEAD < count)
             sys_prefetch_write(&view->lane.slots[name_slot(names[i + RUN_AHEAD])]);
         if (LIKELY(name_slot(names[i]) < view->lane.geometry->slot_count))
-            run_slot(worker, view, names[i], &now);
+            done += run_slot(worker, view, names[i], &now);
         else
             views_fault(&worker->views, worker->current_lane, view->generation,
                         "a ticket names a slot that is not there");
     }
     atomic_store_explicit(&row->started_ticks, 0, memory_order_relaxed);
     atomic_store_explicit(&row->tasks_done,
-                          atomic_load_explicit(&row->tasks_done, memory_order_relaxed) + count,
+                          atomic_load_explicit(&row->tasks_done, memory_order_relaxed) + done,
                           memory_order_relaxed);
     uint64_t took_ns = clock_ticks_ns(now - began);
     view->used += took_ns * view->charge;

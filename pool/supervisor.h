@@ -271,7 +271,7 @@ uint64_t lanes_next_due(const struct supervisor *supervisor);
 /* Has every client look at how things are. */
 void lanes_alarm(struct supervisor *supervisor);
 /* A process asks to become a client; parcel brings the socket for it. */
-void lanes_admit(struct supervisor *supervisor, struct parcel *parcel);
+void lanes_admit(struct supervisor *supervisor, struct parcel *parcel, uint32_t weight);
 /* Gives the lane up, as if its client had died, and tells the client why. */
 void lanes_fault(struct supervisor *supervisor, uint32_t index, uint32_t generation,
                  const char *why);
@@ -301,9 +301,10 @@ void watch_due(struct supervisor *supervisor, uint64_t now_ms);
 /* Kills the worker that runs this task of the tenant, if one does. */
 void watch_kill(struct supervisor *supervisor, const struct tenant *tenant, uint32_t slot,
                 uint32_t generation);
-/* Asks the task that this worker runs to stop, or kills the worker for it. -ESRCH: there
- * is no such worker, -ENOENT: it runs none. */
-int watch_end(struct supervisor *supervisor, pid_t worker, bool by_force);
+/* Asks the task that this worker runs to stop, or kills the worker for it. began: the low
+ * half of the start that was seen in its row, 0: whatever it runs. -ESRCH: there is no such
+ * worker, -ENOENT: it runs no task, or another. */
+int watch_end(struct supervisor *supervisor, pid_t worker, uint32_t began, bool by_force);
 /* Asks this worker to write into its row where it is. -ESRCH as above. */
 int watch_trace(struct supervisor *supervisor, pid_t worker);
 

@@ -5,7 +5,8 @@
  * is settled here, before the seat is used again:
  *
  *   RUNNING in this seat   CRASHED; or TIMED_OUT or CANCELLED, if that is why the
- *                          worker was killed; or SUBMITTED again, if it may be
+ *                          worker was killed; or SUBMITTED again, if it may be, and
+ *                          CANCELLED if nobody wants that any more
  *   SUBMITTED              it lost its ticket: a new one goes to the repair ring
  *   ended                  the worker may have died before it told the client
  *   anything else          somebody else's by now
@@ -54,7 +55,7 @@ static void quarantine(struct supervisor *supervisor, const struct tenant *tenan
     uint64_t at = atomic_load_explicit(&quarantine->tail, memory_order_relaxed);
     struct quarantine_entry *entry = &quarantine->entries[at % QUARANTINE_MOST];
     const struct lane *lane = &tenant->lane;
-    uint32_t size = slot->args_size, unit = slot->args_unit;
+    uint32_t size = LOAD_ONCE(slot->args_size), unit = LOAD_ONCE(slot->args_unit);
     uint32_t kept = size < QUARANTINE_ARGS ? size : QUARANTINE_ARGS;
     bool inside =
         unit == 0 ? size <= SLOT_ARGS_SIZE : lane_inside(lane->geometry, 0, unit, 0, size);
@@ -71,7 +72,7 @@ static void quarantine(struct supervisor *supervisor, const struct tenant *tenan
     entry->wait_status = slot->death;
     entry->attempts = attempts;
     entry->handler = name_handler(name);
-    entry->format = slot->args_format;
+    entry->format = LOAD_ONCE(slot->args_format);
     entry->args_size = inside ? size : 0;
     if (inside)
         memcpy(entry->args, unit == 0 ? slot->args : lane->memory + (uint64_t)unit * UNIT, kept);
@@ -128,8 +129,8 @@ static void end_running(struct supervisor *supervisor, struct tenant *tenant, ui
         if (slot_retry(&slot->word, seat + 1, attempt + 1, &word)) {
             tally_count(&supervisor->control->totals.tasks_repeated);
             repair(supervisor, tenant, row->run_lane, name);
-        } else { /* nobody wants it any more */
-            crash(supervisor, tenant, seat, name, attempt + 1);
+        } else { /* nobody wants it any more, and it may be no killer */
+            (void)slot_end(&slot->word, seat + 1, SLOT_CANCELLED, &word);
         }
         return;
     case EVENT_TIME_OUT:

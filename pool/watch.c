@@ -87,7 +87,7 @@ static void end_task(struct supervisor *supervisor, uint32_t index, const struct
         return;
     const struct tenant *tenant = lanes_find_run(supervisor, &supervisor->control->rows[index]);
     struct slot *slot = tenant != NULL ? slot_of(tenant, sight->name) : NULL;
-    if ((slot == NULL || !slot_doom(&slot->word, sight->name, index + 1)) &&
+    if ((slot == NULL || !slot_mark(&slot->word, sight->name, index + 1, SLOT_KILL)) &&
         seat->doom.started != sight->started) {
         seat->doom.started = sight->started;
         return;
@@ -113,7 +113,7 @@ void watch_kill(struct supervisor *supervisor, const struct tenant *tenant, uint
             name_t name = row->run_names[i];
             struct slot *found = name_slot(name) == slot ? slot_of(tenant, name) : NULL;
             if (found != NULL && slot_generation(slot_load(&found->word)) == generation &&
-                slot_doom(&found->word, name, index + 1)) {
+                slot_mark(&found->word, name, index + 1, SLOT_KILL)) {
                 strike(supervisor, index, DOOM_CANCEL, name, 0);
                 return;
             }
@@ -156,21 +156,29 @@ int watch_trace(struct supervisor *supervisor, pid_t worker)
     return sys_pidfd_kill(supervisor->seats[index].posts[HOLDER].pidfd, SIGURG);
 }
 
-int watch_end(struct supervisor *supervisor, pid_t worker, bool by_force)
+/* True if the worker there still runs what it began at that time. */
+static bool still_runs(const struct supervisor *supervisor, uint32_t index, uint32_t began)
 {
-    uint64_t word;
+    const struct seat_row *row = &supervisor->control->rows[index];
+    uint64_t started = atomic_load_explicit(&row->started_ticks, memory_order_acquire); /* L1 */
+    return began == 0 || (uint32_t)started == began;
+}
+
+/* The task is found first and its start compared then: one that begins in between has
+ * another start, and one that ends is not marked. */
+int watch_end(struct supervisor *supervisor, pid_t worker, uint32_t began, bool by_force)
+{
     name_t name;
     int found = seat_of(supervisor, worker);
     if (found < 0)
         return found;
     uint32_t index = (uint32_t)found;
     struct slot *slot = claimed(supervisor, index, &name);
-    if (slot == NULL)
+    if (slot == NULL || !still_runs(supervisor, index, began) ||
+        !slot_mark(&slot->word, name, index + 1, by_force ? SLOT_KILL : SLOT_CANCEL))
         return -ENOENT;
     if (!by_force)
-        return slot_flag(&slot->word, SLOT_CANCEL, &word) ? 0 : -ENOENT;
-    if (!slot_doom(&slot->word, name, index + 1))
-        return -ENOENT;
+        return 0;
     log_write(supervisor->control, MC_LOG_WARNING,
               "the operator ends a task of handler '%s': worker %d (seat %u) is killed",
               handler_name(supervisor, name), (int)worker, index);

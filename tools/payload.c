@@ -4,7 +4,6 @@
 #include "base/error.h"
 #include "serialize/codec.h"
 
-#include <ctype.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
@@ -144,9 +143,32 @@ int payload_print_value(FILE *out, enum mc_format format, const void *data, size
     return 0;
 }
 
+/* JSON_ENSURE_ASCII leaves DEL as it is; it can only be inside of a text. */
+static int write_plain(const char *text, size_t size, void *out)
+{
+    for (size_t i = 0; i < size; i++)
+        if (text[i] == 0x7f)
+            fputs("\\u007f", out);
+        else
+            fputc(text[i], out);
+    return 0;
+}
+
+void payload_print_plain(FILE *out, const json_t *json)
+{
+    (void)json_dump_callback(json, write_plain, out,
+                             JSON_ENCODE_ANY | JSON_ENSURE_ASCII | JSON_INDENT(2));
+}
+
 /* ---- Bytes ---- */
 
-void payload_print_escaped(FILE *out, const void *data, size_t size)
+/* In any locale. */
+static bool is_printable(unsigned char byte)
+{
+    return byte >= ' ' && byte <= '~';
+}
+
+void payload_print_escaped(FILE *out, const void *data, size_t size, bool plain)
 {
     const unsigned char *bytes = data;
     for (size_t i = 0; i < size; i++) {
@@ -154,7 +176,7 @@ void payload_print_escaped(FILE *out, const void *data, size_t size)
             fputs("\\n", out);
         else if (bytes[i] == '\\')
             fputs("\\\\", out);
-        else if (bytes[i] >= ' ' && bytes[i] != 0x7f)
+        else if (is_printable(bytes[i]) || (!plain && bytes[i] > 0x7f))
             fputc(bytes[i], out);
         else
             fprintf(out, "\\x%02x", bytes[i]);
@@ -176,7 +198,7 @@ void payload_dump(FILE *out, const void *data, size_t size, int indent)
         }
         fputs("  |", out);
         for (size_t i = 0; i < count; i++)
-            fputc(isprint(bytes[at + i]) ? bytes[at + i] : '.', out);
+            fputc(is_printable(bytes[at + i]) ? bytes[at + i] : '.', out);
         fputs("|\n", out);
     }
 }

@@ -7,6 +7,8 @@
 
 #include "multicore.h"
 
+#include <jansson.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 /* "raw", "json" or "msgpack"; NULL for any other number. */
@@ -21,8 +23,11 @@ int payload_format(const char *name);
 int payload_print_value(FILE *out, enum mc_format format, const void *data, size_t size,
                         bool indented);
 
-/* Bytes on one line: what is not printable as \n, \\ or \x7f. */
-void payload_print_escaped(FILE *out, const void *data, size_t size);
+/* Bytes on one line: what is not printable as \n, \\ or \x7f. plain: nor is anything but
+ * ASCII, since others have written it, and no terminal is to obey them. */
+void payload_print_escaped(FILE *out, const void *data, size_t size, bool plain);
+/* A JSON value over several lines, likewise in printable ASCII only. */
+void payload_print_plain(FILE *out, const json_t *json);
 /* As hexdump -C has them, each line after so many blanks. */
 void payload_dump(FILE *out, const void *data, size_t size, int indent);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * multicore quarantine: the tasks that killed as many workers as they may.
+ * multicore quarantine: the tasks that killed as many workers as they may. Their arguments
+ * are what clients sent: nothing of them reaches the terminal but printable ASCII.
  */
 #include "pool/quarantine.h"
 
@@ -68,23 +69,32 @@ static bool is_whole(const struct mc_quarantined *task)
 
 /* ---- As JSON ---- */
 
-/* Decoded where that is possible. */
-static json_t *arguments_json(const struct mc_quarantined *task)
+/* A value of that format, if they are one, or NULL. */
+static json_t *decode(const struct mc_quarantined *task, enum mc_format format)
 {
     char *text = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
     if (out == NULL)
         return NULL;
-    int result = task->format == MC_RAW || !is_whole(task)
-                     ? -EBADMSG
-                     : payload_print_value(out, task->format, task->args, task->args_kept, false);
-    if (result < 0) /* as bytes, which are digits then */
-        result = payload_print_value(out, MC_RAW, task->args, task->args_kept, false);
+    int result = payload_print_value(out, format, task->args, task->args_kept, false);
     fclose(out);
-    json_t *json = result == 0 ? json_loadb(text, size, JSON_DECODE_ANY, NULL) : NULL;
+    json_t *json =
+        result == 0 ? json_loadb(text, size, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL) : NULL;
     free(text);
     return json;
+}
+
+static json_t *decoded(const struct mc_quarantined *task)
+{
+    return task->format != MC_RAW && is_whole(task) ? decode(task, task->format) : NULL;
+}
+
+/* Decoded where that is possible; else as bytes, which are digits then. */
+static json_t *arguments_json(const struct mc_quarantined *task)
+{
+    json_t *json = decoded(task);
+    return json != NULL ? json : decode(task, MC_RAW);
 }
 
 static json_t *task_json(const struct mc_quarantined *task, bool with_arguments)
@@ -108,7 +118,7 @@ static json_t *task_json(const struct mc_quarantined *task, bool with_arguments)
 
 static void print_json(json_t *json)
 {
-    json_dumpf(json, stdout, JSON_INDENT(2));
+    payload_print_plain(stdout, json);
     putchar('\n');
     json_decref(json);
 }
@@ -153,13 +163,13 @@ static int print_list(const struct observer *observer, bool as_json)
 
 static void print_arguments(const struct mc_quarantined *task)
 {
-    if (task->format != MC_RAW && is_whole(task) &&
-        payload_print_value(stdout, task->format, task->args, task->args_kept, true) == 0) {
-        putchar('\n');
+    json_t *json = decoded(task);
+    if (json != NULL) {
+        print_json(json);
         return;
     }
     if (task->format == MC_JSON) {
-        fwrite(task->args, 1, task->args_kept, stdout);
+        payload_print_escaped(stdout, task->args, task->args_kept, true);
         putchar('\n');
     } else {
         payload_dump(stdout, task->args, task->args_kept, 0);

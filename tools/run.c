@@ -152,7 +152,7 @@ static int print_line(const struct mc_result *result)
     int failed = 0;
     printf("%" PRIu64 " to %" PRIu64 ": ", result->start, result->end);
     if (result->format == MC_RAW || result->data_size == 0)
-        payload_print_escaped(stdout, result->data, result->data_size);
+        payload_print_escaped(stdout, result->data, result->data_size, false);
     else
         failed =
             payload_print_value(stdout, result->format, result->data, result->data_size, false);

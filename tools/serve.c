@@ -18,7 +18,8 @@
 
 struct server {
     const char *file;
-    struct configuration *configuration; /* in use, or about to be */
+    struct configuration *configuration; /* in use */
+    struct configuration *next;          /* about to be, if the pool can have it; or NULL */
     struct listener listener;
 };
 
@@ -75,6 +76,9 @@ static void on_event(void *context, enum serve_event event, const char *text)
                    (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000, server->file);
         break;
     case SERVE_RELOADED:
+        if (server->next != NULL) /* else seats went back to what is in use */
+            server->configuration = server->next;
+        server->next = NULL;
         if (text != NULL && text[0] != '\0')
             journal_line(MC_LOG_WARNING, "%s", text);
         journal_line(MC_LOG_INFO, "reloaded %s", server->file);
@@ -82,6 +86,7 @@ static void on_event(void *context, enum serve_event event, const char *text)
                    server->configuration->module_count);
         break;
     case SERVE_KEPT:
+        server->next = NULL; /* not freed: the pool may still look into it */
         sd_notifyf(0, "READY=1\nSTATUS=Ready; the last reload failed: %s", text);
         break;
     case SERVE_STOPPING:
@@ -128,7 +133,7 @@ static const struct serve_options *on_reload(void *context)
             journal_line(MC_LOG_WARNING, "%s: %s needs a restart to change", server->file,
                          keys[i].name);
     complete(server, read);
-    server->configuration = read;
+    server->next = read;
     return &read->settings.serve;
 }
 

@@ -322,10 +322,15 @@ static int read_load(struct settings *settings, const struct key *key, const cha
     return 0;
 }
 
-/* The number of a user or a group. (uid_t)-1 means nobody to the system. */
+/* The number of a user or a group. (uid_t)-1 means nobody to the system. Numbers are looked
+ * up nowhere: a directory that does not answer would keep the supervisor waiting. */
 static int find_id(const struct key *key, bool is_user, const char *text, uint32_t *id)
 {
     uint64_t number;
+    if (units_number(text, &number) == 0 && number < UINT32_MAX) {
+        *id = (uint32_t)number;
+        return 0;
+    }
     /* There are no threads here. */
     // cppcheck-suppress getpwnamCalled
     const struct passwd *user = is_user ? getpwnam(text) : NULL;
@@ -335,8 +340,6 @@ static int find_id(const struct key *key, bool is_user, const char *text, uint32
         *id = user->pw_uid;
     else if (group != NULL)
         *id = group->gr_gid;
-    else if (units_number(text, &number) == 0 && number < UINT32_MAX)
-        *id = (uint32_t)number;
     else
         return refuse(key, text, is_user ? "is no user here" : "is no group here");
     return 0;

@@ -66,6 +66,7 @@ struct top {
     char input[FILTER_SIZE];
     char note[NOTE_SIZE]; /* what came of the last key */
     pid_t victim;
+    uint32_t victim_began; /* its task, as struct view_worker has it */
     bool paused, ended;
 };
 

@@ -69,9 +69,11 @@ static const struct view_worker *selected(struct top *top)
     return NULL;
 }
 
-static void end_task(struct top *top, pid_t pid, bool by_force)
+/* Only the task that was seen: by now the worker may have begun another. */
+static void end_task(struct top *top, pid_t pid, uint32_t began, bool by_force)
 {
-    struct message request = {.type = MESSAGE_END, .value = pid, .status = by_force ? 1 : 0};
+    struct message request = {
+        .type = MESSAGE_END, .value = pid, .generation = began, .status = by_force ? 1 : 0};
     if (observer_ask(top->socket, &request) < 0)
         snprintf(top->note, sizeof(top->note), "%s", error_message());
     else if (by_force)
@@ -84,7 +86,7 @@ static void ask_to_stop(struct top *top)
 {
     const struct view_worker *worker = selected(top);
     if (worker != NULL)
-        end_task(top, worker->pid, false);
+        end_task(top, worker->pid, worker->began, false);
 }
 
 static void confirm_kill(struct top *top)
@@ -93,6 +95,7 @@ static void confirm_kill(struct top *top)
     if (worker == NULL)
         return;
     top->victim = worker->pid;
+    top->victim_began = worker->began;
     top->mode = MODE_CONFIRM;
 }
 
@@ -134,7 +137,7 @@ static void confirm_key(struct top *top, int key)
 {
     top->mode = MODE_TABLES;
     if (key == 'y' || key == 'Y')
-        end_task(top, top->victim, true);
+        end_task(top, top->victim, top->victim_began, true);
     else
         snprintf(top->note, sizeof(top->note), "worker %d is left alone", (int)top->victim);
 }

@@ -164,6 +164,7 @@ static void take_worker(struct view *view, uint32_t seat, uint64_t now_ticks)
         .cpu = (int)atomic_load_explicit(&row->cpu_plus_one, memory_order_relaxed) - 1,
         .handler = running ? running_handler(view, row, count) : -1,
         .lane = running && lane < MAX_LANES ? (int)lane : -1,
+        .began = running ? (uint32_t)started : 0,
         .age_ns = running ? clock_ticks_ns(since(now_ticks, started)) : 0,
         .tasks = atomic_load_explicit(&row->tasks_done, memory_order_relaxed),
     };

@@ -41,6 +41,7 @@ struct view_worker {
     int handler;      /* of the present task: an index into handlers; -1: none, or not known */
     int lane;         /* whose task it is: view_client.lane; -1: none */
     uint64_t age_ns;  /* of the present task */
+    uint32_t began;   /* when it began, as its row has it: the low half; 0: none */
     uint64_t tasks;   /* of the seat, since the pool was opened */
     uint64_t busy_ns; /* likewise, with tasks that ended */
     double load;      /* the share of the interval that it was busy, from 0 to 1 */

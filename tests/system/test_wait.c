@@ -5,6 +5,7 @@
 #include "tests/system/support.h"
 
 #include "base/clock.h"
+#include "pool/pool.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -219,6 +220,28 @@ START_TEST(a_cancelled_group_can_be_used_again)
     wait_all(group);
     ck_assert_int_eq(result_of(group, 1).status, -ECANCELED);
     ck_assert_int_eq(result_of(group, 2).status, 0);
+    finish(group);
+}
+END_TEST
+
+START_TEST(only_tasks_that_ran_count_as_done)
+{
+    begin(1);
+    mc_group *group = open_unhelped(pool);
+    run_number(group, "blocked", 0);
+    ck_assert(board_await(&board->started, 1, BOUND_MS));
+    for (uint32_t number = 1; number < 10; number++)
+        run_number(group, "quick", number);
+    ck_assert_int_eq(mc_group_cancel(group), 9);
+    gate_open();
+    wait_all(group);
+    run_number(group, "quick", 10);
+    wait_all(group);
+    const struct seat_row *row = &pool->control->rows[0];
+    for (uint64_t began = clock_ns();
+         atomic_load(&row->run_count) != 0 && ms_since(began) < BOUND_MS;)
+        pause_us(1000);
+    ck_assert_uint_eq(atomic_load(&row->tasks_done), 2);
     finish(group);
 }
 END_TEST
@@ -450,9 +473,9 @@ TEST_MAIN(wait, a_wait_that_timed_out_can_be_repeated, a_wait_of_0_only_collects
           next_gives_results_in_the_order_of_completion, cancel_ends_what_has_not_begun,
           running_tasks_learn_that_they_are_cancelled,
           running_tasks_learn_that_their_group_was_closed, a_cancelled_group_can_be_used_again,
-          an_interruptible_wait_ends_with_a_signal, other_waits_go_on_after_a_signal,
-          max_parallel_is_never_exceeded, max_parallel_holds_while_the_caller_helps,
-          max_parallel_is_made_use_of_behind_a_long_task,
+          only_tasks_that_ran_count_as_done, an_interruptible_wait_ends_with_a_signal,
+          other_waits_go_on_after_a_signal, max_parallel_is_never_exceeded,
+          max_parallel_holds_while_the_caller_helps, max_parallel_is_made_use_of_behind_a_long_task,
           a_task_that_is_slow_for_once_does_not_hold_up_others_of_its_group,
           waiting_for_room_costs_no_cpu, a_queue_full_of_limited_tasks_makes_room_for_others,
           a_queue_full_of_ended_tasks_of_another_group_makes_room)

@@ -71,8 +71,24 @@ END_TEST
 START_TEST(bytes_on_a_line_say_nothing_to_a_terminal)
 {
     FILE *out = begin();
-    payload_print_escaped(out, "a\n\\\x1b[0m\x7f\0", 9);
+    payload_print_escaped(out, "a\n\\\x1b[0m\x7f\0", 9, false);
     expect(out, "a\\n\\\\\\x1b[0m\\x7f\\x00");
+    out = begin();
+    payload_print_escaped(out, "\xc3\xa9 \xc2\x9b", 5, false);
+    expect(out, "\xc3\xa9 \xc2\x9b");
+    out = begin();
+    payload_print_escaped(out, "\xc3\xa9 \xc2\x9b", 5, true);
+    expect(out, "\\xc3\\xa9 \\xc2\\x9b");
+}
+END_TEST
+
+START_TEST(values_of_others_are_printed_in_plain_ascii)
+{
+    FILE *out = begin();
+    json_t *json = json_pack("{s:s}", "\x7f\xc3\xa9", "\x1b[2J\xc2\x9b");
+    payload_print_plain(out, json);
+    json_decref(json);
+    expect(out, "{\n  \"\\u007f\\u00E9\": \"\\u001B[2J\\u009B\"\n}");
 }
 END_TEST
 
@@ -96,4 +112,5 @@ END_TEST
 
 TEST_MAIN(payload, what_json_lacks_becomes_a_string, values_of_both_formats_look_alike,
           what_is_no_value_prints_nothing, bytes_on_a_line_say_nothing_to_a_terminal,
-          a_dump_has_a_line_for_each_16_bytes, the_smallest_memory_limit_of_all_groups_counts)
+          values_of_others_are_printed_in_plain_ascii, a_dump_has_a_line_for_each_16_bytes,
+          the_smallest_memory_limit_of_all_groups_counts)

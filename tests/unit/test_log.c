@@ -70,6 +70,15 @@ START_TEST(lines_come_in_order_with_their_levels)
 }
 END_TEST
 
+START_TEST(a_line_says_nothing_to_a_terminal)
+{
+    begin();
+    log_write(control, MC_LOG_INFO, "%s", "a\n\x1b[2J\x7f \xc2\x9b\xc2\x80 \xc3\x9b \xe2\x82\xac");
+    expect(MC_LOG_INFO, "a??[2J? \xc2?\xc2? \xc3\x9b \xe2\x82\xac");
+    free(control);
+}
+END_TEST
+
 START_TEST(a_long_line_is_cut)
 {
     begin();
@@ -155,6 +164,7 @@ START_TEST(the_reader_ends_every_line_itself)
 END_TEST
 
 TEST_MAIN(log, an_empty_log_has_nothing_to_say, lines_come_in_order_with_their_levels,
-          a_long_line_is_cut, a_full_log_loses_nothing, an_overrun_loses_the_oldest_lines_only,
-          a_reader_that_fell_behind_catches_up, a_line_that_is_being_overwritten_is_skipped,
+          a_line_says_nothing_to_a_terminal, a_long_line_is_cut, a_full_log_loses_nothing,
+          an_overrun_loses_the_oldest_lines_only, a_reader_that_fell_behind_catches_up,
+          a_line_that_is_being_overwritten_is_skipped,
           a_line_of_a_later_lap_is_not_taken_for_an_older_one, the_reader_ends_every_line_itself)

@@ -251,6 +251,22 @@ START_TEST(flags_are_added_until_the_end_and_never_after)
 }
 END_TEST
 
+START_TEST(only_the_very_task_that_a_seat_runs_is_marked)
+{
+    for (int state = 0; state < 16; state++) {
+        uint64_t before = word_in(state, SLOT_NOTIFY);
+        _Atomic uint64_t slot = before;
+        ck_assert(!slot_mark(&slot, name(), SEAT + 1, SLOT_CANCEL));
+        ck_assert(!slot_mark(&slot, name_make(0, GENERATION + 1, 0), SEAT, SLOT_CANCEL));
+        ck_assert_uint_eq(slot_load(&slot), before);
+        bool marked = slot_mark(&slot, name(), SEAT, SLOT_CANCEL);
+        ck_assert_int_eq(marked, state == SLOT_RUNNING);
+        ck_assert_uint_eq(slot_load(&slot),
+                          marked ? word_in(state, SLOT_NOTIFY | SLOT_CANCEL) : before);
+    }
+}
+END_TEST
+
 START_TEST(submit_begins_with_no_seat_and_no_attempt)
 {
     _Atomic uint64_t slot = slot_word(SLOT_FREE, 0, 0, 0, GENERATION);
@@ -286,5 +302,5 @@ TEST_MAIN(slot, every_event_in_every_state_leads_where_the_diagram_says,
           end_is_made_only_by_the_seat_that_runs_it,
           end_hands_the_waiting_flags_over_and_keeps_the_cancellation, a_task_ends_once,
           cancel_reaches_only_what_has_not_begun, flags_are_added_until_the_end_and_never_after,
-          submit_begins_with_no_seat_and_no_attempt,
+          only_the_very_task_that_a_seat_runs_is_marked, submit_begins_with_no_seat_and_no_attempt,
           waiters_sleep_on_the_half_that_every_step_changes)
