@@ -151,9 +151,6 @@ static int map_common(mc_pool *pool, const struct parcel *parcel)
         size < control_size(pool->control->seat_count, pool->control->handler_capacity) ||
         (pool->config != NULL && pool->control->seat_count != pool->config->workers))
         return error_set(-EPROTO, "the pool's shared memory is not what this library makes");
-    if (parcel->message.index >= pool->control->lane_limit)
-        return error_set(-EPROTO, "the pool has %u lanes, and gave us number %u",
-                         pool->control->lane_limit, parcel->message.index);
     pool->supervisor_pidfd = sys_pidfd_open(parcel->message.value);
     if (pool->opener && pool->supervisor_pidfd < 0)
         return error_system(pool->supervisor_pidfd, "the pool's supervisor cannot be watched");
@@ -166,6 +163,9 @@ static int read_welcome(mc_pool *pool, int socket, struct parcel *parcel,
     int result = check_welcome(pool, parcel);
     if (result == 0 && pool->control == NULL)
         result = map_common(pool, parcel);
+    if (result == 0 && parcel->message.index >= pool->control->lane_limit)
+        result = error_set(-EPROTO, "the pool has %u lanes, and gave us number %u",
+                           pool->control->lane_limit, parcel->message.index);
     if (result == 0 && local != NULL)
         result = config_create_attached(pool->control, local, &pool->config);
     if (result < 0) {
