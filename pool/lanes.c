@@ -442,7 +442,8 @@ static bool has_died(const struct tenant *tenant)
     return poll(&ended, 1, 0) == 1;
 }
 
-/* Reads one message of it, if there is one; false when there will be none any more. */
+/* Reads one message of it, if there is one; false when there will be none any more. Want
+ * of memory says nothing against a client, whose lane may be in use: it is read later. */
 static bool hear(struct supervisor *supervisor, struct tenant *tenant)
 {
     struct parcel parcel;
@@ -451,7 +452,7 @@ static bool hear(struct supervisor *supervisor, struct tenant *tenant)
                      : channel_receive(tenant->socket, &parcel, MSG_DONTWAIT);
     if (result == 1 && !tenant->dropping)
         handle(supervisor, tenant, &parcel);
-    return result == 1 || result == -EAGAIN || result == -EPROTO;
+    return result != 0 && result != -ECONNRESET;
 }
 
 /* What it said before its death counts: damage that it found, a child that it had. */
