@@ -103,12 +103,22 @@ static int try_submit(mc_group *group, const struct request *request)
     return client_submit(group, request);
 }
 
+/* The pool is gone, and slots of lost tasks do not come back. Where programs attach to
+ * it, or were to, a task that may run here does so without one. */
+static int go_on_without(mc_group *group, const struct request *request)
+{
+    const mc_pool *pool = group->pool;
+    bool isolated = (pool->config->handlers[request->handler].flags & MC_ISOLATED) != 0;
+    if (group->busy && !isolated && (pool->away != NULL || pool->attached))
+        return help_run_at_once(group, request);
+    return error_set(-ESHUTDOWN, "the pool is gone");
+}
+
 static int submit_or_wait(mc_group *group, const struct request *request)
 {
     mc_pool *pool = group->pool;
     struct client *client = &pool->client;
     uint64_t deadline_ns = 0, stuck_since_ns = 0, waits_since_ns = 0;
-    bool here = group->busy && !group->narrowed; /* room comes with running tasks */
     for (;;) {
         int result = try_submit(group, request);
         if (result != -EAGAIN)
@@ -125,8 +135,8 @@ static int submit_or_wait(mc_group *group, const struct request *request)
             return no_room(group);
         if (help_runs_at_once(group, request))
             return help_run_at_once(group, request);
-        if (!here && client_gone(client))
-            return error_set(-ESHUTDOWN, "the pool is gone");
+        if (client_gone(client))
+            return go_on_without(group, request);
         if (help_is_deadlocked(group, &stuck_since_ns))
             return no_way_out(group);
         join_line(client, group, request, &waits_since_ns);
@@ -135,10 +145,10 @@ static int submit_or_wait(mc_group *group, const struct request *request)
         if (offered)
             wait_announce(group, false);
         result = wait_for(group, GOAL_ROOM, timeout_ms);
-        if (result == 0 && !here &&
-            client_check_gone(client)) /* slots of lost tasks do not come back */
-            result = error_set(-ESHUTDOWN, "the pool is gone");
+        bool gone = result == 0 && client_check_gone(client);
         pthread_mutex_lock(&client->lock);
+        if (gone)
+            return go_on_without(group, request);
         if (result < 0 && result != -ETIMEDOUT)
             return result;
     }
