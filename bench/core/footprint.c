@@ -16,6 +16,7 @@ enum {
     WORKERS = 2,
     PROCESSES_MOST = 16,
     SETTLE_NS = 20000000,
+    TIDY_NS = 1500000000, /* after a second workers give memory back, once */
     SOME_MAPS = 1000,
     MAP_TASKS = 64,
 };
@@ -113,7 +114,7 @@ enum outcome footprint_idle(const struct probe *probe, unsigned samples)
     unsigned count = pool_processes(subject(), pids, PROCESSES_MOST);
     if (count < 1 + WORKERS)
         return failed("the processes of the pool cannot be found in /proc");
-    pause_ns(SETTLE_NS);
+    pause_ns(TIDY_NS);
     double before = 0, after = 0;
     uint64_t began = now_ns();
     for (unsigned i = 0; i < count; i++)
