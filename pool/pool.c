@@ -163,9 +163,10 @@ static int read_welcome(mc_pool *pool, int socket, struct parcel *parcel,
     int result = check_welcome(pool, parcel);
     if (result == 0 && pool->control == NULL)
         result = map_common(pool, parcel);
-    if (result == 0 && parcel->message.index >= pool->control->lane_limit)
+    const struct control *control = pool->control;
+    if (result == 0 && control != NULL && parcel->message.index >= control->lane_limit)
         result = error_set(-EPROTO, "the pool has %u lanes, and gave us number %u",
-                           pool->control->lane_limit, parcel->message.index);
+                           control->lane_limit, parcel->message.index);
     if (result == 0 && local != NULL)
         result = config_create_attached(pool->control, local, &pool->config);
     if (result < 0) {
