@@ -293,13 +293,14 @@ static void wait_with(enum mc_io_engine engine)
     if (!troupe_open(&options))
         return;
     if (batch_open(&batch, 14, unhelped)) {
-        batch_repeat(&batch, 12, "wait", 0, (struct job){.reply = 30}, sizeof(struct job));
-        batch_repeat(&batch, 2, "wait", 0, (struct job){.reply = 5000}, 1000);
+        batch_repeat(&batch, 12, "wait", WAITING, (struct job){.reply = 30}, sizeof(struct job));
+        batch_repeat(&batch, 2, "wait", WAITING, (struct job){.reply = 5000}, 1000);
         batch_finish(&batch);
     }
     if (batch_open(&batch, 4, unhelped)) {
         uint32_t started = atomic_load(&ledger->started);
-        batch_repeat(&batch, 4, "wait-long", CANCELLABLE, (struct job){0}, sizeof(struct job));
+        batch_repeat(&batch, 4, "wait-long", WAITING | CANCELLABLE, (struct job){0},
+                     sizeof(struct job));
         for (int ms = 0; ms < 100 && atomic_load(&ledger->started) < started + 4; ms++)
             pause_us(1000);
         (void)ledger_call(mc_group_cancel(batch.group), "mc_group_cancel");
@@ -307,16 +308,17 @@ static void wait_with(enum mc_io_engine engine)
     }
     if (batch_open(&batch, 2,
                    (struct mc_group_options){.help = MC_HELP_NEVER, .time_limit_ms = 20})) {
-        batch_repeat(&batch, 2, "wait-long", OVERDUE, (struct job){0}, sizeof(struct job));
+        batch_repeat(&batch, 2, "wait-long", WAITING | OVERDUE, (struct job){0},
+                     sizeof(struct job));
         batch_finish(&batch);
     }
     if (batch_open(&batch, 6, unhelped)) {
-        (void)(batch_repeat(&batch, 4, "wait-retried", REPEATED, (struct job){0}, 16) &&
-               batch_repeat(&batch, 2, "wait", LOSABLE | CRASHES, (struct job){.reply = 4}, 16));
+        (void)(batch_repeat(&batch, 4, "wait-retried", WAITING | REPEATED, (struct job){0}, 16) &&
+               batch_repeat(&batch, 2, "wait", WAITING | CRASHES, (struct job){.reply = 4}, 16));
         batch_finish(&batch);
     }
     if (batch_open(&batch, 60, unhelped)) {
-        batch_repeat(&batch, 60, "wait", 0, (struct job){.reply = 4}, 16);
+        batch_repeat(&batch, 60, "wait", WAITING, (struct job){.reply = 4}, 16);
         batch_finish(&batch);
     }
     end_play(true);

@@ -714,7 +714,8 @@ void troupe_describe(void)
     }
     fprintf(stderr, "  process %d: closing %u, %u seats up, hopeless %u, repairs %llu of %llu\n",
             (int)getpid(), the_pool->control->closing, the_pool->control->seats_up,
-            the_pool->control->hopeless, (unsigned long long)the_pool->control->shared.repair_head[SEAT_CPU],
+            the_pool->control->hopeless,
+            (unsigned long long)the_pool->control->shared.repair_head[SEAT_CPU],
             (unsigned long long)the_pool->control->repair_tail[SEAT_CPU]);
     fprintf(stderr, "    lane %u, active bits %#llx\n", the_pool->client.index,
             (unsigned long long)atomic_load(&the_pool->bells->lanes_active[0]));
