@@ -18,7 +18,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { ROUSE_MS = 50 };  /* from one attempt to have a sleeper leave to the next */
+enum { ROUSE_MS = 50 };      /* from one attempt to have a sleeper leave to the next */
+enum { ATTEMPTS_LEAST = 3 }; /* that fail before tasks are given up for want of workers */
 enum { HEIRS_MOST = 3 }; /* that may die before they are ready, until a new set-up is given up */
 
 /* Ends a child that cannot be watched, here and now. Nobody but us waits for our
@@ -219,15 +220,19 @@ static void forget_wish(struct seat *seat)
     seat->outlived = false;
 }
 
-/* None of these seats has a worker, or is about to get one. */
-static bool hopeless(const struct supervisor *supervisor, enum seat_class seats)
+/* None of these seats has a worker, or is about to get one, after so many attempts in all. */
+static bool hopeless(const struct supervisor *supervisor, enum seat_class seats, uint32_t attempts)
 {
-    for (uint32_t i = 0; i < supervisor->config->seats; i++)
-        if (control_class(supervisor->control, i) == seats &&
-            (supervisor->seats[i].posts[HOLDER].life != LIFE_RESTING ||
-             supervisor->seats[i].record.failed_starts == 0))
+    uint32_t failed = 0;
+    for (uint32_t i = 0; i < supervisor->config->seats; i++) {
+        const struct seat *seat = &supervisor->seats[i];
+        if (control_class(supervisor->control, i) != seats)
+            continue;
+        if (seat->posts[HOLDER].life != LIFE_RESTING || seat->record.failed_starts == 0)
             return false;
-    return true;
+        failed += seat->record.failed_starts;
+    }
+    return failed >= attempts;
 }
 
 /* What may come next at a seat whose worker is dead. */
@@ -243,7 +248,7 @@ static void succeed(struct supervisor *supervisor, uint32_t index, uint32_t rest
     rest(&seat->posts[HOLDER], rest_ms);
     if (rest_ms == 0) {
         keeper_due(supervisor, seat->posts[HOLDER].due_ms);
-    } else if (hopeless(supervisor, control_class(supervisor->control, index))) {
+    } else if (hopeless(supervisor, control_class(supervisor->control, index), ATTEMPTS_LEAST)) {
         atomic_fetch_or(&supervisor->control->hopeless,
                         1u << control_class(supervisor->control, index));
         lanes_alarm(supervisor);
@@ -599,7 +604,7 @@ void keeper_rouse(const struct supervisor *supervisor)
 bool keeper_hopeless(const struct supervisor *supervisor)
 {
     for (enum seat_class seats = 0; seats < SEAT_CLASSES; seats++)
-        if (!hopeless(supervisor, seats))
+        if (!hopeless(supervisor, seats, 0))
             return false;
     return true;
 }
