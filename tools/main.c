@@ -14,8 +14,9 @@ static int help_command(const struct command *command, int argc, char **argv);
 /* In the order of --help. */
 static const struct command commands[] = {
     {.name = "serve",
-     .arguments = "CONFIG",
+     .arguments = "[OPTION...] CONFIG",
      .summary = "run the pool that CONFIG describes, for programs that attach to it",
+     .options = "  -l, --serial-load      load modules one after the other\n",
      .run = serve_command},
     {.name = "check",
      .arguments = "[--effective] CONFIG",

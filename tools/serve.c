@@ -21,6 +21,7 @@ struct server {
     struct configuration *configuration; /* in use */
     struct configuration *next;          /* about to be, if the pool can have it; or NULL */
     struct listener listener;
+    bool serial_load; /* whatever the configuration says */
 };
 
 static void log_problems(const struct configuration *configuration)
@@ -112,6 +113,8 @@ static void complete(struct server *server, struct configuration *configuration)
 {
     struct serve_options *serve = &configuration->settings.serve;
     uint64_t watchdog_us = 0;
+    if (server->serial_load)
+        serve->serial_load = 1;
     serve->pool.log = on_log;
     serve->listener = server->listener.socket;
     serve->tell = on_event;
@@ -163,11 +166,15 @@ static int serve(struct server *server)
 
 int serve_command(const struct command *command, int argc, char **argv)
 {
-    static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {0}};
+    static const struct option options[] = {
+        {"serial-load", no_argument, NULL, 'l'}, {"help", no_argument, NULL, 'h'}, {0}};
     struct server server = {0};
     int option;
-    while ((option = command_option(command, argc, argv, options)) != -1)
-        return option == 'h' ? command_help(command) : STATUS_USAGE;
+    while ((option = command_option(command, argc, argv, options)) != -1) {
+        if (option != 'l')
+            return option == 'h' ? command_help(command) : STATUS_USAGE;
+        server.serial_load = true;
+    }
     server.file = command_argument(command, argc, argv);
     return server.file == NULL ? STATUS_USAGE : serve(&server);
 }

@@ -9,7 +9,7 @@ _multicore() {
         return
     fi
     case ${COMP_WORDS[1]} in
-    serve) options='--help' ;;
+    serve) options='--serial-load --help' ;;
     check) options='--effective --help' ;;
     run) options='--format --items --timeout --repeat --concurrency --socket --help' ;;
     reload) options='--no-wait --socket --help' ;;
