@@ -43,6 +43,9 @@ void door_tell(struct supervisor *supervisor, enum serve_event event, const char
         log_write(supervisor->control, MC_LOG_ERROR, "the configuration stays as it was: %s", text);
         tally_count(&supervisor->control->totals.reloads_failed);
     }
+    if (serve != NULL && serve->started != NULL &&
+        (event == SERVE_READY || event == SERVE_RELOADED))
+        serve->started(serve->context, supervisor->config->startup);
     if (serve != NULL && serve->tell != NULL)
         serve->tell(serve->context, event, text);
 }

@@ -462,8 +462,12 @@ void keeper_seat_event(struct supervisor *supervisor, uint32_t index, enum watch
 
 void keeper_fill_seats(struct supervisor *supervisor)
 {
-    for (uint32_t i = 0; i < supervisor->config->workers; i++)
-        happen(supervisor, i, HOLDER, HAPPENS_SPAWN, 0);
+    for (uint32_t i = 0; i < supervisor->config->workers; i++) {
+        /* A seat whose workers did not fail rests because nobody could make one till now. */
+        const struct seat *seat = &supervisor->seats[i];
+        bool waits = seat->posts[HOLDER].life == LIFE_RESTING && seat->record.failed_starts == 0;
+        happen(supervisor, i, HOLDER, waits ? HAPPENS_DUE : HAPPENS_SPAWN, 0);
+    }
 }
 
 /* ---- in time ---- */
