@@ -324,8 +324,12 @@ MC_API unsigned mc_pool_worker_pids(mc_pool *pool, pid_t *pids, unsigned count);
  *
  * The functions of a module are called in processes of the pool only, never in a
  * client. All are optional. Those that return int return 0, or a negative errno,
- * best by way of mc_fail(), which ends the start with its message. */
-#define MC_MODULE_ABI 1
+ * best by way of mc_fail(), which ends the start with its message. A crash, or more time
+ * than load-timeout of the configuration, ends it too, and is reported with the module and
+ * what it was doing. docs/STARTUP.md tells more.
+ *
+ * Threads do not live on in workers: one that a module leaves behind is an error. */
+#define MC_MODULE_ABI 2
 
 /* A module, as its own functions see it. */
 typedef struct mc_module_self mc_module_self;
@@ -338,13 +342,20 @@ struct mc_module {
     /* As in struct mc_pool_options. Names are unique in the pool. */
     const struct mc_handler *handlers;
     size_t handler_count;
-    /* Names of modules that must be there, and come first; ends with NULL. */
+    /* Names of modules that must be there, and come first; ends with NULL. Only what these
+     * export can be imported. */
     const char *const *requires;
+    /* One of its handlers, which `multicore warmup` runs without arguments to see the
+     * module work. NULL: none. */
+    const char *warmup;
 
-    /* Before any worker is made: looks at its settings, ... */
+    /* Before any worker is made, each phase for all modules before the next one: looks at
+     * its settings, ... */
     int (*configure)(mc_module_self *self);
-    /* ... sets up what all workers share, which they then inherit copy-on-write,
-     * ... */
+    /* ... sets up what all workers share, which they then inherit copy-on-write. Modules
+     * that do not need each other load at the same time, each in a thread that ends with
+     * this function: what belongs to the whole process (its environment, directory, umask,
+     * signals) or to a thread is for the other phases, ... */
     int (*load)(mc_module_self *self);
     /* ... and, when every module has loaded, does the rest. */
     int (*ready)(mc_module_self *self);
@@ -363,6 +374,17 @@ struct mc_module {
 /* A setting from the module's section of the configuration; NULL if it is not
  * there. The text lives as long as the process. */
 MC_API const char *mc_module_setting(const mc_module_self *self, const char *key);
+
+/* Offers something to the modules that require this one: a table of functions, or its
+ * data. For configure, load and ready; the pointer stays the module's. */
+MC_API void mc_module_export(mc_module_self *self, void *exported);
+
+/* What a required module has exported; from load on that is what it exported in its own
+ * load. In worker_init as well, where both are the worker's copies.
+ *   -EPERM    `name` is not among what this module requires. The start fails with the
+ *             message even if this is ignored, and whether or not that module is there
+ *   -ENODATA  it has exported nothing so far */
+MC_API int mc_module_import(mc_module_self *self, const char *name, void **exported);
 
 /* ---- Attaching ------------------------------------------------------------- */
 

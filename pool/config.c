@@ -14,6 +14,7 @@ enum {
     DEFAULT_QUEUE_DEPTH = 4096,
     LEAST_QUEUE_DEPTH = 16,
     DEFAULT_CLOSE_TIMEOUT_MS = 10000,
+    DEFAULT_LOAD_TIMEOUT_MS = 60000,
     DEFAULT_ATTEMPTS = 3,
     MOST_ATTEMPTS = 100,
 };
@@ -151,8 +152,15 @@ static int set_modules(struct config *config, const struct serve_options *serve)
     if (result < 0)
         return result;
     config->serve = serve;
+    config->load_timeout_ms =
+        serve->load_timeout_ms != 0 ? serve->load_timeout_ms : DEFAULT_LOAD_TIMEOUT_MS;
+    config->startup = startup_create();
+    if (config->startup == NULL)
+        return error_set(-ENOMEM, "no memory for %u modules", serve->module_count);
     config->module_count = serve->module_count;
     for (uint32_t i = 0; i < serve->module_count; i++) {
+        config->modules[i].config = config;
+        config->modules[i].row = i;
         config->modules[i].path = serve->modules[i].path;
         config->modules[i].settings = serve->modules[i].settings;
         config->modules[i].setting_count = serve->modules[i].setting_count;
@@ -426,6 +434,7 @@ void config_free(struct config *config)
     free(config->handlers);
     free(config->modules);
     free(config->proc_path);
+    startup_free(config->startup);
     free(config);
 }
 

@@ -7,9 +7,11 @@
 #ifndef POOL_CONFIG_H
 #define POOL_CONFIG_H
 
+#include "base/error.h"
 #include "ipc/layout.h"
 #include "loadavg/admission.h"
 #include "multicore.h"
+#include "pool/startup.h"
 #include "pool/topology.h"
 
 #include <stdatomic.h>
@@ -45,9 +47,12 @@ struct mc_module_self {
     int (*worker_init)(void *hook_context, void **state);
     void (*worker_exit)(void *state);
     void *hook_context;
+    /* For modules with a file: */
+    const struct config *config;
+    uint32_t row;                    /* its place in the configuration, and in config->startup */
+    void *exported;                  /* NULL: nothing */
+    char misuse[ERROR_MESSAGE_SIZE]; /* what it may not do and did; "": nothing */
 };
-
-enum { MODULES_MOST = 64 };
 
 struct config {
     struct handler *handlers;
@@ -56,7 +61,9 @@ struct config {
     uint32_t handlers_edition;      /* of an attached client: the control's when it last read all */
     struct mc_module_self *modules; /* in the order in which they are set up */
     uint32_t module_count;
-    const struct serve_options *serve; /* of `multicore serve`, else NULL */
+    const struct serve_options *serve; /* of `multicore serve`, else NULL, ... */
+    struct startup *startup;           /* ... and so is this; */
+    uint32_t load_timeout_ms;          /* and this is 0 */
     uint32_t workers;                  /* for ordinary tasks, ... */
     uint32_t io_workers;               /* ... for those of handlers that are MC_IO, ... */
     uint32_t seats;                    /* ... and both, in this order */

@@ -26,6 +26,8 @@ static void end(const struct mc_module_self *module, void *state)
 static int failed(const struct mc_module_self *module, int status)
 {
     char text[ERROR_MESSAGE_SIZE];
+    if (module->misuse[0] != '\0')
+        return error_set(status, "worker_init: %s", module->misuse);
     if (error_code() == status)
         snprintf(text, sizeof(text), "%s", error_message());
     else
@@ -41,16 +43,48 @@ static void end_first(const struct config *config, struct states *states, uint32
         end(&config->modules[count], states->of[count]);
 }
 
-int hooks_begin(const struct config *config, struct states *states)
+/* Notes in the start-up what the worker of this seat is in; the times of the first worker
+ * that comes to the end stay there. */
+struct notes {
+    struct startup *startup; /* NULL: nobody takes notes */
+    uint32_t seat;
+    struct startup_span spans[MODULES_MOST];
+};
+
+static int begin_noted(struct notes *notes, struct mc_module_self *module, void **state)
 {
+    if (notes->startup == NULL)
+        return begin(module, state);
+    notes->startup->starting[notes->seat] = (uint8_t)(1 + module->row);
+    startup_begin(notes->startup, module->row, &notes->spans[module->row]);
+    int status = begin(module, state);
+    startup_end(&notes->spans[module->row]);
+    notes->startup->starting[notes->seat] = 0;
+    return module->misuse[0] != '\0' ? -EPERM : status;
+}
+
+static void file_notes(const struct notes *notes)
+{
+    if (notes->startup == NULL || atomic_exchange(&notes->startup->worker_seen, 1) != 0)
+        return;
+    for (uint32_t i = 0; i < notes->startup->module_count; i++)
+        notes->startup->modules[i].spans[MODULE_WORKER_INIT] = notes->spans[i];
+}
+
+int hooks_begin(const struct config *config, uint32_t seat, struct states *states)
+{
+    struct notes notes = {.startup = seat < MAX_SEATS ? config->startup : NULL, .seat = seat};
     for (uint32_t i = 0; i < config->module_count; i++) {
         error_clear();
-        int status = begin(&config->modules[i], &states->of[i]);
+        int status = begin_noted(&notes, &config->modules[i], &states->of[i]);
         if (status < 0) {
             end_first(config, states, i);
             return failed(&config->modules[i], status);
         }
     }
+    file_notes(&notes);
+    if (notes.startup != NULL)
+        startup_seal(notes.startup);
     return 0;
 }
 

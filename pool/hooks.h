@@ -14,8 +14,9 @@ struct states {
 };
 
 /* In order. On failure those that were begun are ended; a negative errno with a
- * message that names the module. */
-int hooks_begin(const struct config *config, struct states *states);
+ * message that names the module. seat: of the worker, or NO_SEAT. */
+enum { NO_SEAT = MAX_SEATS };
+int hooks_begin(const struct config *config, uint32_t seat, struct states *states);
 /* In the reverse order. */
 void hooks_end(const struct config *config, struct states *states);
 

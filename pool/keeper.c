@@ -153,6 +153,10 @@ static void go(struct supervisor *supervisor, uint32_t index, int which)
         return;
     }
     channel_tell(post->socket, &parcel);
+    if (supervisor->config->startup != NULL)
+        supervisor->config->startup->starting[index] = 0; /* the one before may be in it */
+    uint32_t limit_ms = supervisor->config->load_timeout_ms;
+    post->due_ms = limit_ms != 0 ? supervisor_now_ms() + limit_ms : 0;
     if (post->heir && which == HOLDER)
         hand_over(supervisor, index);
 }
@@ -185,7 +189,9 @@ static void ask_to_leave(struct supervisor *supervisor, uint32_t index)
 
 static void describe_death(const struct seat *seat, int status, char *text, size_t size)
 {
-    if (seat->doom.why == DOOM_TIME)
+    if (seat->posts[HOLDER].late)
+        snprintf(text, size, "took too long (load-timeout)");
+    else if (seat->doom.why == DOOM_TIME)
         snprintf(text, size, "was killed for a task that was over its time limit");
     else if (seat->doom.why == DOOM_CANCEL)
         snprintf(text, size, "was killed for a task that was cancelled by force");
@@ -194,6 +200,15 @@ static void describe_death(const struct seat *seat, int status, char *text, size
                  strsignal(WTERMSIG(status)));
     else
         snprintf(text, size, "exited with status %d", WEXITSTATUS(status));
+}
+
+/* Where it was in its start. */
+static void describe_start(const struct supervisor *supervisor, uint32_t index, char *text,
+                           size_t size)
+{
+    const struct startup *startup = supervisor->config->startup;
+    if (startup == NULL || !startup_blame_worker(startup, index, text, size))
+        snprintf(text, size, " while it started");
 }
 
 /* The seat goes to the heir, however far that has come. */
@@ -260,7 +275,7 @@ static void bury(struct supervisor *supervisor, uint32_t index, int status, enum
 {
     struct seat *seat = &supervisor->seats[index];
     struct post *post = &seat->posts[HOLDER];
-    char how[96];
+    char how[224];
     /* Its last message may not have been read yet, and the sweep clears the row. */
     bool left =
         (seat->leave_due_ms != 0 || atomic_load(&supervisor->control->rows[index].leave) != 0) &&
@@ -291,11 +306,14 @@ static void bury(struct supervisor *supervisor, uint32_t index, int status, enum
     /* Clients have workers killed as they like, which says nothing against the next. */
     uint32_t rest_ms =
         ended_by_us ? 0 : seat_rest_ms(&seat->record, was == LIFE_UP, supervisor_now_ms());
+    if (was == LIFE_STARTING && !post->init_failed) {
+        describe_start(supervisor, index, how + strlen(how), sizeof(how) - strlen(how));
+        if (supervisor->init_text[0] == '\0')
+            snprintf(supervisor->init_text, sizeof(supervisor->init_text), "worker %d %s",
+                     (int)post->pid, how);
+    }
     log_write(supervisor->control, MC_LOG_WARNING, "worker %d (seat %u) %s; the next one starts %s",
               (int)post->pid, index, how, rest_ms == 0 ? "now" : "after a pause");
-    if (was == LIFE_STARTING && supervisor->init_text[0] == '\0')
-        snprintf(supervisor->init_text, sizeof(supervisor->init_text),
-                 "worker %d %s while it started", (int)post->pid, how);
     succeed(supervisor, index, rest_ms);
 }
 
@@ -305,6 +323,7 @@ static void bury_heir(struct supervisor *supervisor, uint32_t index)
 {
     struct seat *seat = &supervisor->seats[index];
     struct post *post = &seat->posts[HEIR];
+    char why[128];
     sys_close(&post->pidfd);
     sys_close(&post->socket);
     if (supervisor->phase >= PHASE_LEAVING)
@@ -313,9 +332,10 @@ static void bury_heir(struct supervisor *supervisor, uint32_t index)
     seat->rouse_due_ms = 0;
     uint64_t now = supervisor_now_ms();
     uint32_t rest_ms = seat_rest_ms(&seat->record, false, now);
+    snprintf(why, sizeof(why), "its workers %s", post->late ? "take too long" : "die");
+    describe_start(supervisor, index, why + strlen(why), sizeof(why) - strlen(why));
     if (post->init_failed || seat->record.failed_starts >= HEIRS_MOST)
-        zygotes_give_up(supervisor, post->init_failed ? supervisor->init_text
-                                                      : "its workers die before they are ready");
+        zygotes_give_up(supervisor, post->init_failed ? supervisor->init_text : why);
     if (seat->retire_text[0] == '\0')
         return;
     seat->retire_due_ms = now + rest_ms;
@@ -471,8 +491,12 @@ void keeper_seat_event(struct supervisor *supervisor, uint32_t index, enum watch
 
 void keeper_fill_seats(struct supervisor *supervisor)
 {
-    for (uint32_t i = 0; i < supervisor->config->seats; i++)
-        happen(supervisor, i, HOLDER, HAPPENS_SPAWN, 0);
+    for (uint32_t i = 0; i < supervisor->config->seats; i++) {
+        /* A seat whose workers did not fail rests because nobody could make one till now. */
+        const struct seat *seat = &supervisor->seats[i];
+        bool waits = seat->posts[HOLDER].life == LIFE_RESTING && seat->record.failed_starts == 0;
+        happen(supervisor, i, HOLDER, waits ? HAPPENS_DUE : HAPPENS_SPAWN, 0);
+    }
 }
 
 /* ---- in time ---- */
@@ -497,6 +521,13 @@ static bool outlived(struct supervisor *supervisor, uint32_t index)
     return true;
 }
 
+/* Its worker_init is not over by then, and has a limit. */
+static bool starts_late(const struct post *post, uint64_t now_ms)
+{
+    return post->life == LIFE_STARTING && !post->late && post->due_ms != 0 &&
+           post->due_ms <= now_ms;
+}
+
 static bool idle(const struct supervisor *supervisor, uint32_t index)
 {
     return supervisor->seats[index].posts[HOLDER].life == LIFE_UP &&
@@ -510,6 +541,17 @@ static void rouse(const struct supervisor *supervisor, uint32_t index)
         (void)sys_pidfd_kill(supervisor->seats[index].posts[HOLDER].pidfd, SIGURG);
 }
 
+static void end_late(struct seat *seat, uint64_t now_ms)
+{
+    for (int which = HOLDER; which <= HEIR; which++) {
+        struct post *post = &seat->posts[which];
+        if (starts_late(post, now_ms)) {
+            post->late = true;
+            (void)sys_pidfd_kill(post->pidfd, SIGKILL);
+        }
+    }
+}
+
 void keeper_due(struct supervisor *supervisor, uint64_t now_ms)
 {
     if (supervisor->phase >= PHASE_LEAVING)
@@ -519,6 +561,7 @@ void keeper_due(struct supervisor *supervisor, uint64_t now_ms)
         const struct post *holder = &seat->posts[HOLDER];
         if (holder->life == LIFE_RESTING && holder->due_ms <= now_ms)
             happen(supervisor, i, HOLDER, HAPPENS_DUE, 0);
+        end_late(seat, now_ms);
         if (seat->leave_due_ms != 0 && seat->leave_due_ms <= now_ms) {
             seat->leave_due_ms = 0; /* it stays too long in worker_exit */
             (void)sys_pidfd_kill(holder->pidfd, SIGKILL);
@@ -570,6 +613,9 @@ uint64_t keeper_next_due(const struct supervisor *supervisor)
         const struct seat *seat = &supervisor->seats[i];
         if (seat->posts[HOLDER].life == LIFE_RESTING)
             sooner(&next, seat->posts[HOLDER].due_ms);
+        for (int which = HOLDER; which <= HEIR; which++)
+            if (starts_late(&seat->posts[which], UINT64_MAX))
+                sooner(&next, seat->posts[which].due_ms);
         sooner(&next, seat->retire_due_ms);
         sooner(&next, seat->leave_due_ms);
         sooner(&next, seat->rouse_due_ms);

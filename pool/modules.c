@@ -2,10 +2,11 @@
 #include "pool/modules.h"
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fault.h"
 #include "pool/order.h"
-#include "pool/serve.h"
+#include "pool/phases.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -14,6 +15,14 @@
 /* ---- opening ---- */
 
 enum { SIZE_MOST = 4096 }; /* of an mc_module: more is none */
+
+static bool has_handler(const struct mc_module *module, const char *name)
+{
+    for (size_t i = 0; i < module->handler_count; i++)
+        if (module->handlers[i].name != NULL && strcmp(module->handlers[i].name, name) == 0)
+            return true;
+    return false;
+}
 
 static int check(const char *path, const struct mc_module *module)
 {
@@ -35,6 +44,9 @@ static int check(const char *path, const struct mc_module *module)
     if (module->handlers == NULL && module->handler_count != 0)
         return error_set(-EINVAL, "module '%s' has %zu handlers at NULL", module->name,
                          module->handler_count);
+    if (module->warmup != NULL && !has_handler(module, module->warmup))
+        return error_set(-EINVAL, "warmup of module '%s' is '%.63s': name one of its handlers",
+                         module->name, module->warmup);
     return 0;
 }
 
@@ -53,24 +65,51 @@ const struct mc_module *module_open(const char *path)
     return NULL;       // cppcheck-suppress resourceLeak ; which has failed
 }
 
+static int open_one(struct config *config, struct mc_module_self *module)
+{
+    struct startup_module *entry = &config->startup->modules[module->row];
+    const char *slash = strrchr(module->path, '/');
+    snprintf(entry->name, sizeof(entry->name), "%s", slash != NULL ? slash + 1 : module->path);
+    error_clear();
+    startup_name_thread(config->startup, module->row);
+    startup_begin(config->startup, module->row, &entry->spans[MODULE_OPEN]);
+    module->descriptor = module_open(module->path);
+    startup_end(&entry->spans[MODULE_OPEN]);
+    if (module->descriptor == NULL)
+        return error_code();
+    snprintf(module->name, sizeof(module->name), "%s", module->descriptor->name);
+    snprintf(entry->name, sizeof(entry->name), "%s", module->name);
+    if (module->descriptor->warmup != NULL)
+        snprintf(entry->warmup, sizeof(entry->warmup), "%s", module->descriptor->warmup);
+    return 0;
+}
+
 static int open_all(struct config *config)
 {
-    for (uint32_t i = 0; i < config->module_count; i++) {
-        struct mc_module_self *module = &config->modules[i];
-        error_clear();
-        module->descriptor = module_open(module->path);
-        if (module->descriptor == NULL)
-            return error_code();
-        snprintf(module->name, sizeof(module->name), "%s", module->descriptor->name);
-    }
-    return 0;
+    int result = 0;
+    for (uint32_t i = 0; result == 0 && i < config->module_count; i++)
+        result = open_one(config, &config->modules[i]);
+    return result < 0 ? result : phases_check_threads(config, -1, MODULE_OPEN);
 }
 
 /* ---- setting up ---- */
 
-static int put_in_order(struct config *config)
+static void note_order(const struct config *config, const struct order_item *items)
 {
-    struct order_item items[MODULES_MOST];
+    uint64_t rows[MODULES_MOST] = {0};
+    for (uint32_t i = 0; i < config->module_count; i++) {
+        config->startup->order[i] = config->modules[i].row;
+        for (const char *const *name = items[i].requires; name != NULL && *name != NULL; name++)
+            for (uint32_t j = 0; j < i; j++)
+                if (strcmp(items[j].name, *name) == 0)
+                    rows[i] |= UINT64_C(1) << config->modules[j].row;
+        config->startup->modules[config->modules[i].row].requires = rows[i];
+    }
+}
+
+static int put_in_order(struct config *config, uint64_t *needs)
+{
+    struct order_item items[MODULES_MOST], ordered[MODULES_MOST];
     struct mc_module_self declared[MODULES_MOST];
     uint32_t order[MODULES_MOST];
     memcpy(declared, config->modules, config->module_count * sizeof(declared[0]));
@@ -80,39 +119,15 @@ static int put_in_order(struct config *config)
         items[i] = (struct order_item){declared[i].name, descriptor->requires};
     }
     int result = order_modules(items, config->module_count, order);
-    for (uint32_t i = 0; result == 0 && i < config->module_count; i++)
+    if (result < 0)
+        return result;
+    for (uint32_t i = 0; i < config->module_count; i++) {
         config->modules[i] = declared[order[i]];
-    return result;
-}
-
-static int run_phase(struct mc_module_self *module, const char *phase,
-                     int (*function)(mc_module_self *self))
-{
-    if (function == NULL)
-        return 0;
-    error_clear();
-    int status = function(module);
-    if (status >= 0)
-        return 0;
-    char text[ERROR_MESSAGE_SIZE];
-    if (error_code() == status)
-        snprintf(text, sizeof(text), "%s", error_message());
-    else
-        snprintf(text, sizeof(text), "returned %d (%s)", status, strerror(-status));
-    return error_set(status, "module '%s': %s: %.400s", module->name, phase, text);
-}
-
-static int set_up(struct config *config)
-{
-    int result = 0;
-    for (uint32_t i = 0; result == 0 && i < config->module_count; i++)
-        result =
-            run_phase(&config->modules[i], "configure", config->modules[i].descriptor->configure);
-    for (uint32_t i = 0; result == 0 && i < config->module_count; i++)
-        result = run_phase(&config->modules[i], "load", config->modules[i].descriptor->load);
-    for (uint32_t i = 0; result == 0 && i < config->module_count; i++)
-        result = run_phase(&config->modules[i], "ready", config->modules[i].descriptor->ready);
-    return result;
+        ordered[i] = items[order[i]];
+    }
+    order_needs(ordered, config->module_count, needs);
+    note_order(config, ordered);
+    return 0;
 }
 
 int modules_absent(mc_task *task)
@@ -139,15 +154,25 @@ static int add_handlers(struct config *config)
 
 int modules_load(struct config *config)
 {
+    static char stack[STARTUP_STACK_SIZE];
+    uint64_t needs[MODULES_MOST];
+    startup_reset(config->startup, config->module_count);
+    config->startup->began_ns = clock_ns();
+    startup_watch();
+    startup_watch_thread(stack);
     int result = open_all(config);
     if (result == 0)
-        result = put_in_order(config);
+        result = put_in_order(config, needs);
     if (result == 0)
-        result = set_up(config);
+        result = phases_run(config, needs);
     if (result == 0)
         result = add_handlers(config);
+    startup_unwatch();
+    config->startup->ended_ns = clock_ns();
     return result;
 }
+
+/* ---- what modules call ---- */
 
 const char *mc_module_setting(const mc_module_self *self, const char *key)
 {
@@ -155,4 +180,51 @@ const char *mc_module_setting(const mc_module_self *self, const char *key)
         if (strcmp(self->settings[i].key, key) == 0)
             return self->settings[i].value;
     return NULL;
+}
+
+void mc_module_export(mc_module_self *self, void *exported)
+{
+    self->exported = exported;
+}
+
+static bool requires(const struct mc_module_self *self, const char *name)
+{
+    const char *const *each = self->descriptor->requires;
+    while (each != NULL && *each != NULL && strcmp(*each, name) != 0)
+        each++;
+    return each != NULL && *each != NULL;
+}
+
+/* The line to write is that of the module, with one name more. */
+static int misuse(struct mc_module_self *self, const char *name)
+{
+    char names[256] = "";
+    size_t used = 0;
+    const char *const *each = self->descriptor->requires;
+    for (; each != NULL && *each != NULL && used < sizeof(names); each++)
+        used += (size_t)snprintf(names + used, sizeof(names) - used, "\"%s\", ", *each);
+    snprintf(self->misuse, sizeof(self->misuse),
+             "module '%s' uses '%.63s', which it does not require: write .requires = (const char "
+             "*const[]){%s\"%.63s\", NULL}",
+             self->name, name, names, name);
+    return error_set(-EPERM, "%s", self->misuse);
+}
+
+int mc_module_import(mc_module_self *self, const char *name, void **exported)
+{
+    if (!requires(self, name))
+        return misuse(self, name);
+    for (uint32_t i = 0; i < self->config->module_count; i++) {
+        const struct mc_module_self *module = &self->config->modules[i];
+        if (strcmp(module->name, name) != 0)
+            continue;
+        if (module->exported == NULL)
+            break;
+        *exported = module->exported;
+        return 0;
+    }
+    return error_set(-ENODATA,
+                     "module '%s' wants what '%.63s' exports, and that has exported nothing: it is "
+                     "to call mc_module_export() in configure or load",
+                     self->name, name);
 }

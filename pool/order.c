@@ -24,7 +24,8 @@ static int check(const struct order_item *items, uint32_t count)
             return error_set(-EINVAL, "module '%s' is there twice", items[i].name);
         for (const char *const *name = items[i].requires; name != NULL && *name != NULL; name++)
             if (find(items, count, *name) == MISSING)
-                return error_set(-EINVAL, "module '%s' requires '%s', which is not there",
+                return error_set(-EINVAL,
+                                 "module '%s' requires '%s', which is not there: configure it too",
                                  items[i].name, *name);
     }
     return 0;
@@ -79,4 +80,16 @@ int order_modules(const struct order_item *items, uint32_t count, uint32_t *orde
         placed |= UINT64_C(1) << next;
     }
     return result;
+}
+
+void order_needs(const struct order_item *items, uint32_t count, uint64_t *needs)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        needs[i] = 0;
+        for (const char *const *name = items[i].requires; name != NULL && *name != NULL; name++) {
+            uint32_t required = find(items, i, *name);
+            if (required != MISSING)
+                needs[i] |= UINT64_C(1) << required | needs[required];
+        }
+    }
 }

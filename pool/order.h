@@ -18,4 +18,8 @@ struct order_item {
  * is there twice, for a requirement that is not there, and for a cycle, as a path. */
 int order_modules(const struct order_item *items, uint32_t count, uint32_t *order);
 
+/* For items that are in order: fills needs with the bits of what each requires, directly and
+ * indirectly. */
+void order_needs(const struct order_item *items, uint32_t count, uint64_t *needs);
+
 #endif

@@ -524,7 +524,7 @@ static int enter_thread(mc_pool *pool, const struct states **states)
             return error_set(-ENOMEM, "no memory for a thread's state");
         mine->pool = pool;
         mine->epoch = pool->epoch;
-        int result = hooks_begin(pool->config, &mine->states);
+        int result = hooks_begin(pool->config, NO_SEAT, &mine->states);
         if (result < 0) {
             free(mine);
             return result;
@@ -562,7 +562,7 @@ int pool_inline_enter(mc_pool *pool, const struct handler *handler, const struct
         return enter_thread(pool, states);
     pthread_mutex_lock(&pool->inline_lock);
     if (!pool->inline_ready) {
-        int result = hooks_begin(pool->config, &pool->inline_states);
+        int result = hooks_begin(pool->config, NO_SEAT, &pool->inline_states);
         if (result < 0) {
             pthread_mutex_unlock(&pool->inline_lock);
             return result;

@@ -279,6 +279,7 @@ bool help_is_deadlocked(const mc_group *group, uint64_t *since_ns);
 
 enum fork_mark { MARK_FORKED = 0, MARK_ATTACHING = 1, MARK_READY = 2 };
 
+enum { FOUND_MOST = 64 };
 struct mc_pool {
     bool attached;       /* it is behind a front */
     struct front *front; /* not NULL: this is only a handle for the pools behind it */
@@ -286,6 +287,8 @@ struct mc_pool {
     bool heard;          /* likewise: its events are among those of the front */
     char *away;          /* not NULL: there is no pool, and why; tasks run here */
     struct config *config;
+    /* Numbers of handlers, by the addresses that their names had when they were asked for. */
+    _Atomic uint32_t found[FOUND_MOST];
     const struct control *control;
     uint64_t control_bytes; /* of that mapping */
     struct bells *bells;

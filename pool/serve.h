@@ -47,8 +47,13 @@ struct serve_options {
     uint32_t weight_count;
     uint32_t max_clients_per_user; /* 0: no limit but max_clients */
 
+    uint32_t serial_load;     /* not 0: modules load one by one */
+    uint32_t load_timeout_ms; /* for the modules, and for worker_init. 0: 60,000 */
+
     uint32_t alive_ms; /* 0: never */
     void (*tell)(void *context, enum serve_event event, const char *text);
+    /* Before SERVE_READY and SERVE_RELOADED: how the modules started. May be NULL. */
+    void (*started)(void *context, const struct startup *startup);
     /* Reads the configuration again; NULL keeps the old one, with its reason in
      * mc_error_message(). What it returns stays for the process's life. */
     const struct serve_options *(*reload)(void *context);

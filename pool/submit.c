@@ -24,12 +24,28 @@ enum {
 
 /* ---- one task ---- */
 
+/* Programs name a handler by the same text again and again: what was found for its address
+ * is right if that name is still this one. */
+static int find_number(mc_pool *pool, const char *name)
+{
+    const struct config *config = pool->config;
+    uintptr_t address = (uintptr_t)name;
+    _Atomic uint32_t *found = &pool->found[(address ^ address >> 6) % FOUND_MOST];
+    uint32_t number = atomic_load_explicit(found, memory_order_relaxed);
+    if (number < config->handler_count && strcmp(config->handlers[number].name, name) == 0)
+        return (int)number;
+    int result = config_handler(config, name);
+    if (result >= 0)
+        atomic_store_explicit(found, (uint32_t)result, memory_order_relaxed);
+    return result;
+}
+
 static int find_handler(const mc_group *group, const char *name)
 {
-    const mc_pool *pool = group->pool;
+    mc_pool *pool = group->pool;
     if (name == NULL)
         return error_set(-EINVAL, "no handler was named");
-    int number = config_handler(pool->config, name);
+    int number = find_number(pool, name);
     if (pool->away == NULL)
         return number;
     if (number < 0)

@@ -31,7 +31,8 @@ struct post {
     enum seat_life life;
     bool heir;        /* it was asked for while another had the seat */
     uint32_t zygote;  /* generation of the zygote that was asked */
-    uint64_t due_ms;  /* when a rest is over */
+    uint64_t due_ms;  /* when a rest is over, or worker_init should be; 0: it has no limit */
+    bool late;        /* it was killed for that */
     bool init_failed; /* it said so; the supervisor's init_text says why */
     pid_t pid;        /* 0: not known yet */
     int pidfd;
@@ -75,7 +76,8 @@ struct zygote {
     int pidfd;
     int socket;
     uint64_t started_ms;
-    char text[236]; /* why it failed */
+    bool late;      /* it was killed because it took too long */
+    char text[236]; /* why it failed, as it said itself */
 };
 
 /* How far a ring was filled when it was looked at, and when that was. */

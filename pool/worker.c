@@ -82,7 +82,7 @@ static void protect(struct worker *worker)
 
 static void initialise(struct worker *worker)
 {
-    int status = hooks_begin(worker->config, &worker->states);
+    int status = hooks_begin(worker->config, worker->seat, &worker->states);
     if (status < 0) {
         tell(worker, MESSAGE_INIT_FAILED, status, error_message());
         _exit(1);

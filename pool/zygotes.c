@@ -22,9 +22,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-enum { LOAD_MOST_MS = 60000, LOAD_REST_MS = 1000 };
+enum { LOAD_REST_MS = 1000 };
 
 static struct zygote *other(struct supervisor *supervisor)
 {
@@ -45,6 +46,7 @@ static int give_birth(struct supervisor *supervisor, struct zygote *zygote)
     int ends[2];
     zygote->started_ms = supervisor_now_ms();
     zygote->ready = zygote->config->serve == NULL;
+    zygote->late = false;
     zygote->text[0] = '\0';
     int result = channel_pair(ends);
     if (result < 0)
@@ -268,10 +270,31 @@ static void hear(struct supervisor *supervisor, struct zygote *zygote)
 
 /* ---- death ---- */
 
-/* It never came to make a worker. */
-static void died_loading(struct supervisor *supervisor, struct zygote *zygote)
+/* Of one that did not say it. */
+static void describe_death(const struct zygote *zygote, int status, char *text, size_t size)
 {
-    const char *why = zygote->text[0] != '\0' ? zygote->text : "it died while it loaded modules";
+    char where[160];
+    int used;
+    startup_blame(zygote->config->startup, where, sizeof(where));
+    if (zygote->late)
+        used = snprintf(text, size, "loading the modules took over %u ms (load-timeout)",
+                        zygote->config->load_timeout_ms);
+    else if (WIFSIGNALED(status))
+        used = snprintf(text, size, "loading the modules ended with signal %d (%s)",
+                        WTERMSIG(status), strsignal(WTERMSIG(status)));
+    else
+        used = snprintf(text, size, "loading the modules ended the process with status %d",
+                        WEXITSTATUS(status));
+    if (where[0] != '\0' && (size_t)used < size)
+        snprintf(text + used, size - (size_t)used, ": %s", where);
+}
+
+/* It never came to make a worker. */
+static void died_loading(struct supervisor *supervisor, struct zygote *zygote, int status)
+{
+    const char *why = zygote->text;
+    if (zygote->text[0] == '\0')
+        describe_death(zygote, status, zygote->text, sizeof(zygote->text));
     if (zygote == other(supervisor)) {
         door_tell(supervisor, SERVE_KEPT, why);
         forget(zygote);
@@ -297,7 +320,7 @@ static void died(struct supervisor *supervisor, struct zygote *zygote)
     if (supervisor->phase >= PHASE_LEAVING)
         return;
     if (!was_ready) {
-        died_loading(supervisor, zygote);
+        died_loading(supervisor, zygote, status);
         return;
     }
     if (zygote == other(supervisor)) { /* it has had its day */
@@ -339,9 +362,9 @@ void zygotes_due(struct supervisor *supervisor, uint64_t now_ms)
         (void)give_birth(supervisor, target); /* it was impossible a moment ago */
     for (int i = 0; i < 2; i++) {
         struct zygote *zygote = &supervisor->zygotes[i];
-        if (zygote->pidfd >= 0 && !zygote->ready && now_ms >= zygote->started_ms + LOAD_MOST_MS) {
-            snprintf(zygote->text, sizeof(zygote->text), "loading modules took over %d s",
-                     LOAD_MOST_MS / 1000);
+        if (zygote->pidfd >= 0 && !zygote->ready && !zygote->late &&
+            now_ms >= zygote->started_ms + zygote->config->load_timeout_ms) {
+            zygote->late = true;
             dismiss(zygote);
         }
     }
@@ -366,8 +389,9 @@ uint64_t zygotes_next_due(const struct supervisor *supervisor)
         if (zygote->config == NULL)
             continue;
         uint64_t due = zygote->pidfd < 0 ? zygote->started_ms + rest_ms(zygote)
-                       : !zygote->ready  ? zygote->started_ms + LOAD_MOST_MS
-                                         : UINT64_MAX;
+                       : !zygote->ready && !zygote->late
+                           ? zygote->started_ms + zygote->config->load_timeout_ms
+                           : UINT64_MAX;
         next = due < next ? due : next;
     }
     return next;

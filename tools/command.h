@@ -38,6 +38,7 @@ int serve_command(const struct command *command, int argc, char **argv);
 int stack_command(const struct command *command, int argc, char **argv);
 int stats_command(const struct command *command, int argc, char **argv);
 int top_command(const struct command *command, int argc, char **argv);
+int warmup_command(const struct command *command, int argc, char **argv);
 
 /* The next option as getopt_long() gives it, or -1 after the last; an unknown one is
  * reported on standard error and read as '?'. --help is to be the 'h' of the table. */

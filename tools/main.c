@@ -14,9 +14,22 @@ static int help_command(const struct command *command, int argc, char **argv);
 /* In the order of --help. */
 static const struct command commands[] = {
     {.name = "serve",
-     .arguments = "CONFIG",
+     .arguments = "[OPTION...] CONFIG",
      .summary = "run the pool that CONFIG describes, for programs that attach to it",
+     .options = "  -l, --serial-load      load modules one after the other\n"
+                "  -p, --startup-profile  print how long each module takes to start\n"
+                "  -j, --json             print that as JSON\n"
+                "  -t, --startup-trace F  write when each phase ran, for chrome://tracing\n",
      .run = serve_command},
+    {.name = "warmup",
+     .arguments = "[OPTION...] CONFIG",
+     .summary = "start the pool that CONFIG describes, try each module, and say how long it took",
+     .options = "  -b, --budget T      fail if it takes longer than that, as in 3s or 500ms\n"
+                "  -c, --cpu-budget T  the same for CPU time, of all processes together\n"
+                "  -l, --serial-load   load modules one after the other\n"
+                "  -j, --json          print it as JSON\n"
+                "  -t, --trace FILE    write when each phase ran, for chrome://tracing\n",
+     .run = warmup_command},
     {.name = "check",
      .arguments = "[--effective] CONFIG",
      .summary = "say what is wrong with a configuration, without running it",

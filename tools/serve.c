@@ -9,6 +9,7 @@
 #include "tools/configuration.h"
 #include "tools/journal.h"
 #include "tools/listener.h"
+#include "tools/profile.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -21,6 +22,9 @@ struct server {
     struct configuration *configuration; /* in use */
     struct configuration *next;          /* about to be, if the pool can have it; or NULL */
     struct listener listener;
+    bool serial_load; /* whatever the configuration says */
+    bool profile, json;
+    const char *trace; /* a path, or NULL */
 };
 
 static void log_problems(const struct configuration *configuration)
@@ -106,16 +110,36 @@ static void on_event(void *context, enum serve_event event, const char *text)
     }
 }
 
+/* How the modules started, each time they do. */
+static void on_started(void *context, const struct startup *startup)
+{
+    const struct server *server = context;
+    if (server->profile && server->json) {
+        json_t *object = profile_json(startup);
+        json_dumpf(object, stdout, JSON_COMPACT);
+        json_decref(object);
+        putchar('\n');
+    } else if (server->profile) {
+        profile_print(startup, stdout);
+    }
+    fflush(stdout);
+    if (server->trace != NULL && profile_write_trace(startup, server->trace) < 0)
+        journal_line(MC_LOG_WARNING, "%s", error_message());
+}
+
 static const struct serve_options *on_reload(void *context);
 
 static void complete(struct server *server, struct configuration *configuration)
 {
     struct serve_options *serve = &configuration->settings.serve;
     uint64_t watchdog_us = 0;
+    if (server->serial_load)
+        serve->serial_load = 1;
     serve->pool.log = on_log;
     serve->listener = server->listener.socket;
     serve->tell = on_event;
     serve->reload = on_reload;
+    serve->started = on_started;
     serve->context = server;
     if (sd_watchdog_enabled(0, &watchdog_us) > 0)
         serve->alive_ms = (uint32_t)(watchdog_us / 2000 != 0 ? watchdog_us / 2000 : 1);
@@ -163,11 +187,26 @@ static int serve(struct server *server)
 
 int serve_command(const struct command *command, int argc, char **argv)
 {
-    static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {0}};
+    static const struct option options[] = {
+        {"serial-load", no_argument, NULL, 'l'}, {"startup-profile", no_argument, NULL, 'p'},
+        {"json", no_argument, NULL, 'j'},        {"startup-trace", required_argument, NULL, 't'},
+        {"help", no_argument, NULL, 'h'},        {0}};
     struct server server = {0};
     int option;
-    while ((option = command_option(command, argc, argv, options)) != -1)
-        return option == 'h' ? command_help(command) : STATUS_USAGE;
+    while ((option = command_option(command, argc, argv, options)) != -1) {
+        if (option == 'l')
+            server.serial_load = true;
+        else if (option == 'p')
+            server.profile = true;
+        else if (option == 'j')
+            server.json = true;
+        else if (option == 't')
+            server.trace = optarg;
+        else
+            return option == 'h' ? command_help(command) : STATUS_USAGE;
+    }
+    if (server.json && !server.profile)
+        return usage_error(command, "--json says how --startup-profile is printed; give both");
     server.file = command_argument(command, argc, argv);
     return server.file == NULL ? STATUS_USAGE : serve(&server);
 }

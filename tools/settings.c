@@ -21,6 +21,7 @@
 
 static const char *const pinnings[] = {"core", "none", NULL};
 static const char *const engines[] = {"auto", "io_uring", "epoll", NULL};
+static const char *const answers[] = {"no", "yes", NULL};
 
 const struct key keys[] = {
     {.name = "socket",
@@ -150,6 +151,18 @@ const struct key keys[] = {
      .most = DAY,
      .unit = 1,
      MEMBER(serve.pool.slow_task_ms)},
+    {.name = "load-timeout",
+     .type = KEY_DURATION,
+     .initial = "60s",
+     .least = 1,
+     .most = DAY,
+     .unit = 1,
+     MEMBER(serve.load_timeout_ms)},
+    {.name = "serial-load",
+     .type = KEY_CHOICE,
+     .initial = "no",
+     .choices = answers,
+     MEMBER(serve.serial_load)},
     {.name = "allow-users", .type = KEY_USERS},
     {.name = "allow-groups", .type = KEY_GROUPS},
     {.name = "weights", .type = KEY_WEIGHTS, .least = 1, .most = MOST_WEIGHT},

@@ -5,6 +5,7 @@
 #ifndef BENCH_PROBES_H
 #define BENCH_PROBES_H
 
+#include "child.h"
 #include "measure.h"
 #include "table.h"
 
@@ -50,15 +51,6 @@ mc_pool *subject(void);
 int rows_handler(mc_task *task); /* of speedup.c */
 
 /* ---- programs that measure in a process of their own ---- */
-
-/* Runs a program that prints lines "FIGURE VALUE", and adds these samples. It
- * starts on the given CPUs and is killed after a minute. */
-enum outcome child_run(enum place place, const char *const *arguments);
-
-/* This program, and one that lies beside it. The text is overwritten by the
- * next call. */
-const char *child_self(void);
-const char *child_beside(const char *name);
 
 /* What bench_core does as a child of itself; each returns an exit status. */
 int startup_library_child(void);

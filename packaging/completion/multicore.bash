@@ -2,14 +2,15 @@
 
 _multicore() {
     local word=${COMP_WORDS[COMP_CWORD]} options words='' # words: instead of files
-    local commands='serve check stats top run reload drain stack quarantine doctor help'
+    local commands='serve warmup check stats top run reload drain stack quarantine doctor help'
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
         mapfile -t COMPREPLY < <(compgen -W "$commands --help --version" -- "$word")
         return
     fi
     case ${COMP_WORDS[1]} in
-    serve) options='--help' ;;
+    serve) options='--serial-load --startup-profile --json --startup-trace --help' ;;
+    warmup) options='--budget --cpu-budget --serial-load --json --trace --help' ;;
     check) options='--effective --help' ;;
     run) options='--format --items --timeout --repeat --concurrency --socket --help' ;;
     reload) options='--no-wait --socket --help' ;;

@@ -96,10 +96,13 @@ static void enter_stage(const char *role)
 
 static void be_server(const char *path, unsigned late_us)
 {
-    static const struct module_spec module = {.path = TROUPE_MODULE};
+    /* The last two have something to load, side by side. */
+    static const struct module_spec modules[] = {{.path = TROUPE_MODULE},
+                                                 {.path = TEST_GRAPH "/lone.so"},
+                                                 {.path = TEST_GRAPH "/island.so"}};
     struct serve_options options = {.pool = troupe_options(),
-                                    .modules = &module,
-                                    .module_count = 1,
+                                    .modules = modules,
+                                    .module_count = 3,
                                     .listener = listen_at(path),
                                     .tell = tell};
     options.pool.handlers = NULL;

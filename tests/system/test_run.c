@@ -243,6 +243,25 @@ START_TEST(an_unknown_handler_is_answered_with_the_known_ones)
 }
 END_TEST
 
+START_TEST(a_name_is_what_it_says_wherever_it_stands)
+{
+    char name[16];
+    mc_group *group = begin();
+    for (int i = 0; i < 3; i++) { /* one address, several names, and again */
+        strcpy(name, "echo");
+        run(group, name, "x", 1);
+        strcpy(name, "no-result");
+        run(group, name, NULL, 0);
+        strcpy(name, "nobody");
+        ck_assert_int_eq(mc_group_run(group, name, NULL, 0), -ENOENT);
+    }
+    wait_all(group);
+    for (size_t i = 0; i < mc_group_size(group); i++)
+        ck_assert_uint_eq(result_of(group, i).data_size, i % 2 == 0 ? 1 : 0);
+    finish(group);
+}
+END_TEST
+
 START_TEST(mistakes_in_a_call_are_named)
 {
     struct mc_map_options options = {0};
@@ -383,7 +402,8 @@ END_TEST
 TEST_MAIN(run, results_come_in_the_order_of_submission, a_map_covers_its_range_in_order,
           a_map_of_nothing_is_an_empty_group, a_result_tells_who_ran_it_and_for_how_long,
           every_task_has_a_status_and_a_text_of_its_own,
-          an_unknown_handler_is_answered_with_the_known_ones, mistakes_in_a_call_are_named,
+          an_unknown_handler_is_answered_with_the_known_ones,
+          a_name_is_what_it_says_wherever_it_stands, mistakes_in_a_call_are_named,
           results_that_are_not_there_are_told_apart, a_group_can_go_on_after_a_wait,
           a_hundred_thousand_runs_before_the_first_wait, more_maps_than_the_queue_holds_go_through,
           urgent_tasks_go_before_normal_ones,

@@ -66,7 +66,7 @@ expect 2 'usage: multicore COMMAND'
 expect 0 'usage: multicore COMMAND' --help
 expect 0 'usage: multicore COMMAND' help
 expect 0 'usage: multicore check' help check
-expect 0 'usage: multicore serve CONFIG' serve -h
+expect 0 'usage: multicore serve [OPTION...] CONFIG' serve -h
 expect 0 'multicore 0.' --version
 expect 2 "did you mean 'serve'?" sevre
 expect 2 "did you mean 'check'?" help chek

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "probes.h"
+#include "child.h"
 
 #include <errno.h>
 #include <fcntl.h>

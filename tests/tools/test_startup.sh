@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# test_startup.sh PROGRAM MODULES SOURCE GRAPH: profiles and budgets of the start.
+# shellcheck disable=SC2317 # some functions are called by trap
+set -uo pipefail
+
+program=$1 graph=$4
+work=$(mktemp -d)
+server=
+finish() {
+    [[ -z $server ]] || kill -KILL "$server" 2>/dev/null
+    rm -rf "$work"
+}
+trap finish EXIT
+cd "$work" || exit 1
+unset NOTIFY_SOCKET WATCHDOG_USEC LISTEN_FDS LISTEN_PID JOURNAL_STREAM MULTICORE_SOCKET
+failed=0
+
+fail() {
+    echo "FAILED: $*" >&2
+    failed=1
+}
+
+# expect STATUS TEXT ARGUMENT...: how the program ends, and what it says.
+expect() {
+    local status=0 wanted=$1 text=$2
+    shift 2
+    timeout 60 "$program" "$@" >said 2>&1 || status=$?
+    [[ $status == "$wanted" ]] || fail "multicore $*: status $status instead of $wanted: $(<said)"
+    grep -qF -- "$text" said || fail "multicore $*: nothing of '$text' in: $(<said)"
+}
+
+# value PROGRAM FILE: what jansson wrote, read by somebody else.
+value() { /usr/bin/python3 -c "import json, sys; j = json.load(open(sys.argv[1])); print($1)" "$2"; }
+
+{
+    echo "socket = socket"
+    for name in web db cache base lone; do
+        echo "module \"$name\" { path = \"$graph/$name.so\"; delay-us = 20000 }"
+    done
+} >good.conf
+
+# ---- warmup -------------------------------------------------------------------
+expect 0 'every module had answered after' warmup good.conf
+# The tree: what is required stands before and below.
+order=$(sed -n 's/^startup: .*| \( *[a-z]*\)$/\1/p' said | tr '\n' ',')
+[[ $order == 'module,    base,  db,  cache,web,lone,' ]] || fail "the tree is: $order"
+expect 0 '"answered_ms"' warmup --json good.conf
+[[ $(value 'sorted(j["tasks_ms"])' said) == "['base', 'cache', 'db', 'lone', 'web']" ]] ||
+    fail "tasks: $(<said)"
+[[ $(value '[m["requires"] for m in j["startup"]["modules"] if m["name"] == "web"][0]' said) == \
+    "['db', 'cache']" ]] || fail "requirements: $(<said)"
+expect 1 'are more than the budget of 1 ms; the most of it:' warmup --budget 1ms good.conf
+(($(grep -c "ms  module '" said) == 3)) || fail "not three modules: $(<said)"
+expect 1 'of CPU time are more than the budget of 1 ms' warmup --cpu-budget 1ms good.conf
+expect 0 '' warmup --budget 60s --cpu-budget 60s --serial-load --trace trace.json good.conf
+# One by one: nothing that loads begins before the one before it has ended.
+value 'all(a["ts"] + a["dur"] <= b["ts"] for s in [sorted((e for e in j["traceEvents"] if e.get("cat") == "load"), key=lambda e: e["ts"])] for a, b in zip(s, s[1:]))' \
+    trace.json | grep -qx True || fail "serial loads overlap: $(<trace.json)"
+expect 1 'cannot be written' warmup --trace nowhere/trace.json good.conf
+sed 's/name "lone" {/&/; s/\(lone.so".*\) }/\1; refuse = load }/' good.conf >refuse.conf
+expect 1 "the pool did not start: module 'lone': load: told to refuse" warmup refuse.conf
+expect 2 "--budget is 'soon'" warmup --budget soon good.conf
+expect 3 'bad.conf' warmup bad.conf
+[[ ! -e socket ]] || fail "warmup made the socket of the configuration"
+
+# ---- serve --startup-profile --------------------------------------------------
+expect 2 '--startup-profile' serve --json good.conf
+"$program" serve --startup-profile --json --startup-trace trace.json good.conf >profile 2>log &
+server=$!
+for ((i = 0; i < 500; i++)); do
+    [[ -s profile && -S socket ]] && break
+    sleep 0.02
+done
+[[ $(value 'len(j["modules"])' profile) == 5 ]] || fail "the profile: $(<profile) $(<log)"
+[[ $(value 'sum(1 for e in j["traceEvents"] if e.get("cat") == "load")' trace.json) == 5 ]] ||
+    fail "the trace: $(<trace.json)"
+kill -TERM "$server"
+wait "$server" || fail "the server ended with $?: $(<log)"
+server=
+
+((failed == 0)) && echo "startup: all is well"
+exit "$failed"
