@@ -9,6 +9,7 @@
  *   posts.c      the three routes of the study
  *   pages.c      pages of PDF documents
  *   mode.c       the ways of running: sync.c, async.c, pool.c
+ *   handlers.c   what runs in the pool's workers
  *   database.c   connections and queries that do not wait
  */
 #include "server.h"
