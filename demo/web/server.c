@@ -82,15 +82,6 @@ static void on_readable(struct watch *watch, uint32_t events)
     MHD_run(listener->daemon);
 }
 
-static void complain_daemon(void *context, const char *format, va_list arguments)
-{
-    char line[512];
-    (void)context;
-    vsnprintf(line, sizeof(line), format, arguments);
-    line[strcspn(line, "\n")] = '\0';
-    complain("%s", line);
-}
-
 /* Takes the socket, also when it fails. */
 static int serve_socket(struct server *server, int fd, struct failure *failure)
 {
@@ -98,8 +89,7 @@ static int serve_socket(struct server *server, int fd, struct failure *failure)
     listener->fd = fd;
     listener->watch = (struct watch){.ready = on_readable, .context = listener};
     listener->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
-        request_on_data, server, MHD_OPTION_EXTERNAL_LOGGER, complain_daemon, NULL,
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, request_on_data, server,
         MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, request_on_end, server,
         MHD_OPTION_CONNECTION_LIMIT, server->options->max_requests + 1000u,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S, MHD_OPTION_END);

@@ -28,10 +28,11 @@ static void reply_page(struct request *request, const char *media_type, const ch
     struct MHD_Response *response = request_response(request);
     if (!response)
         return;
-    MHD_add_response_header(response, "Content-Security-Policy",
-                            "default-src 'none'; img-src 'self'; style-src 'self'; script-src "
-                            "'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
-                            "frame-ancestors 'none'");
+    MHD_add_response_header(
+        response, "Content-Security-Policy",
+        "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src "
+        "'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'");
     MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache");
 }
 
@@ -168,6 +169,8 @@ void serve_upload(struct request *request)
 
 /* ---- Looking ---- */
 
+enum { SEEN_FIRST = 16 }; /* pages that are not asked for only when they come in sight */
+
 /* The document's page, with a picture for each of its pages. */
 static void reply_document(struct request *request, const struct uploaded *uploaded)
 {
@@ -178,9 +181,11 @@ static void reply_document(struct request *request, const struct uploaded *uploa
         request_fail(request, -ENOMEM, "no memory for the page");
         return;
     }
+    /* It has two places to fill in, and ends within the list. */
     fprintf(out, page_document, uploaded->name, uploaded->pages);
     for (unsigned i = 1; i <= uploaded->pages; i++)
-        fprintf(out, "<li><img src=\"%u\" alt=\"Page %u\" loading=\"lazy\"></li>\n", i, i);
+        fprintf(out, "<li><img src=\"%u\" alt=\"Page %u\"%s></li>\n", i, i,
+                i <= SEEN_FIRST ? "" : " loading=\"lazy\"");
     fputs("</ol>\n</main>\n", out);
     if (fclose(out) == 0)
         reply_page(request, HTML, text, size);
