@@ -52,6 +52,7 @@ enum {
 /* What kind of tasks a seat's worker takes. Those that wait for descriptors most of the
  * time have seats of their own, where nothing computes for long. */
 enum seat_class { SEAT_CPU, SEAT_IO, SEAT_CLASSES };
+enum { ALL_CLASSES = (1 << SEAT_CLASSES) - 1 }; /* in sets, one bit each */
 
 static_assert(sizeof(_Atomic uint64_t) == 8 && sizeof(_Atomic uint32_t) == 4, "plain words");
 static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "lock-free words");
@@ -322,7 +323,7 @@ struct control {
 
     alignas(CACHE_LINE) _Atomic uint32_t closing; /* 1: no new tasks, 2: workers leave */
     _Atomic uint32_t seats_up;
-    _Atomic uint32_t hopeless;  /* no worker can be started at present */
+    _Atomic uint32_t hopeless;  /* classes of seats for which no worker can be started now */
     _Atomic uint32_t watching;  /* the supervisor looks at the rows now and then */
     _Atomic uint64_t admission; /* admission_pack() */
     _Atomic uint64_t log_tail;

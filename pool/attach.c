@@ -89,7 +89,7 @@ static int furnish(mc_pool *pool)
     pool->bells = map_private(BELLS_SIZE);
     if (control == NULL || pool->bells == NULL)
         return error_set(-ENOMEM, "no memory for tasks that run here");
-    atomic_store(&control->hopeless, 1);
+    atomic_store(&control->hopeless, ALL_CLASSES);
     int lane = segment_create("multicore-local", pool->config->geometry.total_size);
     if (lane < 0)
         return error_system(lane, "no memory for tasks that run here");

@@ -13,9 +13,9 @@
 
 struct bell {
     _Atomic uint32_t *word;
-    uint32_t value;          /* while the word is this, nobody has rung */
-    int fd;                  /* readable when somebody has */
-    _Atomic uint32_t armed;  /* 1: by the owner; 0: by the thread, when it has rung */
+    uint32_t value;         /* while the word is this, nobody has rung */
+    int fd;                 /* readable when somebody has */
+    _Atomic uint32_t armed; /* 1: by the owner; 0: by the thread, when it has rung */
     pthread_t thread;
 };
 

@@ -191,8 +191,8 @@ void client_wake(mc_pool *pool, unsigned offered_to, enum wake_trust trust, int 
 {
     for (unsigned seats = 0; seats < SEAT_CLASSES; seats++)
         if ((offered_to >> seats & 1) != 0)
-            wake_for_submit(&pool->bells[seats], pool->control, pool->client.index, trust,
-                            near_cpu, avoid_cpu);
+            wake_for_submit(&pool->bells[seats], pool->control, pool->client.index, trust, near_cpu,
+                            avoid_cpu);
 }
 
 void client_offer_more(mc_group *group)

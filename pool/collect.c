@@ -280,18 +280,20 @@ void client_settle_lost(mc_group *group, size_t index)
     finish(group, index, record);
 }
 
-void client_settle_all(mc_group *group)
+void client_settle_all(mc_group *group, unsigned seats)
 {
     struct client *client = &group->pool->client;
     for (size_t index = group->first_open; index < group->count; index++) {
         uint64_t word;
         struct record *record = group_record(group, index);
-        if (record_state(record) != RECORD_OPEN)
+        if (record_state(record) != RECORD_OPEN ||
+            (seats >> handler_seats(&group->pool->config->handlers[record->handler]) & 1) == 0)
             continue;
         (void)slot_cancel(&client->lane.slots[record->slot].word, &word);
         client_settle_lost(group, index);
     }
-    atomic_store_explicit(&group->first_open, group->count, memory_order_relaxed);
+    if (seats == ALL_CLASSES)
+        atomic_store_explicit(&group->first_open, group->count, memory_order_relaxed);
 }
 
 /* ---- releasing ---- */

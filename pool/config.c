@@ -164,8 +164,7 @@ static int set_modules(struct config *config, const struct serve_options *serve)
  * loaded later, cannot be asked. */
 static int set_io_workers(struct config *config, const struct mc_pool_options *options)
 {
-    if (options->io_workers > MAX_IO_SEATS ||
-        options->io_workers > MAX_SEATS - config->workers)
+    if (options->io_workers > MAX_IO_SEATS || options->io_workers > MAX_SEATS - config->workers)
         return error_set(-EINVAL,
                          "io_workers is %u: at most %d, and %d together with the %u workers",
                          options->io_workers, MAX_IO_SEATS, MAX_SEATS, config->workers);
@@ -354,9 +353,9 @@ static int take_geometry(struct config *config, const struct control *control)
 {
     struct lane_geometry theirs = control->geometry;
     if (control->seat_count == 0 || control->seat_count > MAX_SEATS ||
-        control->io_seats >= control->seat_count ||
-        control->handler_capacity > MAX_HANDLERS || theirs.slot_count < LEAST_QUEUE_DEPTH ||
-        theirs.slot_count > MAX_SLOTS || (theirs.slot_count & (theirs.slot_count - 1)) != 0 ||
+        control->io_seats >= control->seat_count || control->handler_capacity > MAX_HANDLERS ||
+        theirs.slot_count < LEAST_QUEUE_DEPTH || theirs.slot_count > MAX_SLOTS ||
+        (theirs.slot_count & (theirs.slot_count - 1)) != 0 ||
         theirs.arena_size > MOST_ARENA_SIZE + UINT64_C(2) * PAGE_SIZE_BYTES ||
         control->max_payload > theirs.arena_size)
         return -EPROTO;

@@ -57,9 +57,9 @@ struct config {
     struct mc_module_self *modules; /* in the order in which they are set up */
     uint32_t module_count;
     const struct serve_options *serve; /* of `multicore serve`, else NULL */
-    uint32_t workers;               /* for ordinary tasks, ... */
-    uint32_t io_workers;            /* ... for those of handlers that are MC_IO, ... */
-    uint32_t seats;                 /* ... and both, in this order */
+    uint32_t workers;                  /* for ordinary tasks, ... */
+    uint32_t io_workers;               /* ... for those of handlers that are MC_IO, ... */
+    uint32_t seats;                    /* ... and both, in this order */
     enum mc_io_engine io_engine;
     enum mc_pinning pinning;
     struct admission_policy policy; /* as configured; see config_policy_now() */

@@ -69,8 +69,9 @@ int events_fd(mc_pool *pool)
     return result;
 }
 
-/* The next group whose tasks have all ended and that was not reported. */
-static mc_group *next_done(struct client *client, bool lost)
+/* The next group whose tasks have all ended and that was not reported. lost: classes of
+ * seats whose tasks will not be run. */
+static mc_group *next_done(struct client *client, unsigned lost)
 {
     mc_group *done = NULL;
     pthread_mutex_lock(&client->lock);
@@ -82,8 +83,8 @@ static mc_group *next_done(struct client *client, bool lost)
             group_kill_again(group);
         if (group->kill_before != 0 && client->self >= 0)
             (void)eventfd_write(client->self, 1); /* to be called again */
-        if (lost)
-            client_settle_all(group);
+        if (lost != 0)
+            client_settle_all(group, lost);
         if (group->ended == group->count)
             done = group;
     }
@@ -125,7 +126,8 @@ int events_dispatch(mc_pool *pool)
     atomic_store_explicit(&client->lane.header->notified, 0, memory_order_seq_cst);
     atomic_thread_fence(memory_order_seq_cst);
     bool gone = client_check_gone(client);
-    bool lost = gone || atomic_load_explicit(&pool->control->hopeless, memory_order_relaxed) != 0;
+    unsigned lost =
+        gone ? ALL_CLASSES : atomic_load_explicit(&pool->control->hopeless, memory_order_relaxed);
     int reported = 0;
     mc_group *group;
     while ((group = next_done(client, lost)) != NULL) {

@@ -295,8 +295,9 @@ static enum slot_state place_result(struct io *io, enum slot_state state)
     int result = blocks_alloc(blocks, task->size, &task->unit, &room);
     if (result < 0) {
         task->unit = 0;
-        task_end(task, result, "no room for the result in this worker's arena: release results, "
-                               "or raise arena_size");
+        task_end(task, result,
+                 "no room for the result in this worker's arena: release results, "
+                 "or raise arena_size");
         return SLOT_FAILED;
     }
     memcpy(room, made, task->size);
@@ -491,7 +492,8 @@ static void call_back_all(struct io *io)
     }
 }
 
-static void turn(struct io *io, uint64_t timeout_ns)
+/* False if nothing happened. */
+static bool turn(struct io *io, uint64_t timeout_ns)
 {
     struct loop_event events[EVENT_MOST];
     int count = loop_wait(&io->loop, io->first != NULL ? 0 : timeout_ns, events, EVENT_MOST);
@@ -499,7 +501,9 @@ static void turn(struct io *io, uint64_t timeout_ns)
         hear_event(io, &events[i]);
     look_for_cancels(io);
     hear_due(io);
+    bool happened = io->first != NULL;
     call_back_all(io);
+    return happened;
 }
 
 /* ---- the worker ---- */
@@ -547,12 +551,20 @@ static void rest(struct io *io)
 {
     struct worker *worker = io->worker;
     if (io->first != NULL || !work_fall_asleep(worker)) {
-        turn(io, 0);
+        (void)turn(io, 0);
         return;
     }
     bell_arm(&io->bell);
     FAULT_POINT("io_asleep");
-    turn(io, until_due(io));
+    bool untidy = tidy_needed(&worker->views);
+    uint64_t timeout_ns = until_due(io), idle_ns = TIDY_IDLE_MS * UINT64_C(1000000);
+    if (untidy)
+        tidy_before_sleep(worker);
+    if (untidy && timeout_ns > idle_ns)
+        timeout_ns = idle_ns;
+    bool idle = !turn(io, timeout_ns) && timeout_ns == idle_ns;
+    if (untidy && idle && !wake_was_woken(worker->bells, worker->seat))
+        tidy_when_idle(worker);
     wake_sleep_cancel(worker->bells, worker->seat);
 }
 
@@ -568,7 +580,7 @@ void io_work(struct worker *worker)
             if (!passed_on)
                 work_pass_on(worker);
             passed_on = true;
-            turn(io, until_due(io));
+            (void)turn(io, until_due(io));
             continue;
         }
         passed_on = false;
@@ -576,7 +588,7 @@ void io_work(struct worker *worker)
             rest(io);
             continue;
         }
-        turn(io, 0);
+        (void)turn(io, 0);
         if (worker->retirement.possible)
             work_consider_retirement(worker);
     }
@@ -604,7 +616,7 @@ void io_drive(struct io *io)
     leave(io, self);
     self->in_call = true;
     (void)take(io);
-    turn(io, 0);
+    (void)turn(io, 0);
     enter(io, self);
     worker->called_ticks = called;
     if (fresh) {

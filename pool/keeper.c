@@ -142,12 +142,11 @@ static void go(struct supervisor *supervisor, uint32_t index, int which)
     const struct topology *topology = &supervisor->config->topology;
     struct post *post = post_of(supervisor, index, which);
     bool pinned = supervisor->config->pinning == MC_PIN_CORE;
-    struct parcel parcel = {
-        .message = {.type = MESSAGE_GO,
-                    .status = post->heir ? 1 : 0,
-                    .value = pinned && index < supervisor->config->workers
-                                 ? topology->cpus[index % topology->cpu_count]
-                                 : -1}};
+    struct parcel parcel = {.message = {.type = MESSAGE_GO,
+                                        .status = post->heir ? 1 : 0,
+                                        .value = pinned && index < supervisor->config->workers
+                                                     ? topology->cpus[index % topology->cpu_count]
+                                                     : -1}};
     if (!adopt(supervisor, index, which)) {
         end_unwatched(supervisor, index, which);
         return;
@@ -160,7 +159,8 @@ static void go(struct supervisor *supervisor, uint32_t index, int which)
 static void open_seat(struct supervisor *supervisor, uint32_t index)
 {
     supervisor->seats[index].record.failed_starts = 0;
-    atomic_store(&supervisor->control->hopeless, 0);
+    atomic_fetch_and(&supervisor->control->hopeless,
+                     ~(1u << control_class(supervisor->control, index)));
     atomic_fetch_add(&supervisor->control->seats_up, 1);
     tally_count(&supervisor->control->totals.workers_started);
     if (supervisor->phase == PHASE_OPENING) {
@@ -219,6 +219,17 @@ static void forget_wish(struct seat *seat)
     seat->outlived = false;
 }
 
+/* None of these seats has a worker, or is about to get one. */
+static bool hopeless(const struct supervisor *supervisor, enum seat_class seats)
+{
+    for (uint32_t i = 0; i < supervisor->config->seats; i++)
+        if (control_class(supervisor->control, i) == seats &&
+            (supervisor->seats[i].posts[HOLDER].life != LIFE_RESTING ||
+             supervisor->seats[i].record.failed_starts == 0))
+            return false;
+    return true;
+}
+
 /* What may come next at a seat whose worker is dead. */
 static void succeed(struct supervisor *supervisor, uint32_t index, uint32_t rest_ms)
 {
@@ -232,8 +243,9 @@ static void succeed(struct supervisor *supervisor, uint32_t index, uint32_t rest
     rest(&seat->posts[HOLDER], rest_ms);
     if (rest_ms == 0) {
         keeper_due(supervisor, seat->posts[HOLDER].due_ms);
-    } else if (keeper_hopeless(supervisor)) {
-        atomic_store(&supervisor->control->hopeless, 1);
+    } else if (hopeless(supervisor, control_class(supervisor->control, index))) {
+        atomic_fetch_or(&supervisor->control->hopeless,
+                        1u << control_class(supervisor->control, index));
         lanes_alarm(supervisor);
     }
 }
@@ -586,9 +598,8 @@ void keeper_rouse(const struct supervisor *supervisor)
 
 bool keeper_hopeless(const struct supervisor *supervisor)
 {
-    for (uint32_t i = 0; i < supervisor->config->seats; i++)
-        if (supervisor->seats[i].posts[HOLDER].life != LIFE_RESTING ||
-            supervisor->seats[i].record.failed_starts == 0)
+    for (enum seat_class seats = 0; seats < SEAT_CLASSES; seats++)
+        if (!hopeless(supervisor, seats))
             return false;
     return true;
 }

@@ -100,7 +100,7 @@ struct mc_group {
     bool busy;                      /* the machine was */
     bool narrowed;                  /* a task came that may not run here */
     uint32_t parallel_limit;        /* tickets out at once; 0: any number */
-    unsigned offered_to;            /* classes of seats that it ever had tickets for, one bit each */
+    unsigned offered_to; /* classes of seats that it ever had tickets for, one bit each */
     char reason[192];
 
     /* Records never move, since results point into them: chunk k holds
@@ -237,8 +237,9 @@ void client_settle_unplaced(mc_group *group, const struct request *request, cons
 /* Ends an open task that will never run, or whose worker is gone. */
 void client_settle_lost(mc_group *group, size_t index);
 void client_release(mc_group *group, size_t index);
-/* The same for all that is open: nothing of it ends any more by itself. */
-void client_settle_all(mc_group *group);
+/* The same for all that is open and meant for these classes of seats, one bit each:
+ * nothing of it ends any more by itself. */
+void client_settle_all(mc_group *group, unsigned seats);
 /* True for a task that the machine's load keeps in this process. */
 bool client_runs_here_only(const mc_group *group, const struct record *record);
 bool client_check_gone(struct client *client);

@@ -83,17 +83,6 @@ static void quarantine(struct supervisor *supervisor, const struct tenant *tenan
     atomic_store_explicit(&quarantine->tail, at + 1, memory_order_release);
 }
 
-/* So many tickets may be lost at once, by workers of all seats, beside those of tasks
- * that wait: these are begun again only while there is room for all. */
-static bool may_repair(const struct control *control, uint32_t seat)
-{
-    enum seat_class seats = control_class(control, seat);
-    uint64_t head =
-        atomic_load_explicit(&control->shared.repair_head[seats], memory_order_relaxed);
-    uint64_t tail = atomic_load_explicit(&control->repair_tail[seats], memory_order_relaxed);
-    return seats == SEAT_CPU || tail - head < REPAIR_CAPACITY - MAX_IO_SEATS * RUN_MAX * 2;
-}
-
 /* How the task that the worker was running ends. What decides was written by the worker
  * or is our own. The lane is asked for one thing, the attempt of a task that its worker
  * claimed and did not note any more: that counts as one too, so that there is an end. */
@@ -109,8 +98,7 @@ static enum slot_event verdict(const struct supervisor *supervisor, uint32_t sea
     if (doom->why != DOOM_NONE && doom->name == name)
         return doom->why == DOOM_TIME ? EVENT_TIME_OUT : EVENT_KILL;
     if (handler < supervisor->config->handler_count &&
-        *attempt + 1 < supervisor->config->handlers[handler].max_attempts &&
-        may_repair(supervisor->control, seat))
+        *attempt + 1 < supervisor->config->handlers[handler].max_attempts)
         return EVENT_RETRY;
     return EVENT_CRASH;
 }
@@ -125,17 +113,19 @@ static void crash(struct supervisor *supervisor, struct tenant *tenant, uint32_t
     (void)slot_end(&slot->word, seat + 1, SLOT_CRASHED, &word);
 }
 
-/* started: in ticks; 0: not known. */
 static void end_running(struct supervisor *supervisor, struct tenant *tenant, uint32_t seat,
-                        name_t name, uint64_t word, uint64_t started, int death)
+                        name_t name, uint64_t word, int death)
 {
+    const struct seat_row *row = &supervisor->control->rows[seat];
     struct slot *slot = &tenant->lane.slots[name_slot(name)];
+    uint64_t started = atomic_load_explicit(&row->started_ticks, memory_order_relaxed);
     uint32_t attempt;
     enum slot_event event = verdict(supervisor, seat, name, word, &attempt);
     FAULT_POINT("sweep_result");
     slot->death = death;
     slot->worker_pid = (uint32_t)supervisor->seats[seat].posts[HOLDER].pid;
     slot->run_ns = started == 0 ? 0 : clock_ticks_ns(clock_ticks() - started);
+    release_block(tenant, row, seat);
     FAULT_POINT("sweep_crash");
     switch (event) {
     case EVENT_RETRY:
@@ -160,40 +150,90 @@ static void end_running(struct supervisor *supervisor, struct tenant *tenant, ui
     }
 }
 
-/* in_run: the row says that it was being run, or about to be; else it waited. */
-static void settle(struct supervisor *supervisor, struct tenant *tenant, uint32_t seat, name_t name,
-                   bool in_run, int death)
+/* Woken twice does no harm; not woken at all would. The worker may have died between
+ * marking the lane as notified and writing the byte. */
+static void tell(const struct tenant *tenant, struct slot *slot)
 {
-    const struct seat_row *row = &supervisor->control->rows[seat];
-    uint32_t index = name_slot(name);
-    if (index >= tenant->lane.geometry->slot_count)
-        return;
-    struct slot *slot = &tenant->lane.slots[index];
-    uint64_t word = slot_load(&slot->word);
-    if (!name_current(name, word))
-        return;
-    if (slot_state(word) == SLOT_SUBMITTED) {
-        if (in_run) /* else it was settled before, as one that was being run */
-            repair(supervisor, tenant, seat, name);
-        return;
-    }
-    if (slot_state(word) == SLOT_RUNNING && slot_seat(word) == seat + 1) {
-        if (in_run)
-            release_block(tenant, row, seat);
-        end_running(
-            supervisor, tenant, seat, name, word,
-            in_run ? atomic_load_explicit(&row->started_ticks, memory_order_relaxed) : 0, death);
-    }
-    /* Woken twice does no harm; not woken at all would. The worker may have died
-     * between marking the lane as notified and writing the byte. */
     atomic_store_explicit(&tenant->lane.header->notified, 0, memory_order_seq_cst);
     notify_ended(&tenant->lane, &slot->word, SLOT_WAITED | SLOT_WAITED_ANY | SLOT_NOTIFY,
                  tenant->notify);
 }
 
-/* The tasks that waited in an I/O seat. The worker writes an entry before the row lets go
+/* The slot behind a name that is still its own, or NULL. */
+static struct slot *slot_of(const struct tenant *tenant, name_t name, uint64_t *word)
+{
+    if (name_slot(name) >= tenant->lane.geometry->slot_count)
+        return NULL;
+    struct slot *slot = &tenant->lane.slots[name_slot(name)];
+    *word = slot_load(&slot->word);
+    return name_current(name, *word) ? slot : NULL;
+}
+
+static bool runs_in(uint64_t word, uint32_t seat)
+{
+    return slot_state(word) == SLOT_RUNNING && slot_seat(word) == seat + 1;
+}
+
+static void settle(struct supervisor *supervisor, struct tenant *tenant, uint32_t seat, name_t name,
+                   int death)
+{
+    uint64_t word;
+    struct slot *slot = slot_of(tenant, name, &word);
+    if (slot == NULL)
+        return;
+    if (slot_state(word) == SLOT_SUBMITTED) {
+        repair(supervisor, tenant, seat, name);
+        return;
+    }
+    if (runs_in(word, seat))
+        end_running(supervisor, tenant, seat, name, word, death);
+    tell(tenant, slot);
+}
+
+/* ---- tasks that waited ---- */
+
+/* Tasks of lost tickets always find room for new ones; others only as long as enough is
+ * left for those. */
+static bool may_repeat(const struct supervisor *supervisor, name_t name)
+{
+    const struct control *control = supervisor->control;
+    uint32_t handler = name_handler(name);
+    uint64_t head =
+        atomic_load_explicit(&control->shared.repair_head[SEAT_IO], memory_order_relaxed);
+    uint64_t tail = atomic_load_explicit(&control->repair_tail[SEAT_IO], memory_order_relaxed);
+    return handler < supervisor->config->handler_count &&
+           supervisor->config->handlers[handler].max_attempts > 1 &&
+           tail - head < REPAIR_CAPACITY - MAX_IO_SEATS * RUN_MAX * 2;
+}
+
+/* It was not running, and so is not suspected of having killed its worker: that counts as
+ * no attempt, and is no reason for quarantine. */
+static void settle_waiting(struct supervisor *supervisor, struct tenant *tenant, uint32_t seat,
+                           name_t name, int death)
+{
+    uint64_t word;
+    struct slot *slot = slot_of(tenant, name, &word);
+    if (slot == NULL || !runs_in(word, seat))
+        return;
+    slot->death = death;
+    slot->worker_pid = (uint32_t)supervisor->seats[seat].posts[HOLDER].pid;
+    slot->run_ns = 0;
+    FAULT_POINT("sweep_waiting");
+    if (!may_repeat(supervisor, name)) {
+        tally_count(&supervisor->control->totals.tasks_crashed);
+        (void)slot_end(&slot->word, seat + 1, SLOT_CRASHED, &word);
+    } else if (slot_retry(&slot->word, seat + 1, slot_attempt(word), &word)) {
+        tally_count(&supervisor->control->totals.tasks_repeated);
+        repair(supervisor, tenant, seat, name);
+    } else {
+        (void)slot_end(&slot->word, seat + 1, SLOT_CANCELLED, &word);
+    }
+    tell(tenant, slot);
+}
+
+/* The worker writes an entry before the row lets go
  * of the task, and clears it after its end: one may be in both. */
-static void settle_waiting(struct supervisor *supervisor, uint32_t seat, int death)
+static void settle_book(struct supervisor *supervisor, uint32_t seat, int death)
 {
     struct pending_book *book = control_book(supervisor->control, seat);
     uint32_t used = atomic_load_explicit(&book->used, memory_order_acquire);
@@ -203,7 +243,7 @@ static void settle_waiting(struct supervisor *supervisor, uint32_t seat, int dea
         struct tenant *tenant =
             generation != 0 ? lanes_find(supervisor, entry->lane, generation) : NULL;
         if (tenant != NULL)
-            settle(supervisor, tenant, seat, entry->name, false, death);
+            settle_waiting(supervisor, tenant, seat, entry->name, death);
         if (generation != 0)
             atomic_store_explicit(&entry->generation, 0, memory_order_relaxed);
     }
@@ -221,9 +261,9 @@ void sweep_seat(struct supervisor *supervisor, uint32_t seat, int death)
     struct tenant *tenant = lanes_find(supervisor, row->run_lane, row->run_lane_generation);
     if (tenant != NULL)
         for (uint32_t i = 0; i < count && i < RUN_MAX; i++)
-            settle(supervisor, tenant, seat, row->run_names[i], true, death);
+            settle(supervisor, tenant, seat, row->run_names[i], death);
     if (control_class(supervisor->control, seat) == SEAT_IO)
-        settle_waiting(supervisor, seat, death);
+        settle_book(supervisor, seat, death);
     FAULT_POINT("sweep_clear");
     atomic_store_explicit(&row->run_count, 0, memory_order_relaxed);
     atomic_store_explicit(&row->block_unit, 0, memory_order_relaxed);

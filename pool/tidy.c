@@ -68,7 +68,7 @@ static void visit_untidy(struct worker *worker,
     }
 }
 
-void tidy_sleep(struct worker *worker)
+void tidy_before_sleep(struct worker *worker)
 {
     uint64_t now = clock_coarse_ms();
     if (now - worker->tidied_ms >= TIDY_IDLE_MS) {
@@ -78,9 +78,19 @@ void tidy_sleep(struct worker *worker)
             visit_untidy(worker, watch);
         }
     }
+}
+
+void tidy_when_idle(struct worker *worker)
+{
+    visit_untidy(worker, trim_idle);
+}
+
+void tidy_sleep(struct worker *worker)
+{
+    tidy_before_sleep(worker);
     if (wake_sleep_within(worker->bells, worker->seat, TIDY_IDLE_MS * UINT64_C(1000000)))
         return;
-    visit_untidy(worker, trim_idle);
+    tidy_when_idle(worker);
     wake_sleep(worker->bells, worker->seat);
 }
 

@@ -50,6 +50,10 @@ static inline bool tidy_needed(const struct views *views)
 
 /* In place of wake_sleep(). */
 void tidy_sleep(struct worker *worker);
+/* Its two parts, for a worker that sleeps elsewhere: before, and after TIDY_IDLE_MS in
+ * which nothing came. */
+void tidy_before_sleep(struct worker *worker);
+void tidy_when_idle(struct worker *worker);
 
 /* Client, after it has released a large block of this seat: the other side of B3. */
 void tidy_released(struct lane_header *header, struct bells *bells, uint32_t seat);

@@ -68,7 +68,8 @@ bool wait_any_is(const struct waiting *waiting, enum slot_state state)
 bool wait_no_workers(const mc_group *group)
 {
     return atomic_load_explicit(&group->pool->client.gone, memory_order_relaxed) ||
-           atomic_load_explicit(&group->pool->control->hopeless, memory_order_relaxed) != 0;
+           (atomic_load_explicit(&group->pool->control->hopeless, memory_order_relaxed) &
+            (group->offered_to | 1u << SEAT_CPU)) != 0;
 }
 
 /* ---- waking ---- */
@@ -272,9 +273,13 @@ static void settle_lost(mc_group *group)
 {
     struct client *client = &group->pool->client;
     bool gone = atomic_load_explicit(&client->gone, memory_order_relaxed);
+    unsigned lost =
+        gone ? ALL_CLASSES
+             : atomic_load_explicit(&group->pool->control->hopeless, memory_order_relaxed);
     for (size_t index = group->first_open; index < group->count; index++) {
         struct record *record = group_record(group, index);
-        if (record_state(record) != RECORD_OPEN)
+        if (record_state(record) != RECORD_OPEN ||
+            (lost >> handler_seats(&group->pool->config->handlers[record->handler]) & 1) == 0)
             continue;
         _Atomic uint64_t *slot = &client->lane.slots[record->slot].word;
         uint64_t word = slot_load(slot);
@@ -430,7 +435,7 @@ static int poll_once(struct waiting *waiting)
         return 0;
     if (client_check_gone(waiting->client)) {
         pthread_mutex_lock(&waiting->client->lock);
-        client_settle_all(group);
+        client_settle_all(group, ALL_CLASSES);
         pthread_mutex_unlock(&waiting->client->lock);
         return 0;
     }

@@ -119,8 +119,10 @@ static bool serve_ring(struct worker *worker, uint32_t index, struct view *view,
 static bool serve_repairs(struct worker *worker)
 {
     struct control *control = worker->control;
-    uint64_t head = atomic_load_explicit(&control->shared.repair_head[worker->seats], memory_order_relaxed);
-    if (LIKELY(head == atomic_load_explicit(&control->repair_tail[worker->seats], memory_order_acquire)))
+    uint64_t head =
+        atomic_load_explicit(&control->shared.repair_head[worker->seats], memory_order_relaxed);
+    if (LIKELY(head ==
+               atomic_load_explicit(&control->repair_tail[worker->seats], memory_order_acquire)))
         return false;
     const struct repair *entry = &control->repairs[worker->seats][head % REPAIR_CAPACITY];
     if (atomic_load_explicit(&entry->position, memory_order_acquire) != head + 1)
@@ -132,8 +134,9 @@ static bool serve_repairs(struct worker *worker)
         view = NULL; /* the client is gone, and its task with it */
     work_note(worker, index, generation, &name, view != NULL ? 1 : 0);
     mark(worker, SEAT_BUSY);
-    if (!atomic_compare_exchange_strong_explicit(&control->shared.repair_head[worker->seats], &head, head + 1,
-                                                 memory_order_seq_cst, memory_order_relaxed)) {
+    if (!atomic_compare_exchange_strong_explicit(&control->shared.repair_head[worker->seats], &head,
+                                                 head + 1, memory_order_seq_cst,
+                                                 memory_order_relaxed)) {
         give_up_run(worker);
         return true;
     }
@@ -150,7 +153,8 @@ static void hear_alarm(struct worker *worker)
     struct control *control = worker->control;
     worker->alarm_heard = atomic_load_explicit(&control->alarm, memory_order_acquire); /* A2 */
     for (uint32_t word = 0; word < MASK_WORDS; word++)
-        worker->due[word] |= atomic_load_explicit(&control->lanes_due[worker->seats][word], memory_order_relaxed);
+        worker->due[word] |=
+            atomic_load_explicit(&control->lanes_due[worker->seats][word], memory_order_relaxed);
 }
 
 static void forget_due(struct worker *worker, uint32_t index)
@@ -270,7 +274,8 @@ bool work_any(struct worker *worker)
     struct control *control = worker->control;
     if (UNLIKELY(work_alarmed(worker)))
         hear_alarm(worker);
-    return atomic_load_explicit(&control->shared.repair_head[worker->seats], memory_order_relaxed) !=
+    return atomic_load_explicit(&control->shared.repair_head[worker->seats],
+                                memory_order_relaxed) !=
                atomic_load_explicit(&control->repair_tail[worker->seats], memory_order_acquire) ||
            visit_lanes(worker, 0, visit_has_work);
 }

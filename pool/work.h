@@ -31,7 +31,7 @@ enum { RUN_AHEAD = 8 }; /* slots whose cache lines are fetched before their turn
 struct worker {
     const struct config *config;
     struct control *control;
-    struct bells *bells; /* of its seat's class, ... */
+    struct bells *bells;      /* of its seat's class, ... */
     struct bells *pool_bells; /* ... and of all */
     struct seat_row *row;
     struct tally *tallies; /* by handler */
@@ -49,10 +49,10 @@ struct worker {
     struct views views;
     uint32_t *estimate_ns; /* per handler: what it may take */
     mc_pool *pool;         /* for nested groups, made on first use */
-    mc_task *task;          /* that runs, or is to be next */
-    uint64_t called_ticks;  /* when that began: the task, or this call of it */
-    struct io *io;          /* of an I/O worker, else NULL */
-    struct view *current; /* of the running task, or the last one */
+    mc_task *task;         /* that runs, or is to be next */
+    uint64_t called_ticks; /* when that began: the task, or this call of it */
+    struct io *io;         /* of an I/O worker, else NULL */
+    struct view *current;  /* of the running task, or the last one */
     struct ring *current_ring;
     uint32_t current_lane;
     uint64_t looked_since; /* ticks: when the last task ended */

@@ -85,9 +85,10 @@ static bool whole(const struct observer *observer)
 {
     const struct control *control = observer->control;
     return control->magic == LAYOUT_MAGIC_CONTROL && control->version == LAYOUT_VERSION &&
-           control->seat_count <= MAX_SEATS && control->io_seats <= control->seat_count && control->handler_capacity <= MAX_HANDLERS &&
-           observer->control_bytes >= control_size(control->seat_count, control->io_seats,
-                                                  control->handler_capacity);
+           control->seat_count <= MAX_SEATS && control->io_seats <= control->seat_count &&
+           control->handler_capacity <= MAX_HANDLERS &&
+           observer->control_bytes >=
+               control_size(control->seat_count, control->io_seats, control->handler_capacity);
 }
 
 static int map(struct observer *observer, const struct parcel *parcel)

@@ -20,6 +20,7 @@
 #define DAY UINT64_C(86400000)
 
 static const char *const pinnings[] = {"core", "none", NULL};
+static const char *const engines[] = {"auto", "io_uring", "epoll", NULL};
 
 const struct key keys[] = {
     {.name = "socket",
@@ -49,6 +50,19 @@ const struct key keys[] = {
      .initial = "core",
      .choices = pinnings,
      MEMBER(serve.pool.pinning)},
+    {.name = "io-workers",
+     .type = KEY_NUMBER,
+     .initial = "none",
+     .zero = "none",
+     .least = 1,
+     .most = MAX_IO_SEATS,
+     .fixed = true,
+     MEMBER(serve.pool.io_workers)},
+    {.name = "io-engine",
+     .type = KEY_CHOICE,
+     .initial = "auto",
+     .choices = engines,
+     MEMBER(serve.pool.io_engine)},
     {.name = "max-load-average",
      .type = KEY_LOAD,
      .initial = "none",
@@ -183,6 +197,17 @@ static void range(const struct key *key, char *text)
         snprintf(text + used, (size_t)(KEY_LIMITS_SIZE - used), ", or '%s'", key->zero);
 }
 
+/* 'a', 'b' or 'c' */
+static void list_choices(const struct key *key, char text[KEY_LIMITS_SIZE])
+{
+    int used = 0;
+    for (int i = 0; key->choices[i] != NULL && used >= 0 && used < KEY_LIMITS_SIZE; i++) {
+        const char *before = i == 0 ? "" : key->choices[i + 1] != NULL ? ", " : " or ";
+        used += snprintf(text + used, (size_t)(KEY_LIMITS_SIZE - used), "%s'%s'", before,
+                         key->choices[i]);
+    }
+}
+
 const char *key_limits(const struct key *key, char text[KEY_LIMITS_SIZE])
 {
     switch (key->type) {
@@ -205,7 +230,7 @@ const char *key_limits(const struct key *key, char text[KEY_LIMITS_SIZE])
                  key->least, key->most);
         break;
     case KEY_CHOICE:
-        snprintf(text, KEY_LIMITS_SIZE, "'%s' or '%s'", key->choices[0], key->choices[1]);
+        list_choices(key, text);
         break;
     case KEY_LOAD:
         snprintf(text, KEY_LIMITS_SIZE,

@@ -145,7 +145,7 @@ static unsigned judge_task(const struct disturbance *disturbance, uint32_t numbe
     if (!may_fail(disturbance, entry))
         ledger_wrong(LOST, "task %u in process %d ended with %d (%s)", number, (int)entry->worker,
                      entry->status, strerror(entry->status < 0 ? -entry->status : 0));
-    return entry->counts;
+    return entry->counts && (entry->traits & WAITING) == 0;
 }
 
 void ledger_judge(const struct disturbance *disturbance)

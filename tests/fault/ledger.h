@@ -32,6 +32,7 @@ enum trait {
     ROOMLESS = 1 << 6,    /* there may be no room for its result */
     REPEATED = 1 << 7,    /* it is run again when its worker dies */
     OVERDUE = 1 << 8,     /* it runs for longer than it may */
+    WAITING = 1 << 9,     /* it waits in its worker, with others that die with that */
 };
 
 struct entry {

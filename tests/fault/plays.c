@@ -281,6 +281,59 @@ static void play_limits(void)
     end_play(true);
 }
 
+/* Tasks that wait: many, to their end; cancelled, and for too long; and with a worker that
+ * dies, or is replaced. */
+static void wait_with(enum mc_io_engine engine)
+{
+    struct mc_pool_options options = troupe_options();
+    struct batch batch;
+    options.handler_count = TROUPE_WITH_IO;
+    options.io_engine = engine;
+    options.max_tasks_per_worker = 40;
+    if (!troupe_open(&options))
+        return;
+    if (batch_open(&batch, 14, unhelped)) {
+        batch_repeat(&batch, 12, "wait", WAITING, (struct job){.reply = 30}, sizeof(struct job));
+        batch_repeat(&batch, 2, "wait", WAITING, (struct job){.reply = 5000}, 1000);
+        batch_finish(&batch);
+    }
+    if (batch_open(&batch, 4, unhelped)) {
+        uint32_t started = atomic_load(&ledger->started);
+        batch_repeat(&batch, 4, "wait-long", WAITING | CANCELLABLE, (struct job){0},
+                     sizeof(struct job));
+        for (int ms = 0; ms < 100 && atomic_load(&ledger->started) < started + 4; ms++)
+            pause_us(1000);
+        (void)ledger_call(mc_group_cancel(batch.group), "mc_group_cancel");
+        batch_finish(&batch);
+    }
+    if (batch_open(&batch, 2,
+                   (struct mc_group_options){.help = MC_HELP_NEVER, .time_limit_ms = 20})) {
+        batch_repeat(&batch, 2, "wait-long", WAITING | OVERDUE, (struct job){0},
+                     sizeof(struct job));
+        batch_finish(&batch);
+    }
+    if (batch_open(&batch, 6, unhelped)) {
+        (void)(batch_repeat(&batch, 4, "wait-retried", WAITING | REPEATED, (struct job){0}, 16) &&
+               batch_repeat(&batch, 2, "wait", WAITING | CRASHES, (struct job){.reply = 4}, 16));
+        batch_finish(&batch);
+    }
+    if (batch_open(&batch, 60, unhelped)) {
+        batch_repeat(&batch, 60, "wait", WAITING, (struct job){.reply = 4}, 16);
+        batch_finish(&batch);
+    }
+    end_play(true);
+}
+
+static void play_waiting(void)
+{
+    wait_with(MC_IO_AUTO);
+}
+
+static void play_waiting_epoll(void)
+{
+    wait_with(MC_IO_EPOLL);
+}
+
 /* Workers that are replaced after some tasks, by successors of which some fail. */
 static void play_heirs(void)
 {
@@ -506,6 +559,8 @@ const struct play plays[] = {
     {.name = "trouble", .act = play_trouble},
     {.name = "damaged", .act = play_damaged},
     {.name = "limits", .act = play_limits},
+    {.name = "waiting", .act = play_waiting},
+    {.name = "waiting-epoll", .act = play_waiting_epoll},
     {.name = "heirs", .act = play_heirs},
     {.name = "idle", .act = play_idle, .slow = true},
     {.name = "full", .act = play_full},

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@ enum {
     ARGS_MOST = 8192,
     RESULT_MOST = 32768,
     LANE_FDS = 4, /* memory, two sockets, a pidfd */
+    SEAT_FDS = 2, /* a socket, a pidfd */
     GATE_MS = 3000,
     GATE_SHUT_MS = 150,
     MEET_MS = 300,
@@ -216,7 +218,48 @@ static int nest(mc_task *task)
     return result < 0 ? mc_task_fail(task, result, "%s", mc_error_message()) : 0;
 }
 
-const struct mc_handler troupe_handlers[TROUPE_HANDLERS] = {
+static int work_at_last(mc_task *task, unsigned events, void *context)
+{
+    return work(task);
+}
+
+/* Works when the gate has been open for a moment, as others do. */
+static int wait_a_moment(mc_task *task)
+{
+    int result = mc_task_await_timer(task, 1, work_at_last, NULL);
+    return result < 0 ? result : MC_PENDING;
+}
+
+static int wake_up(mc_task *task, unsigned events, void *context)
+{
+    return (events & MC_EVENT_END) != 0 ? -ECANCELED : quick(task);
+}
+
+/* Waits for a descriptor that is never ready, and long enough for all else. */
+static int wait_long(mc_task *task)
+{
+    static int never = -1;
+    if (never < 0)
+        never = eventfd(0, EFD_CLOEXEC);
+    atomic_fetch_add(&ledger->started, 1);
+    int result = mc_task_await_timer(task, GATE_MS, wake_up, NULL);
+    if (result == 0)
+        result = mc_task_await_fd(task, never, MC_EVENT_READ, wake_up, NULL);
+    return result < 0 ? result : MC_PENDING;
+}
+
+static int retry_at_last(mc_task *task, unsigned events, void *context)
+{
+    return retried(task);
+}
+
+static int wait_and_retry(mc_task *task)
+{
+    int result = mc_task_await_timer(task, 2, retry_at_last, NULL);
+    return result < 0 ? result : MC_PENDING;
+}
+
+const struct mc_handler troupe_handlers[TROUPE_WITH_IO] = {
     {.name = "work", .run = work},
     {.name = "tell", .run = tell},
     {.name = "quick", .run = quick},
@@ -230,6 +273,9 @@ const struct mc_handler troupe_handlers[TROUPE_HANDLERS] = {
     {.name = "nest", .run = nest, .flags = MC_ISOLATED},
     {.name = "isolated", .run = work, .flags = MC_ISOLATED},
     {.name = "threadsafe", .run = work, .flags = MC_THREAD_SAFE},
+    {.name = "wait", .run = wait_a_moment, .flags = MC_IO},
+    {.name = "wait-long", .run = wait_long, .flags = MC_IO},
+    {.name = "wait-retried", .run = wait_and_retry, .flags = MC_IO | MC_IDEMPOTENT},
 };
 
 int troupe_init(void *context, void **state)
@@ -368,7 +414,7 @@ static bool look_at_pool(struct holdings *found)
     if (!all_up() || !look_holdings(the_pool->supervisor_pidfd, found))
         return false;
     unsigned lanes = lanes_of_workers();
-    found->supervisor_fds -= lanes * LANE_FDS;
+    found->supervisor_fds -= lanes * LANE_FDS + the_pool->config->io_workers * SEAT_FDS;
     found->supervisor_maps -= lanes;
     return true;
 }
@@ -668,7 +714,8 @@ void troupe_describe(void)
     }
     fprintf(stderr, "  process %d: closing %u, %u seats up, hopeless %u, repairs %llu of %llu\n",
             (int)getpid(), the_pool->control->closing, the_pool->control->seats_up,
-            the_pool->control->hopeless, (unsigned long long)the_pool->control->shared.repair_head[SEAT_CPU],
+            the_pool->control->hopeless,
+            (unsigned long long)the_pool->control->shared.repair_head[SEAT_CPU],
             (unsigned long long)the_pool->control->repair_tail[SEAT_CPU]);
     fprintf(stderr, "    lane %u, active bits %#llx\n", the_pool->client.index,
             (unsigned long long)atomic_load(&the_pool->bells->lanes_active[0]));

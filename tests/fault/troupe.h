@@ -19,8 +19,9 @@ struct job {
 
 extern mc_pool *the_pool;
 
-enum { TROUPE_HANDLERS = 13 };
-extern const struct mc_handler troupe_handlers[TROUPE_HANDLERS];
+/* The last of them wait, and only one play has them. */
+enum { TROUPE_HANDLERS = 13, TROUPE_WITH_IO = 16 };
+extern const struct mc_handler troupe_handlers[TROUPE_WITH_IO];
 /* worker_init; fails when the ledger says so. */
 int troupe_init(void *context, void **state);
 

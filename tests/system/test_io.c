@@ -6,9 +6,13 @@
 #include "tests/system/support.h"
 
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 
 enum { MANY = 10000 };
 
@@ -174,9 +178,9 @@ static int nest(mc_task *task)
 
 static int again(mc_task *task)
 {
+    bool first = atomic_fetch_add(&board->words[4], 1) < 100;
     board_count(&board->words[2]);
-    int result = mc_task_await_timer(task, mc_task_attempt(task) == 1 ? 60000 : 1, reply_events,
-                                     NULL);
+    int result = mc_task_await_timer(task, first ? 60000 : 1, reply_events, NULL);
     return result < 0 ? result : MC_PENDING;
 }
 
@@ -470,6 +474,44 @@ START_TEST(the_tasks_of_a_dead_client_are_given_up)
 }
 END_TEST
 
+/* As in many containers. The filter holds for all processes that come from this one. */
+static void forbid_io_uring(void)
+{
+    struct sock_filter steps[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof(steps) / sizeof(steps[0]), steps};
+    ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+START_TEST(where_io_uring_is_forbidden_epoll_does_it)
+{
+    struct mc_pool_options options = pool_options(HANDLERS(handlers));
+    forbid_io_uring();
+    if (_i == 0) {
+        begin_with(options);
+        mc_group *group = run_one("piped", 0);
+        wait_all(group);
+        ck_assert_uint_eq(failures(group), 0);
+        finish(group);
+        return;
+    }
+    options.io_engine = MC_IO_URING;
+    /* The I/O worker does not start; others do. */
+    begin_with(options);
+    mc_group *group = run_one("compute", 0);
+    run_number(group, "doze", 1);
+    wait_all(group);
+    ck_assert_int_eq(result_of(group, 0).status, 0);
+    ck_assert_int_eq(result_of(group, 1).status, -EOWNERDEAD);
+    finish(group);
+}
+END_TEST
+
 START_TEST(closing_waits_for_what_waits)
 {
     begin(_i);
@@ -496,6 +538,7 @@ int main(void)
         a_handler_that_waits_for_a_group_holds_nobody_up,
         recycling_loses_nothing_that_waits,
         the_tasks_of_a_dead_client_are_given_up,
+        where_io_uring_is_forbidden_epoll_does_it,
         closing_waits_for_what_waits,
     };
     Suite *suite = suite_create("io");

@@ -127,12 +127,13 @@ START_TEST(a_fresh_lane_is_sound_and_idle)
 }
 END_TEST
 
-START_TEST(work_in_either_ring_is_work)
+START_TEST(work_in_either_ring_is_work_for_its_seats)
 {
     for (int ring = 0; ring < LANE_RINGS; ring++) {
         begin();
         push(ring, name_make(0, 0, 1));
-        ck_assert(lane_has_work(&lane, SEAT_CPU));
+        ck_assert_int_eq(lane_has_work(&lane, SEAT_CPU), ring < 2);
+        ck_assert_int_eq(lane_has_work(&lane, SEAT_IO), ring >= 2);
         ck_assert_ptr_null(lane_check(&lane));
         finish();
     }
@@ -269,7 +270,8 @@ END_TEST
 
 TEST_MAIN(lane, the_parts_of_a_lane_do_not_overlap, inside_is_exact_at_both_ends_of_every_arena,
           nothing_is_inside_an_arena_that_is_not_there, a_fresh_lane_is_sound_and_idle,
-          work_in_either_ring_is_work, a_segment_that_is_no_lane_of_ours_is_not_mapped,
-          a_lane_has_a_number_that_no_other_has, a_forked_child_does_not_have_its_parents_lane,
-          a_damaged_header_is_noticed, damaged_positions_of_a_ring_are_noticed,
-          a_ticket_for_a_slot_that_is_not_there_is_noticed, damaged_slots_are_noticed)
+          work_in_either_ring_is_work_for_its_seats,
+          a_segment_that_is_no_lane_of_ours_is_not_mapped, a_lane_has_a_number_that_no_other_has,
+          a_forked_child_does_not_have_its_parents_lane, a_damaged_header_is_noticed,
+          damaged_positions_of_a_ring_are_noticed, a_ticket_for_a_slot_that_is_not_there_is_noticed,
+          damaged_slots_are_noticed)
