@@ -30,8 +30,8 @@ struct database {
     unsigned open;
     unsigned ready;            /* of those that are open, have been set up */
     uint64_t refused_until_ns; /* until then those that are ready have to do */
-    SLIST_HEAD(, connection) idle;
-    TAILQ_HEAD(, query) waiting;
+    SLIST_HEAD(connection_list, connection) idle;
+    TAILQ_HEAD(query_list, query) waiting;
 };
 
 /* ---- Connections ---- */

@@ -69,9 +69,8 @@ struct uploaded *documents_add(struct documents *documents, const char *name, un
 
 struct uploaded *documents_find(struct documents *documents, const char *text)
 {
-    struct uploaded *uploaded;
-    TAILQ_FOREACH(uploaded, &documents->list, entry)
-    if (strncmp(uploaded->name, text, DOCUMENT_NAME) == 0)
-        return uploaded;
-    return NULL;
+    struct uploaded *uploaded = TAILQ_FIRST(&documents->list);
+    while (uploaded && strncmp(uploaded->name, text, DOCUMENT_NAME) != 0)
+        uploaded = TAILQ_NEXT(uploaded, entry);
+    return uploaded;
 }

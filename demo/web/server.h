@@ -25,9 +25,9 @@ struct server {
     struct loop *loop;
     struct listener listeners[LISTENERS];
     unsigned listener_count;
-    TAILQ_HEAD(, request) suspended;
+    TAILQ_HEAD(request_list, request) suspended;
     unsigned waiting; /* how many these are */
-    TAILQ_HEAD(, stream) streams;
+    TAILQ_HEAD(stream_list, stream) streams;
     unsigned stream_count;
     uint64_t told_ns; /* when the streams were */
     struct documents documents;
