@@ -34,6 +34,11 @@ int loop_await(struct loop *loop, int fd, uint32_t events, struct watch *watch)
     return errno == ENOENT ? loop_watch(loop, fd, event.events, watch) : -errno;
 }
 
+void loop_unwatch(struct loop *loop, int fd)
+{
+    (void)epoll_ctl(loop->fd, EPOLL_CTL_DEL, fd, NULL);
+}
+
 void loop_later(struct loop *loop, struct watch *watch)
 {
     if (!watch->put_off)

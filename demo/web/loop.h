@@ -32,6 +32,8 @@ void loop_fini(struct loop *loop);
 int loop_watch(struct loop *loop, int fd, uint32_t events, struct watch *watch);
 int loop_await(struct loop *loop, int fd, uint32_t events, struct watch *watch);
 
+void loop_unwatch(struct loop *loop, int fd);
+
 /* Calls back at the end of this turn, or of the next one. */
 void loop_later(struct loop *loop, struct watch *watch);
 /* Takes that back. */

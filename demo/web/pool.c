@@ -24,12 +24,15 @@ static int explain(int status, struct failure *failure)
     return failure_set(failure, status, "%s", mc_error_message());
 }
 
+/* Of a pool that is gone all jobs have been reported; its descriptor stays readable. */
 static void on_readable(struct watch *watch, uint32_t events)
 {
     struct mode *mode = watch->context;
     (void)events;
-    if (mc_pool_dispatch(mode->pool) < 0)
-        mode->lost = true;
+    if (mc_pool_dispatch(mode->pool) >= 0)
+        return;
+    loop_unwatch(mode->loop, mc_pool_fd(mode->pool));
+    mode->lost = true;
 }
 
 static int pool_open(struct mode *mode, struct failure *failure)

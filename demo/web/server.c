@@ -255,9 +255,10 @@ int server_run(struct server *server, struct failure *failure)
         run_daemons(server);
         if (server->log)
             fflush(server->log);
-        if (server->mode->lost)
-            return failure_set(failure, -EOWNERDEAD, "the pool is gone");
+        server->stopping |= server->mode->lost;
     }
+    if (server->mode->lost)
+        return failure_set(failure, -EOWNERDEAD, "the pool is gone");
     return status == 0 ? 0 : failure_set(failure, status, "the event loop: %s", strerror(-status));
 }
 

@@ -240,6 +240,22 @@ workers_may_die() {
     stop_web
 }
 
+# Whoever waits is told, and the server ends, for others to start it again.
+pool_may_be_lost() {
+    local status=0 worker
+    start_web
+    lock_posts
+    begin_post "$work/lost"
+    worker=$(worker_pids | head -n 1)
+    kill -KILL "$(ps -o ppid= -p "$worker" | tr -d ' ')"
+    wait "$web_pid" || status=$?
+    web_pid=
+    unlock_posts
+    wait "$post_pid"
+    check "the server ends with 1" test "$status" = 1
+    check "the request got an answer" grep -q '"error"' "$work/lost"
+}
+
 # From the events that the page shows.
 worker_pids() {
     curl -sN -m 0.2 "$url/events" | head -n 1 | grep -o '"pid":[0-9]*' | grep -o '[1-9][0-9]*'
@@ -263,4 +279,5 @@ for mode in async pool; do # sync has nothing in between
 done
 mode=pool
 workers_may_die
+pool_may_be_lost
 ((failures == 0))
