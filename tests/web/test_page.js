@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// test_page.js URL CHROMIUM PDF PAGES [SCREENSHOTS] - uses the page as its visitors do: with
+// the mouse and by keyboard alone, on a phone, and without script.
+"use strict";
+
+const { chromium } = require("playwright-core");
+const [url, executablePath, pdf, pagesText, screenshots] = process.argv.slice(2);
+const pages = Number(pagesText);
+let failures = 0;
+
+function check(name, holds, detail = "") {
+  console.log(`${holds ? "ok" : "not ok"} - ${name}${detail && ` (${detail})`}`);
+  if (!holds) failures++;
+}
+
+const drawn = (page) => page.evaluate(() =>
+  [...document.querySelectorAll(".pages img")].filter((i) => i.complete && i.naturalWidth).length);
+
+async function picture(page, name) {
+  if (screenshots) await page.screenshot({ path: `${screenshots}/${name}.png` });
+}
+
+async function inBrowser(browser, options, work) {
+  const context = await browser.newContext(options);
+  const page = await context.newPage();
+  const complaints = [];
+  page.on("pageerror", (error) => complaints.push(error.message));
+  page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
+  page.setDefaultTimeout(20000);
+  await work(page);
+  check("no errors in the console", complaints.length === 0, complaints.join("; "));
+  await context.close();
+}
+
+async function everyPageAppears(page) {
+  await page.goto(url);
+  await page.waitForSelector("#workers tr");
+  await page.setInputFiles("#document", pdf);
+  await page.click("button");
+  await page.waitForFunction(() => document.querySelector(".pages img")?.naturalWidth > 0);
+  const first = await page.evaluate(() => {
+    const entry = performance.getEntriesByType("resource").find((e) => e.name.endsWith("/1"));
+    const [load] = performance.getEntriesByType("navigation");
+    return [load.responseStart, load.responseEnd, entry.startTime, entry.responseEnd].map(Math.round);
+  });
+  console.log(`# since the upload began, ms: answer ${first[0]} to ${first[1]}, ` +
+    `first picture asked for ${first[2]}, there ${first[3]}`);
+  await picture(page, "web-page");
+  await page.waitForFunction((count) => [...document.querySelectorAll(".pages img")]
+    .filter((i) => i.complete && i.naturalWidth).length === count, pages);
+  check("every page appears", (await drawn(page)) === pages);
+  await page.waitForFunction((count) =>
+    document.querySelector("#summary").textContent.startsWith(`${count} of ${count}`), pages);
+  const summary = await page.textContent("#summary");
+  check("the time is shown beside the serial one", /one after the other: [\d.]+ s/.test(summary), summary);
+}
+
+async function keyboardIsEnough(page) {
+  await page.goto(url);
+  await page.keyboard.press("Tab");
+  check("the first stop is the file", await page.evaluate(() => document.activeElement.id === "document"));
+  const chooser = page.waitForEvent("filechooser");
+  await page.keyboard.press("Space");
+  await (await chooser).setFiles(pdf);
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector(".pages");
+  check("a document is shown by keyboard alone", page.url().includes("/documents/"));
+}
+
+async function phoneFits(page) {
+  await page.goto(url);
+  await page.setInputFiles("#document", pdf);
+  await page.click("button");
+  await page.waitForFunction(() => document.querySelector(".pages img")?.naturalWidth > 0);
+  await page.waitForSelector("#workers tr");
+  check("nothing is wider than a phone", await page.evaluate(() =>
+    document.documentElement.scrollWidth <= innerWidth));
+  await picture(page, "web-phone");
+}
+
+async function scriptIsNotNeeded(page) {
+  await page.goto(url);
+  await page.setInputFiles("#document", pdf);
+  await page.click("button");
+  await page.waitForSelector(".pages");
+  const picture = await page.request.get(new URL("1", page.url()).href);
+  check("a plain form leads to the pages", picture.headers()["content-type"] === "image/png");
+  check("all pages are there", (await page.locator(".pages img").count()) === pages);
+}
+
+(async () => {
+  const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+  await inBrowser(browser, { viewport: { width: 1000, height: 640 } }, everyPageAppears);
+  await inBrowser(browser, {}, keyboardIsEnough);
+  await inBrowser(browser, { viewport: { width: 390, height: 700 }, isMobile: true }, phoneFits);
+  await inBrowser(browser, { javaScriptEnabled: false }, scriptIsNotNeeded);
+  await browser.close();
+  process.exit(failures ? 1 : 0);
+})().catch((error) => {
+  console.log(`not ok - ${error.message}`);
+  process.exit(1);
+});

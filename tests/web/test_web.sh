@@ -1,0 +1,283 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# test_web.sh WEB SCHEMA POSTGRES MAKE_PDF [MODES] - every route of the web demo in every mode, over
+# a PostgreSQL server of its own that goes away and comes back, with requests that are wrong,
+# too many or too slow, workers that are killed, and an end in the middle of it all.
+# POSTGRES is the directory of initdb and pg_ctl; a fifth argument names the modes.
+set -u
+
+web=$1 schema=$2 postgres=$3 make_pdf=$4
+work=$(mktemp -d /tmp/multicore-web-test-XXXXXX) || exit 1
+chmod 755 "$work"
+failures=0
+web_pid=
+url=
+
+fail() {
+    failures=$((failures + 1))
+    echo "not ok - $mode: $*"
+}
+
+check() { # NAME COMMAND...
+    local name=$1
+    shift
+    if "$@"; then echo "ok - $mode: $name"; else fail "$name: ${answer:-}"; fi
+}
+
+# ---- The database -----------------------------------------------------------
+
+# initdb refuses to be root.
+as_postgres() {
+    if ((EUID == 0)); then
+        (cd "$work" && setpriv --reuid=postgres --regid=postgres --clear-groups "$@")
+    else
+        "$@"
+    fi
+}
+
+start_database() {
+    as_postgres "$postgres/pg_ctl" -D "$work/db/data" -w -l "$work/db/log" \
+        -o "-k $work/db -c listen_addresses= -c max_connections=20" start >/dev/null
+}
+
+stop_database() { as_postgres "$postgres/pg_ctl" -D "$work/db/data" -w -m fast stop >/dev/null; }
+
+sql() { psql -X -q -h "$work/db" -U "$db_user" -d postgres "$@"; }
+
+make_database() {
+    db_user=postgres
+    mkdir "$work/db"
+    if ((EUID == 0)); then chown postgres "$work/db"; fi
+    as_postgres "$postgres/initdb" -D "$work/db/data" -U postgres -A trust -N >/dev/null &&
+        start_database && sql -f "$schema"
+}
+
+# ---- The server -------------------------------------------------------------
+
+start_web() { # ARGUMENT...
+    : >"$work/out"
+    "$web" --mode "$mode" --listen 127.0.0.1:0 --unix "$work/socket" --access-log "$work/log" \
+        --database "host=$work/db user=$db_user dbname=postgres" "$@" >"$work/out" 2>"$work/err" &
+    web_pid=$!
+    for ((i = 0; i < 500; i++)); do
+        url=$(sed -n 's|^listening on \([^ ]*\) and .*|http://\1|p' "$work/out")
+        [[ -n $url ]] && return
+        sleep 0.02
+    done
+    fail "the server does not start: $(cat "$work/err")"
+}
+
+stop_web() {
+    local status=0
+    kill -TERM "$web_pid"
+    wait "$web_pid" || status=$?
+    web_pid=
+    check "ends with 0 on SIGTERM" test "$status" = 0
+}
+
+clean_up() {
+    [[ -n $web_pid ]] && kill -TERM "$web_pid" && wait "$web_pid"
+    [[ -f $work/db/data/postmaster.pid ]] && stop_database
+    ((failures)) && tail -n 5 "$work/err" "$work/log" 2>/dev/null
+    rm -rf "$work"
+}
+trap clean_up EXIT
+trap 'exit 1' HUP INT TERM
+
+# ask PATH [CURL-ARGUMENT...]: $answer is the body, $code the status; 000 when none came.
+ask() {
+    local path=$1
+    shift
+    code=$(curl -s -m 20 -o "$work/answer" -D "$work/head" -w '%{http_code}' "$@" "$url$path")
+    answer="$code $(tr -d '\0' <"$work/answer" | head -c 300)"
+}
+
+gives() { # CODE TEXT PATH [CURL-ARGUMENT...]
+    local wanted=$1 text=$2
+    shift 2
+    ask "$@"
+    [[ $code == "$wanted" ]] && grep -qF -- "$text" "$work/answer"
+}
+
+has_header() { grep -qi "^$1" "$work/head"; }
+
+# A lot of requests at once; prints how many ended with which status.
+many() { # PATH COUNT [CURL-ARGUMENT...]
+    local path=$1 count=$2
+    shift 2
+    seq "$count" | xargs -P 16 -I{} curl -s -m 30 -o /dev/null -w '%{http_code}\n' "$@" \
+        "$url$path" | sort | uniq -c | awk '{printf "%s%s:%s", separator, $2, $1; separator = " "}'
+}
+
+# ---- What is tried ----------------------------------------------------------
+
+post='{"title": "one", "content": "of \u00e4ll"}'
+
+routes_work() {
+    check "cpu" gives 200 '{"result":333333283333335000000}' /posts/cpu/
+    check "io_create" gives 201 '"title":"one","content":"of äll"' /posts/io_create/ -d "$post"
+    check "io_read" gives 200 '"results":[{"id":' /posts/io_read/
+    check "over the Unix socket" gives 200 '"count":' /posts/io_read/ --unix-socket "$work/socket"
+    check "HEAD" gives 200 '' /posts/cpu/ -I
+}
+
+errors_are_clear() {
+    check "a missing field is named" gives 400 'content' /posts/io_create/ -d '{"title": "x"}'
+    check "no JSON" gives 400 'no JSON, at byte' /posts/io_create/ -d '{"title'
+    check "no body" gives 400 'no JSON' /posts/io_create/ -X POST
+    check "no such path" gives 404 'nothing here' /posts/
+    check "no such method" gives 405 'method' /posts/io_create/
+    check "the one that there is" has_header 'Allow: POST'
+    head -c 1100000 /dev/zero >"$work/large"
+    check "too large" gives 413 '1048576' /posts/io_create/ --data-binary "@$work/large"
+    check "too large, and not announced" gives 413 '1048576' /posts/io_create/ \
+        -H 'Transfer-Encoding: chunked' --data-binary "@$work/large"
+    check "still there" gives 200 '' /posts/cpu/
+}
+
+database_may_go() {
+    stop_database
+    check "without database" gives 503 'database' /posts/io_read/
+    check "when to come again" has_header 'Retry-After: 1'
+    check "the rest goes on" gives 200 '' /posts/cpu/
+    start_database
+    check "the database is back" gives 200 '"count":' /posts/io_read/
+    check "and takes posts" gives 201 '"id"' /posts/io_create/ -d "$post"
+}
+
+# More at once than the database has connections for: they share those.
+connections_are_shared() {
+    answer=$(many /posts/io_read/ 100)
+    check "a hundred requests" test "$answer" = 200:100
+}
+
+locks() { # GRANTED
+    sql -At -c "SELECT count(*) FROM pg_locks WHERE relation = 'posts'::regclass AND granted = $1"
+}
+
+# Posts cannot be created until unlock_posts.
+lock_posts() {
+    coproc LOCK { sql; }
+    lock_pid=$! # of the coprocess
+    echo 'BEGIN; LOCK TABLE posts;' >&"${LOCK[1]}"
+    until [[ $(locks true) == 1 ]]; do sleep 0.02; done
+}
+
+unlock_posts() {
+    echo 'COMMIT;' >&"${LOCK[1]}"
+    eval "exec ${LOCK[1]}>&-"
+    wait "$lock_pid"
+}
+
+# A request that waits for the lock, in the background; its answer goes to a file.
+begin_post() { # FILE
+    curl -s -m 30 -o "$1" -d "$post" "$url/posts/io_create/" &
+    post_pid=$!
+    until [[ $(locks false) == 1 ]]; do sleep 0.02; done
+}
+
+slow_requests_are_ended() {
+    start_web --time-limit 300
+    lock_posts
+    check "over the time limit" gives 504 'time' /posts/io_create/ -d "$post"
+    unlock_posts
+    stop_web
+}
+
+documents_are_drawn() {
+    local place
+    "$make_pdf" "$work/some.pdf" 3 >/dev/null
+    check "a document" gives 303 /documents/ /documents -F "document=@$work/some.pdf"
+    place=${answer#* }
+    check "its page" gives 200 'alt="Page 3"' "$place"
+    check "a picture" gives 200 PNG "${place}3"
+    check "and no other" gives 404 'no such page' "${place}4"
+    check "no PDF document" gives 400 'no PDF' /documents -F "document=@$schema"
+    check "no document" gives 400 'form' /documents -d x=y
+    check "the page" gives 200 '<form action="/documents"' /
+    answer=$(curl -sN -m 1 "$url/events?document=$(basename "$place")" | head -n 1)
+    check "events" test "${answer#*\"drawn\":1}" != "$answer"
+}
+
+too_many_are_turned_away() {
+    start_web --max-requests 1
+    lock_posts
+    begin_post "$work/first"
+    check "too many at once" gives 503 'too many' /posts/cpu/
+    unlock_posts
+    wait "$post_pid"
+    check "the first got its answer" grep -q '"id"' "$work/first"
+    stop_web
+}
+
+requests_are_answered_before_the_end() {
+    start_web
+    lock_posts
+    begin_post "$work/last"
+    kill -TERM "$web_pid"
+    until ! [[ -e $work/socket ]]; do sleep 0.02; done
+    unlock_posts
+    wait "$post_pid"
+    check "the last request got its answer" grep -q '"id"' "$work/last"
+    wait "$web_pid"
+    check "ended when it was answered" test "$?" = 0
+    web_pid=
+}
+
+# No request hangs, and those that only read are not even lost.
+workers_may_die() {
+    local killer
+    start_web
+    (for ((i = 0; i < 15; i++)); do
+        kill -KILL "$(worker_pids | shuf -n 1)" 2>/dev/null
+        sleep 0.1
+    done) &
+    killer=$!
+    answer="$(many /posts/cpu/ 100) $(many /posts/io_read/ 150)"
+    wait "$killer"
+    check "no request is lost with its worker" test "$answer" = '200:100 200:150'
+    stop_web
+}
+
+# Whoever waits is told, and the server ends, for others to start it again.
+pool_may_be_lost() {
+    local status=0 worker
+    start_web
+    lock_posts
+    begin_post "$work/lost"
+    worker=$(worker_pids | head -n 1)
+    kill -KILL "$(ps -o ppid= -p "$worker" | tr -d ' ')"
+    wait "$web_pid" || status=$?
+    web_pid=
+    unlock_posts
+    wait "$post_pid"
+    check "the server ends with 1" test "$status" = 1
+    check "the request got an answer" grep -q '"error"' "$work/lost"
+}
+
+# From the events that the page shows.
+worker_pids() {
+    curl -sN -m 0.2 "$url/events" | head -n 1 | grep -o '"pid":[0-9]*' | grep -o '[1-9][0-9]*'
+}
+
+mode=all
+make_database || { echo "not ok - no PostgreSQL server"; exit 1; }
+for mode in ${5:-sync async pool}; do
+    start_web --connections 40
+    routes_work
+    errors_are_clear
+    database_may_go
+    connections_are_shared
+    documents_are_drawn
+    stop_web
+    slow_requests_are_ended
+done
+for mode in async pool; do # sync has nothing in between
+    too_many_are_turned_away
+    requests_are_answered_before_the_end
+done
+mode=pool
+workers_may_die
+pool_may_be_lost
+((failures == 0))
