@@ -31,7 +31,8 @@
  *
  * This header is the reference. It is laid out in the order in which a user
  * meets things: errors, handlers, pools, modules, attaching, groups, results,
- * quarantine, event loops, the handler's side, structured values, helpers.
+ * quarantine, event loops, the handler's side, waiting in a handler, structured values,
+ * helpers.
  *
  * Conventions
  *   Errors      Functions that can fail return 0 (or a count) on success and a
@@ -118,6 +119,11 @@ enum mc_handler_flags {
      * another, until it has killed max_attempts of them. Without this flag a
      * task that was started is never started again. */
     MC_IDEMPOTENT = 1 << 2,
+    /* The handler waits for descriptors or timers most of the time, and computes
+     * for a moment in between. It runs in an I/O worker, which goes on with other
+     * tasks while it waits; see mc_task_await_fd(). Never in the caller, so not with
+     * MC_THREAD_SAFE. */
+    MC_IO = 1 << 3,
 };
 
 /* Called once in a task that has run for longer than its soft time limit, in
@@ -169,6 +175,13 @@ enum mc_log_level {
  * it may not call mc_ functions. */
 typedef void mc_log_fn(void *context, int level, const char *line);
 
+/* What I/O workers wait with. */
+enum mc_io_engine {
+    MC_IO_AUTO = 0,  /* io_uring where it is permitted, else epoll */
+    MC_IO_URING = 1, /* else workers do not start */
+    MC_IO_EPOLL = 2,
+};
+
 enum mc_pool_flags {
     /* Open although other threads are running. The children that the pool
      * forks may then inherit locks that those threads hold; only for programs
@@ -197,6 +210,11 @@ struct mc_pool_options {
      * affinity mask, narrowed by the cpuset and the CPU quota of the cgroup. */
     unsigned workers;
     enum mc_pinning pinning;
+
+    /* Number of workers for handlers that are MC_IO, at most 64. They are not pinned,
+     * and not counted in workers. 0: one if there are such handlers, else none. */
+    unsigned io_workers;
+    enum mc_io_engine io_engine;
 
     /* The load up to which work is handed to workers, per usable core: "0.85"
      * or "85%" means that the 1-minute load average may reach 0.85 x cores,
@@ -285,11 +303,12 @@ MC_API void mc_pool_close(mc_pool *pool);
 /* The same, but workers are killed at once, whatever they run. */
 MC_API void mc_pool_terminate(mc_pool *pool);
 
-/* The number of workers that the pool keeps. */
+/* The number of workers that the pool keeps, without those for handlers that are MC_IO. */
 MC_API unsigned mc_pool_workers(const mc_pool *pool);
 
-/* Process ids of the workers that are running now; 0 for a seat whose worker
- * is being replaced. Fills up to count entries, returns the number of seats. */
+/* Process ids of the workers that are running now, those for handlers that are MC_IO
+ * last; 0 for a seat whose worker is being replaced. Fills up to count entries, returns
+ * the number of seats. */
 MC_API unsigned mc_pool_worker_pids(mc_pool *pool, pid_t *pids, unsigned count);
 
 /* ---- Modules --------------------------------------------------------------- */
@@ -685,6 +704,75 @@ MC_API bool mc_task_inline(const mc_task *task);
  * them itself if nobody else does, so that nesting cannot deadlock. NULL if this
  * worker cannot attach to it. */
 MC_API mc_pool *mc_task_pool(mc_task *task);
+
+/* ---- Waiting in a handler -------------------------------------------------- */
+
+/* A handler that is MC_IO does not block. It asks to be called back, by the functions
+ * below, and returns MC_PENDING; its worker goes on with other tasks, of which 16,384
+ * can wait in one worker, and calls back when there is something to do:
+ *
+ *     static int answer(mc_task *task, unsigned events, void *context)
+ *     {
+ *         struct request *request = context;
+ *         if (events & MC_EVENT_END)
+ *             return give_up(task, request);
+ *         ssize_t size = read(request->socket, ...);
+ *         ...
+ *         return mc_task_reply(task, ...);
+ *     }
+ *
+ *     static int ask(mc_task *task)
+ *     {
+ *         ...
+ *         int result = mc_task_await_fd(task, request->socket, MC_EVENT_READ, answer, request);
+ *         return result < 0 ? result : MC_PENDING;
+ *     }
+ *
+ * A task may await a descriptor and a timer at once, and be woken besides; whichever
+ * comes first calls back, and then it awaits nothing until it asks again. The task,
+ * its arguments and its replies stay until it has ended: by returning something else
+ * than MC_PENDING, from the handler or from a call-back.
+ *
+ * Time limits count from the task's start. Past the soft one on_soft_limit is called,
+ * here not from a signal handler; past the other one the task ends with -ETIMEDOUT, and
+ * its worker lives on, unless it is one call that has run for that long. A worker
+ * that dies takes all tasks that wait in it along: they end with -EOWNERDEAD, or are run
+ * again where the handler is MC_IDEMPOTENT. A handler that waits for a group of its own
+ * by mc_group_wait() holds its call-back up, but not the other tasks of its worker; it
+ * had better await mc_pool_fd(). */
+#define MC_PENDING (-0x4d43)
+
+enum mc_event {
+    MC_EVENT_READ = 1 << 0,   /* the descriptor is readable, or at its end */
+    MC_EVENT_WRITE = 1 << 1,  /* writable */
+    MC_EVENT_HANGUP = 1 << 2, /* an error, or nobody at the other end: read() will tell */
+    MC_EVENT_TIMER = 1 << 3,  /* the time is up */
+    MC_EVENT_WAKE = 1 << 4,   /* mc_task_wake() */
+    /* The task was cancelled, is over its time limit, or its worker has to go: the last
+     * call. Give back what the task holds; the status that is returned counts where it
+     * was cancelled. */
+    MC_EVENT_END = 1 << 5,
+};
+
+/* Called back in the task's worker, with what happened: a set of enum mc_event. */
+typedef int mc_resume_fn(mc_task *task, unsigned events, void *context);
+
+/* Calls back when the descriptor is ready for one of events (MC_EVENT_READ,
+ * MC_EVENT_WRITE). The descriptor stays the handler's: it must not be closed while it
+ * is awaited. Several tasks may await the same one. Replaces what was awaited before,
+ * but for a timer. Does not block.
+ * Errors: -ENOTSUP in a handler that is not MC_IO, -EBADF, -EINVAL, -ENOMEM. */
+MC_API int mc_task_await_fd(mc_task *task, int fd, unsigned events, mc_resume_fn *resume,
+                            void *context);
+/* Calls back after timeout_ms. Replaces an earlier timer. */
+MC_API int mc_task_await_timer(mc_task *task, unsigned timeout_ms, mc_resume_fn *resume,
+                               void *context);
+/* Calls back when another handler of this worker calls mc_task_wake() for it: for a queue
+ * of tasks that wait for something that the worker has, such as a connection. */
+MC_API int mc_task_await_wake(mc_task *task, mc_resume_fn *resume, void *context);
+/* Has a task of the same worker that has returned MC_PENDING called back, soon, with
+ * MC_EVENT_WAKE, whatever it awaits. Once for any number of calls before that. */
+MC_API void mc_task_wake(mc_task *task);
 
 /* ---- Structured values --------------------------------------------------- */
 

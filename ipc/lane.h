@@ -12,7 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { LANE_NORMAL, LANE_URGENT, LANE_RINGS };
+/* The two rings of each class of seats. */
+enum { LANE_NORMAL, LANE_URGENT, LANE_RINGS = 2 * SEAT_CLASSES };
 
 struct lane {
     uint8_t *memory; /* NULL: not mapped */
@@ -29,9 +30,16 @@ void lane_format(const struct lane_geometry *geometry, void *memory, uint32_t in
 int lane_map(struct lane *lane, const struct lane_geometry *geometry, int fd);
 void lane_unmap(struct lane *lane);
 
-static inline bool lane_has_work(const struct lane *lane)
+static inline struct ring *lane_ring(struct lane *lane, enum seat_class seats, int which)
 {
-    return ring_has_work(&lane->rings[LANE_NORMAL]) || ring_has_work(&lane->rings[LANE_URGENT]);
+    return &lane->rings[2 * seats + which];
+}
+
+/* Work for seats of this class. */
+static inline bool lane_has_work(const struct lane *lane, enum seat_class seats)
+{
+    return ring_has_work(&lane->rings[2 * seats + LANE_NORMAL]) ||
+           ring_has_work(&lane->rings[2 * seats + LANE_URGENT]);
 }
 
 static inline uint64_t lane_arena_offset(const struct lane_geometry *geometry, uint32_t arena)

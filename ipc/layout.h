@@ -29,6 +29,8 @@ enum {
     CACHE_LINE = 64,
     PAGE_SIZE_BYTES = 4096,
     MAX_SEATS = 256,
+    MAX_IO_SEATS = 64,
+    PENDING_MOST = 16384, /* tasks that one I/O seat can have waiting */
     MAX_LANES = 256,
     MAX_HANDLERS = 1024,
     HANDLER_NAME_SIZE = 64,
@@ -46,6 +48,10 @@ enum {
     MOST_WEIGHT = 10000,
     UNIT = 64, /* arenas are managed in units of this many bytes */
 };
+
+/* What kind of tasks a seat's worker takes. Those that wait for descriptors most of the
+ * time have seats of their own, where nothing computes for long. */
+enum seat_class { SEAT_CPU, SEAT_IO, SEAT_CLASSES };
 
 static_assert(sizeof(_Atomic uint64_t) == 8 && sizeof(_Atomic uint32_t) == 4, "plain words");
 static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "lock-free words");
@@ -137,6 +143,10 @@ struct lane_header {
 
     alignas(CACHE_LINE) _Atomic int32_t client_cpu; /* client: where it last waited, -1 unknown */
 
+    /* client and supervisor: bumped after running tasks were asked to stop, for workers
+     * in whose seats tasks wait */
+    alignas(CACHE_LINE) _Atomic uint32_t cancels;
+
     /* workers, each its own: unit of the newest block of its arena */
     alignas(CACHE_LINE) _Atomic uint32_t newest_block[MAX_SEATS];
     /* likewise: the units of its arena, from the first, of which some may have been
@@ -153,7 +163,7 @@ struct lane_geometry {
     uint32_t slot_count;
     uint32_t ring_capacity; /* twice slot_count: tickets of helped tasks linger */
     uint32_t seat_count;
-    uint64_t ring_offset[2]; /* normal, urgent */
+    uint64_t ring_offset[2 * SEAT_CLASSES]; /* normal and urgent, for each class of seats */
     uint64_t slots_offset;
     uint64_t arenas_offset; /* the client's, then one for each seat */
     uint64_t arena_size;
@@ -171,6 +181,7 @@ static_assert(MAX_SEATS == MAX_LANES, "both masks have the same width");
 
 enum seat_state { SEAT_BUSY = 0, SEAT_LOOKING = 1, SEAT_SLEEPING = 2 };
 
+/* Each class of seats has its own, so that a sleeper of the other is none. */
 struct bells {
     alignas(CACHE_LINE) _Atomic uint64_t lanes_active[MASK_WORDS]; /* may have tickets */
     alignas(CACHE_LINE) _Atomic uint64_t seats_sleeping[MASK_WORDS];
@@ -178,6 +189,7 @@ struct bells {
         alignas(CACHE_LINE) _Atomic uint32_t state; /* enum seat_state; the futex */
     } seats[MAX_SEATS];
 };
+enum { BELLS_SIZE = SEAT_CLASSES * sizeof(struct bells) };
 
 /* ---- control --------------------------------------------------------------- */
 
@@ -264,6 +276,21 @@ struct tally {
 };
 static_assert(sizeof(struct tally) == 2048, "two handlers a page");
 
+/* The tasks that wait in an I/O seat: begun, not ended, and not being run just now.
+ * Written by its worker alone, believed by the supervisor. */
+struct pending_entry {
+    _Atomic uint32_t generation; /* of the lane; last written, first cleared; 0: nobody */
+    uint32_t lane;
+    name_t name;
+};
+struct pending_book {
+    alignas(PAGE_SIZE_BYTES) _Atomic uint32_t used; /* entries that were ever written */
+    _Atomic uint32_t waiting;                       /* tasks in all, ... */
+    _Atomic uint32_t of_lane[MAX_LANES];            /* ... and of each lane */
+    alignas(PAGE_SIZE_BYTES) struct pending_entry entries[PENDING_MOST];
+};
+static_assert(sizeof(struct pending_book) % PAGE_SIZE_BYTES == 0, "protected one by one");
+
 /* What happened since the pool was opened. */
 struct totals { /* supervisor */
     _Atomic uint64_t workers_started, workers_died, workers_retired;
@@ -274,7 +301,7 @@ struct totals { /* supervisor */
 
 /* What the workers share among themselves, on a page of its own. */
 struct control_shared {
-    alignas(PAGE_SIZE_BYTES) _Atomic uint64_t repair_head; /* by CAS */
+    alignas(PAGE_SIZE_BYTES) _Atomic uint64_t repair_head[SEAT_CLASSES]; /* by CAS */
 };
 static_assert(sizeof(struct control_shared) == PAGE_SIZE_BYTES, "a page of its own");
 
@@ -282,6 +309,7 @@ struct control {
     uint64_t magic;
     uint32_t version;
     uint32_t seat_count;
+    uint32_t io_seats; /* the last of these */
     uint32_t lane_limit;
     uint32_t handler_capacity;
     _Atomic uint32_t handler_count;    /* numbers stay what they are; there are only ever more */
@@ -298,20 +326,20 @@ struct control {
     _Atomic uint32_t watching;  /* the supervisor looks at the rows now and then */
     _Atomic uint64_t admission; /* admission_pack() */
     _Atomic uint64_t log_tail;
-    _Atomic uint64_t repair_tail;
+    _Atomic uint64_t repair_tail[SEAT_CLASSES];
     /* Bumped when the supervisor has looked at all lanes itself and those with work
      * are in lanes_due: what the bells say is everybody's to change, this is not. */
     _Atomic uint32_t alarm;
-    _Atomic uint64_t lanes_due[MAX_LANES / 64];
+    _Atomic uint64_t lanes_due[SEAT_CLASSES][MAX_LANES / 64];
 
     struct totals totals;
     struct lane_entry lanes[MAX_LANES];
     struct log_record log[LOG_RECORDS];
-    struct repair repairs[REPAIR_CAPACITY];
+    struct repair repairs[SEAT_CLASSES][REPAIR_CAPACITY];
     struct handler_entry handlers[MAX_HANDLERS];
     alignas(PAGE_SIZE_BYTES) struct control_shared shared;
     struct seat_row rows[];
-    /* and behind them the tallies, by seat and handler */
+    /* and behind them the tallies, by seat and handler, and the books of the I/O seats */
 };
 static_assert(sizeof(struct control) % PAGE_SIZE_BYTES == 0, "rows begin on a page");
 
@@ -345,16 +373,30 @@ static inline uint64_t tallies_size(uint32_t handler_capacity)
     return (size + PAGE_SIZE_BYTES - 1) / PAGE_SIZE_BYTES * PAGE_SIZE_BYTES;
 }
 
-static inline uint64_t control_size(uint32_t seat_count, uint32_t handler_capacity)
+static inline uint64_t control_size(uint32_t seat_count, uint32_t io_seats,
+                                    uint32_t handler_capacity)
 {
     return sizeof(struct control) +
-           (sizeof(struct seat_row) + tallies_size(handler_capacity)) * seat_count;
+           (sizeof(struct seat_row) + tallies_size(handler_capacity)) * seat_count +
+           sizeof(struct pending_book) * io_seats;
 }
 
 static inline struct tally *control_tallies(const struct control *control, uint32_t seat)
 {
     char *behind = (char *)(uintptr_t)&control->rows[control->seat_count];
     return (struct tally *)(void *)(behind + tallies_size(control->handler_capacity) * seat);
+}
+
+static inline enum seat_class control_class(const struct control *control, uint32_t seat)
+{
+    return seat < control->seat_count - control->io_seats ? SEAT_CPU : SEAT_IO;
+}
+
+/* The book of an I/O seat. */
+static inline struct pending_book *control_book(const struct control *control, uint32_t seat)
+{
+    void *behind = control_tallies(control, control->seat_count);
+    return (struct pending_book *)behind + (seat - (control->seat_count - control->io_seats));
 }
 
 #endif

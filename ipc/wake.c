@@ -115,11 +115,10 @@ void wake_another(struct bells *bells, const struct control *control, uint32_t s
         wake_one(bells, control, -1, false);
 }
 
-void wake_kick_all(struct bells *bells, const struct control *control)
+void wake_kick(struct bells *bells, uint32_t seat)
 {
-    for (uint32_t seat = 0; seat < control->seat_count; seat++)
-        if (!wake_seat(bells, seat))
-            sys_futex_wake(&bells->seats[seat].state, EVERY_SLEEPER);
+    if (!wake_seat(bells, seat))
+        sys_futex_wake(&bells->seats[seat].state, EVERY_SLEEPER);
 }
 
 void wake_seat_died(struct bells *bells, uint32_t seat)

@@ -48,9 +48,9 @@ void wake_another(struct bells *bells, const struct control *control, uint32_t s
 
 /* Wakes one seat if it sleeps; false if it does not. */
 bool wake_seat(struct bells *bells, uint32_t seat);
-/* Supervisor: wakes whoever sleeps, whatever its state says: a waker may have
+/* Supervisor: wakes whoever sleeps there, whatever its state says: a waker may have
  * died, or been stopped, between changing the state and the system call. */
-void wake_kick_all(struct bells *bells, const struct control *control);
+void wake_kick(struct bells *bells, uint32_t seat);
 /* Supervisor, after the death of the seat's worker. */
 void wake_seat_died(struct bells *bells, uint32_t seat);
 

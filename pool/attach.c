@@ -83,10 +83,10 @@ static int copy_local(const struct config *local, struct config **copy)
 /* Memory of our own takes the place of the pool's; nobody else has it. */
 static int furnish(mc_pool *pool)
 {
-    struct control *control = map_private(control_size(1, 0));
+    struct control *control = map_private(control_size(1, 0, 0));
     pool->control = control;
-    pool->control_bytes = control_size(1, 0);
-    pool->bells = map_private(sizeof(struct bells));
+    pool->control_bytes = control_size(1, 0, 0);
+    pool->bells = map_private(BELLS_SIZE);
     if (control == NULL || pool->bells == NULL)
         return error_set(-ENOMEM, "no memory for tasks that run here");
     atomic_store(&control->hopeless, 1);

@@ -149,7 +149,8 @@ static bool turn_ring(struct client *client, struct ring *ring)
 /* Offers the record's slot to the workers. */
 static void push_ticket(struct client *client, mc_group *group, struct record *record)
 {
-    struct ring *ring = &client->lane.rings[group->urgent ? LANE_URGENT : LANE_NORMAL];
+    enum seat_class seats = handler_seats(&group->pool->config->handlers[record->handler]);
+    struct ring *ring = lane_ring(&client->lane, seats, group->urgent ? LANE_URGENT : LANE_NORMAL);
     name_t name = name_make(record->handler, record->generation, record->slot);
     /* At least half of a full ring is dead: once round is enough. */
     uint64_t turns = (uint64_t)ring->mask + 1;
@@ -159,12 +160,16 @@ static void push_ticket(struct client *client, mc_group *group, struct record *r
             client_fault(client, "a ring is damaged");
     }
     record->offered = true;
+    group->offered_to |= 1u << seats;
     group->tickets_out++;
 }
 
-static bool may_offer(const mc_group *group)
+/* Load narrows a group, but not its tasks that wait most of the time. */
+static bool may_offer(const mc_group *group, const struct record *record)
 {
-    return group->parallel_limit == 0 || group->tickets_out < group->parallel_limit;
+    return group->parallel_limit == 0 || group->tickets_out < group->parallel_limit ||
+           (group->narrowed &&
+            handler_seats(&group->pool->config->handlers[record->handler]) == SEAT_IO);
 }
 
 bool client_runs_here_only(const mc_group *group, const struct record *record)
@@ -175,14 +180,29 @@ bool client_runs_here_only(const mc_group *group, const struct record *record)
 
 void client_publish(mc_group *group)
 {
-    ring_publish(&group->pool->client.lane.rings[group->urgent ? LANE_URGENT : LANE_NORMAL]);
+    struct lane *lane = &group->pool->client.lane;
+    for (int seats = 0; seats < SEAT_CLASSES; seats++)
+        if ((group->offered_to >> seats & 1) != 0)
+            ring_publish(lane_ring(lane, seats, group->urgent ? LANE_URGENT : LANE_NORMAL));
+}
+
+void client_wake(mc_pool *pool, unsigned offered_to, enum wake_trust trust, int near_cpu,
+                 int avoid_cpu)
+{
+    for (unsigned seats = 0; seats < SEAT_CLASSES; seats++)
+        if ((offered_to >> seats & 1) != 0)
+            wake_for_submit(&pool->bells[seats], pool->control, pool->client.index, trust,
+                            near_cpu, avoid_cpu);
 }
 
 void client_offer_more(mc_group *group)
 {
     struct client *client = &group->pool->client;
-    while (group->next_offer < group->count && may_offer(group)) {
-        struct record *record = group_record(group, group->next_offer++);
+    while (group->next_offer < group->count) {
+        struct record *record = group_record(group, group->next_offer);
+        if (!may_offer(group, record))
+            break;
+        group->next_offer++;
         if (record_state(record) == RECORD_OPEN && !record->offered &&
             !client_runs_here_only(group, record)) {
             push_ticket(client, group, record);
@@ -289,11 +309,12 @@ int client_submit(mc_group *group, const struct request *request)
            slot->end);
     slot_submit(&slot->word, group->on_done != NULL ? SLOT_NOTIFY : 0, book->generation);
     FAULT_POINT("client_submitted");
-    if (group->busy && !group->narrowed && !client_runs_here_only(group, record)) {
+    if (group->busy && !group->narrowed && !client_runs_here_only(group, record) &&
+        handler_seats(&group->pool->config->handlers[record->handler]) == SEAT_CPU) {
         group->narrowed = true;
         group->parallel_limit = 1;
     }
-    if (group->next_offer + 1 == group->count && may_offer(group)) {
+    if (group->next_offer + 1 == group->count && may_offer(group, record)) {
         group->next_offer = group->count;
         if (!client_runs_here_only(group, record))
             push_ticket(client, group, record);

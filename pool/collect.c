@@ -304,7 +304,8 @@ static void release_block(const mc_pool *pool, void *data, uint32_t size)
     if (size < TIDY_LARGE)
         return;
     uint64_t offset = (uint64_t)((uint8_t *)data - lane->memory) - lane->geometry->arenas_offset;
-    tidy_released(lane->header, pool->bells, (uint32_t)(offset / lane->geometry->arena_size) - 1);
+    uint32_t seat = (uint32_t)(offset / lane->geometry->arena_size) - 1;
+    tidy_released(lane->header, &pool->bells[control_class(pool->control, seat)], seat);
 }
 
 void client_release(mc_group *group, size_t index)

@@ -17,6 +17,7 @@ enum {
     DEFAULT_ATTEMPTS = 3,
     MOST_ATTEMPTS = 100,
 };
+#define KNOWN_FLAGS         ((uint32_t)(MC_ISOLATED | MC_THREAD_SAFE | MC_IDEMPOTENT | MC_IO))
 #define DEFAULT_MAX_PAYLOAD (UINT64_C(256) << 20)
 #define MOST_MAX_PAYLOAD    (UINT64_C(1) << 30)
 #define MOST_ARENA_SIZE     (UINT64_C(64) << 30)
@@ -46,8 +47,13 @@ static int check_handler(const struct mc_handler *given, size_t place)
                          length == 0 ? "0 bytes" : "too many bytes", HANDLER_NAME_SIZE - 1);
     if (given->run == NULL)
         return error_set(-EINVAL, "handler '%s' has no function", given->name);
-    if ((given->flags & ~(uint32_t)(MC_ISOLATED | MC_THREAD_SAFE | MC_IDEMPOTENT)) != 0)
+    if ((given->flags & ~KNOWN_FLAGS) != 0)
         return error_set(-EINVAL, "handler '%s' has unknown flags 0x%x", given->name, given->flags);
+    if ((given->flags & MC_IO) != 0 && (given->flags & MC_THREAD_SAFE) != 0)
+        return error_set(-EINVAL,
+                         "handler '%s' is MC_IO and MC_THREAD_SAFE: the second is for handlers "
+                         "that may run in the caller, which the first never do",
+                         given->name);
     return check_limits(given);
 }
 
@@ -73,13 +79,18 @@ static int add_handler(struct config *config, uint32_t module, const struct mc_h
     uint32_t number = find(config, given->name);
     if (number < config->handler_count && config->handlers[number].run != NULL)
         return error_set(-EINVAL, "handler '%s' is there twice", given->name);
+    if ((given->flags & MC_IO) != 0 && config->serve != NULL && config->io_workers == 0)
+        return error_set(-EINVAL,
+                         "handler '%s' is MC_IO, and the pool has no worker for it: set io-workers "
+                         "to 1 or more",
+                         given->name);
     if (number == config->handler_capacity)
         return error_set(-EINVAL, "handler '%s' is one too many: there can be %u in all",
                          given->name, config->handler_capacity);
     struct handler *handler = &config->handlers[number];
     snprintf(handler->name, sizeof(handler->name), "%s", given->name);
     handler->run = given->run;
-    handler->flags = given->flags;
+    handler->flags = given->flags | ((given->flags & MC_IO) != 0 ? MC_ISOLATED : 0);
     handler->max_attempts = attempts_of(given);
     handler->soft_limit_ms = given->soft_time_limit_ms;
     handler->time_limit_ms = given->time_limit_ms;
@@ -149,6 +160,28 @@ static int set_modules(struct config *config, const struct serve_options *serve)
     return 0;
 }
 
+/* In a program of its own they are there when a handler wants them; modules, which are
+ * loaded later, cannot be asked. */
+static int set_io_workers(struct config *config, const struct mc_pool_options *options)
+{
+    if (options->io_workers > MAX_IO_SEATS ||
+        options->io_workers > MAX_SEATS - config->workers)
+        return error_set(-EINVAL,
+                         "io_workers is %u: at most %d, and %d together with the %u workers",
+                         options->io_workers, MAX_IO_SEATS, MAX_SEATS, config->workers);
+    if ((unsigned)options->io_engine > MC_IO_EPOLL)
+        return error_set(-EINVAL, "io_engine is %d: give MC_IO_AUTO, MC_IO_URING or MC_IO_EPOLL",
+                         (int)options->io_engine);
+    config->io_engine = options->io_engine;
+    config->io_workers = options->io_workers;
+    for (uint32_t i = 0; i < config->handler_count && config->io_workers == 0; i++)
+        config->io_workers = (config->handlers[i].flags & MC_IO) != 0;
+    if (config->workers + config->io_workers > MAX_SEATS)
+        config->workers = MAX_SEATS - config->io_workers;
+    config->seats = config->workers + config->io_workers;
+    return 0;
+}
+
 static int set_workers(struct config *config, const struct mc_pool_options *options)
 {
     if (options->workers > MAX_SEATS)
@@ -164,6 +197,9 @@ static int set_workers(struct config *config, const struct mc_pool_options *opti
     config->workers = options->workers != 0 ? options->workers : config->topology.usable;
     if (config->workers > MAX_SEATS)
         config->workers = MAX_SEATS;
+    result = set_io_workers(config, options);
+    if (result < 0)
+        return result;
     /* Where cores cannot be told apart, the order of the CPUs will do. */
     if (config->pinning == MC_PIN_CORE)
         (void)topology_spread(&config->topology, config->workers);
@@ -180,7 +216,7 @@ static int set_memory(struct config *config, const struct mc_pool_options *optio
     if (config->max_payload > MOST_MAX_PAYLOAD)
         return error_set(-EINVAL, "max_payload is %zu: at most %llu", options->max_payload,
                          (unsigned long long)MOST_MAX_PAYLOAD);
-    uint64_t most = MOST_LANE_SIZE / (config->workers + 1);
+    uint64_t most = MOST_LANE_SIZE / (config->seats + 1);
     if (most > MOST_ARENA_SIZE)
         most = MOST_ARENA_SIZE;
     uint64_t arena = options->arena_size;
@@ -189,11 +225,11 @@ static int set_memory(struct config *config, const struct mc_pool_options *optio
     if (arena < config->max_payload || arena > most)
         return error_set(-EINVAL,
                          "arena_size is %llu: with %u workers give max_payload (%llu) to %llu",
-                         (unsigned long long)arena, config->workers,
+                         (unsigned long long)arena, config->seats,
                          (unsigned long long)config->max_payload, (unsigned long long)most);
     /* One payload of the largest size, its header, and the unit that is never used. */
     arena += UINT64_C(2) * PAGE_SIZE_BYTES;
-    lane_geometry_set(&config->geometry, depth, arena, config->workers);
+    lane_geometry_set(&config->geometry, depth, arena, config->seats);
     return 0;
 }
 
@@ -318,13 +354,16 @@ static int take_geometry(struct config *config, const struct control *control)
 {
     struct lane_geometry theirs = control->geometry;
     if (control->seat_count == 0 || control->seat_count > MAX_SEATS ||
+        control->io_seats >= control->seat_count ||
         control->handler_capacity > MAX_HANDLERS || theirs.slot_count < LEAST_QUEUE_DEPTH ||
         theirs.slot_count > MAX_SLOTS || (theirs.slot_count & (theirs.slot_count - 1)) != 0 ||
         theirs.arena_size > MOST_ARENA_SIZE + UINT64_C(2) * PAGE_SIZE_BYTES ||
         control->max_payload > theirs.arena_size)
         return -EPROTO;
     lane_geometry_set(&config->geometry, theirs.slot_count, theirs.arena_size, control->seat_count);
-    config->workers = control->seat_count;
+    config->seats = control->seat_count;
+    config->io_workers = control->io_seats;
+    config->workers = control->seat_count - control->io_seats;
     config->max_payload = control->max_payload;
     return lane_geometry_same(&config->geometry, &theirs) ? 0 : -EPROTO;
 }

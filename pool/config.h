@@ -25,6 +25,12 @@ struct handler {
     bool watched; /* it has limits, or may be repeated */
 };
 
+/* The seats whose workers run its tasks. */
+static inline enum seat_class handler_seats(const struct handler *handler)
+{
+    return (handler->flags & MC_IO) != 0 ? SEAT_IO : SEAT_CPU;
+}
+
 struct setting {
     char *key, *value;
 };
@@ -51,7 +57,10 @@ struct config {
     struct mc_module_self *modules; /* in the order in which they are set up */
     uint32_t module_count;
     const struct serve_options *serve; /* of `multicore serve`, else NULL */
-    uint32_t workers;
+    uint32_t workers;               /* for ordinary tasks, ... */
+    uint32_t io_workers;            /* ... for those of handlers that are MC_IO, ... */
+    uint32_t seats;                 /* ... and both, in this order */
+    enum mc_io_engine io_engine;
     enum mc_pinning pinning;
     struct admission_policy policy; /* as configured; see config_policy_now() */
     const char *policy_warning;     /* static text, or NULL */

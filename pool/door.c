@@ -50,7 +50,7 @@ void door_tell(struct supervisor *supervisor, enum serve_event event, const char
 /* Those that are kept from clients. */
 static rlim_t descriptors_kept(const struct config *config)
 {
-    return (rlim_t)config->workers * SEAT_DESCRIPTORS + OTHER_DESCRIPTORS + STRANGERS;
+    return (rlim_t)config->seats * SEAT_DESCRIPTORS + OTHER_DESCRIPTORS + STRANGERS;
 }
 
 uint64_t serve_descriptors(const struct config *config)

@@ -98,14 +98,14 @@ static mc_group *next_done(struct client *client, bool lost)
 static void announce_deferred(mc_pool *pool)
 {
     struct client *client = &pool->client;
-    bool deferred = false;
+    unsigned offered_to = 0;
     pthread_mutex_lock(&client->lock);
     for (mc_group *group = client->groups; group != NULL; group = group->next)
         if (group->on_done != NULL && atomic_exchange(&group->wake_deferred, false))
-            deferred = true;
+            offered_to |= group->offered_to;
     pthread_mutex_unlock(&client->lock);
-    if (deferred)
-        wake_for_submit(pool->bells, pool->control, client->index, WAKE_STRICT, -1, sched_getcpu());
+    if (offered_to != 0)
+        client_wake(pool, offered_to, WAKE_STRICT, -1, sched_getcpu());
 }
 
 int events_dispatch(mc_pool *pool)

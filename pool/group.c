@@ -10,6 +10,7 @@
 #include "base/fault.h"
 #include "base/probe.h"
 #include "ipc/slot.h"
+#include "ipc/wake.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -246,6 +247,17 @@ static bool cancel_one(_Atomic uint64_t *slot, uint64_t *word)
     return true;
 }
 
+/* Workers in whose seats tasks wait, rather than run, look at them. */
+static void tell_of_cancels(const mc_group *group)
+{
+    const mc_pool *pool = group->pool;
+    if ((group->offered_to >> SEAT_IO & 1) == 0)
+        return;
+    atomic_fetch_add_explicit(&pool->client.lane.header->cancels, 1, memory_order_seq_cst);
+    for (uint32_t seat = pool->config->workers; seat < pool->config->seats; seat++)
+        (void)wake_seat(&pool->bells[SEAT_IO], seat);
+}
+
 /* Cancels what is queued, and asks what runs to stop, or has its worker killed;
  * returns how many of the former. With the lock held. */
 static int cancel_all(mc_group *group, bool by_force)
@@ -264,6 +276,7 @@ static int cancel_all(mc_group *group, bool by_force)
                  !client_kill(client, record))
             group->kill_before = group->count;
     }
+    tell_of_cancels(group);
     return cancelled;
 }
 

@@ -28,37 +28,21 @@ enum {
 
 /* ---- a task in the caller ---- */
 
-static int inline_resize(mc_task *task, size_t size, size_t keep, void **data)
-{
-    void *room;
-    if (posix_memalign(&room, UNIT, size) != 0)
-        return error_set(-ENOMEM, "no memory for a result of %zu bytes", size);
-    memcpy(room, task->data, keep);
-    if (task->data != task->small)
-        free(task->data);
-    *data = room;
-    return 0;
-}
-
-static void inline_drop(mc_task *task)
-{
-    free(task->data);
-}
-
 static mc_pool *inline_pool(mc_task *task)
 {
     return task->owner;
 }
 
-static const struct task_home inline_home = {inline_resize, inline_drop, inline_pool};
+static const struct task_home inline_home = {task_heap_resize, task_heap_drop, inline_pool, NULL};
 
 bool help_may_run(const mc_group *group, const struct record *record)
 {
     const mc_pool *pool = group->pool;
-    bool dangerous = (pool->config->handlers[record->handler].flags & MC_ISOLATED) != 0 ||
+    const struct handler *handler = &pool->config->handlers[record->handler];
+    bool dangerous = (handler->flags & MC_ISOLATED) != 0 ||
                      slot_attempt(slot_load(&pool->client.lane.slots[record->slot].word)) != 0;
     return record_state(record) == RECORD_OPEN && group->on_done == NULL &&
-           (!dangerous || pool->in_worker);
+           (!dangerous || (pool->in_worker && handler_seats(handler) == SEAT_CPU));
 }
 
 static bool too_late(const mc_group *group, const struct slot *slot)
@@ -96,7 +80,7 @@ static uint64_t run_prepared(mc_pool *pool, mc_task *task, int *result)
     task->began_ticks = clock_ticks();
     if (*result == 0) {
         tasks_within++;
-        task_run(task);
+        (void)task_run(task); /* nothing waits here */
         tasks_within--;
         pool_inline_leave(pool, task->handler);
     } else {
@@ -132,7 +116,7 @@ static void run_here(mc_pool *pool, mc_group *group, size_t index)
     if (!group->closed)
         client_settle_inline(group, index, &task, outcome, result == 0, run_ns);
     else if (task.data != task.small)
-        inline_drop(&task);
+        task_heap_drop(&task);
     pthread_mutex_unlock(&client->lock);
     if (ended) /* another thread may wait for its group */
         notify_ended(&client->lane, &slot->word, slot_flags(word), -1);

@@ -32,6 +32,17 @@ int keeper_end_child(pid_t pid)
     return status;
 }
 
+struct bells *keeper_bells(const struct supervisor *supervisor, uint32_t index)
+{
+    return &supervisor->bells[control_class(supervisor->control, index)];
+}
+
+void keeper_kick_all(const struct supervisor *supervisor)
+{
+    for (uint32_t i = 0; i < supervisor->config->seats; i++)
+        wake_kick(keeper_bells(supervisor, i), i);
+}
+
 /* ---- birth ---- */
 
 static struct post *post_of(struct supervisor *supervisor, uint32_t index, int which)
@@ -134,7 +145,9 @@ static void go(struct supervisor *supervisor, uint32_t index, int which)
     struct parcel parcel = {
         .message = {.type = MESSAGE_GO,
                     .status = post->heir ? 1 : 0,
-                    .value = pinned ? topology->cpus[index % topology->cpu_count] : -1}};
+                    .value = pinned && index < supervisor->config->workers
+                                 ? topology->cpus[index % topology->cpu_count]
+                                 : -1}};
     if (!adopt(supervisor, index, which)) {
         end_unwatched(supervisor, index, which);
         return;
@@ -163,7 +176,7 @@ static void open_seat(struct supervisor *supervisor, uint32_t index)
 static void ask_to_leave(struct supervisor *supervisor, uint32_t index)
 {
     atomic_store(&supervisor->control->rows[index].leave, 1);
-    wake_seat(supervisor->bells, index);
+    wake_seat(keeper_bells(supervisor, index), index);
     supervisor->seats[index].rouse_due_ms = supervisor_now_ms() + ROUSE_MS;
 }
 
@@ -441,7 +454,7 @@ void keeper_seat_event(struct supervisor *supervisor, uint32_t index, enum watch
 
 void keeper_fill_seats(struct supervisor *supervisor)
 {
-    for (uint32_t i = 0; i < supervisor->config->workers; i++)
+    for (uint32_t i = 0; i < supervisor->config->seats; i++)
         happen(supervisor, i, HOLDER, HAPPENS_SPAWN, 0);
 }
 
@@ -461,7 +474,7 @@ static bool outlived(struct supervisor *supervisor, uint32_t index)
     const struct post *holder = post_of(supervisor, index, HOLDER);
     if (zygote == NULL || holder->life != LIFE_UP || holder->zygote == zygote->generation)
         return false;
-    for (uint32_t i = 0; i < supervisor->config->workers; i++)
+    for (uint32_t i = 0; i < supervisor->config->seats; i++)
         if (has_heir(&supervisor->seats[i]))
             return false;
     return true;
@@ -484,7 +497,7 @@ void keeper_due(struct supervisor *supervisor, uint64_t now_ms)
 {
     if (supervisor->phase >= PHASE_LEAVING)
         return;
-    for (uint32_t i = 0; i < supervisor->config->workers; i++) {
+    for (uint32_t i = 0; i < supervisor->config->seats; i++) {
         struct seat *seat = &supervisor->seats[i];
         const struct post *holder = &seat->posts[HOLDER];
         if (holder->life == LIFE_RESTING && holder->due_ms <= now_ms)
@@ -516,7 +529,7 @@ void keeper_due(struct supervisor *supervisor, uint64_t now_ms)
  * its turn. */
 void keeper_stay(struct supervisor *supervisor)
 {
-    for (uint32_t i = 0; i < supervisor->config->workers; i++) {
+    for (uint32_t i = 0; i < supervisor->config->seats; i++) {
         struct seat *seat = &supervisor->seats[i];
         if (seat->outlived && !has_heir(seat))
             forget_wish(seat);
@@ -536,7 +549,7 @@ uint64_t keeper_next_due(const struct supervisor *supervisor)
     uint64_t next = UINT64_MAX;
     if (supervisor->phase >= PHASE_LEAVING)
         return next;
-    for (uint32_t i = 0; i < supervisor->config->workers; i++) {
+    for (uint32_t i = 0; i < supervisor->config->seats; i++) {
         const struct seat *seat = &supervisor->seats[i];
         if (seat->posts[HOLDER].life == LIFE_RESTING)
             sooner(&next, seat->posts[HOLDER].due_ms);
@@ -549,7 +562,7 @@ uint64_t keeper_next_due(const struct supervisor *supervisor)
 
 bool keeper_any_but(const struct supervisor *supervisor, uint32_t zygote)
 {
-    for (uint32_t i = 0; i < 2 * supervisor->config->workers; i++) {
+    for (uint32_t i = 0; i < 2 * supervisor->config->seats; i++) {
         const struct post *post = &supervisor->seats[i / 2].posts[i % 2];
         if (post->socket >= 0 && post->zygote != zygote)
             return true;
@@ -559,7 +572,7 @@ bool keeper_any_but(const struct supervisor *supervisor, uint32_t zygote)
 
 bool keeper_any_idle(const struct supervisor *supervisor)
 {
-    for (uint32_t i = 0; i < supervisor->config->workers; i++)
+    for (uint32_t i = 0; i < supervisor->config->seats; i++)
         if (idle(supervisor, i))
             return true;
     return false;
@@ -567,13 +580,13 @@ bool keeper_any_idle(const struct supervisor *supervisor)
 
 void keeper_rouse(const struct supervisor *supervisor)
 {
-    for (uint32_t i = 0; i < supervisor->config->workers; i++)
+    for (uint32_t i = 0; i < supervisor->config->seats; i++)
         rouse(supervisor, i);
 }
 
 bool keeper_hopeless(const struct supervisor *supervisor)
 {
-    for (uint32_t i = 0; i < supervisor->config->workers; i++)
+    for (uint32_t i = 0; i < supervisor->config->seats; i++)
         if (supervisor->seats[i].posts[HOLDER].life != LIFE_RESTING ||
             supervisor->seats[i].record.failed_starts == 0)
             return false;
@@ -584,7 +597,7 @@ bool keeper_all_gone(const struct supervisor *supervisor)
 {
     if (supervisor->phase == PHASE_ENDED && !zygotes_all_gone(supervisor))
         return false;
-    for (uint32_t i = 0; i < 2 * supervisor->config->workers; i++) {
+    for (uint32_t i = 0; i < 2 * supervisor->config->seats; i++) {
         const struct post *post = &supervisor->seats[i / 2].posts[i % 2];
         if (post->pidfd >= 0 || post->socket >= 0)
             return false;
@@ -596,7 +609,7 @@ bool keeper_all_gone(const struct supervisor *supervisor)
 
 void keeper_dismiss_heirs(struct supervisor *supervisor)
 {
-    for (uint32_t i = 0; i < supervisor->config->workers; i++) {
+    for (uint32_t i = 0; i < supervisor->config->seats; i++) {
         struct post *post = post_of(supervisor, i, HEIR);
         if (post->pidfd >= 0)
             (void)sys_pidfd_kill(post->pidfd, SIGKILL);
@@ -608,7 +621,7 @@ void keeper_dismiss_heirs(struct supervisor *supervisor)
 void keeper_kill_all(struct supervisor *supervisor)
 {
     zygotes_kill_all(supervisor);
-    for (uint32_t i = 0; i < supervisor->config->workers; i++)
+    for (uint32_t i = 0; i < supervisor->config->seats; i++)
         if (supervisor->seats[i].posts[HOLDER].pidfd >= 0)
             (void)sys_pidfd_kill(supervisor->seats[i].posts[HOLDER].pidfd, SIGKILL);
     keeper_dismiss_heirs(supervisor);
@@ -616,7 +629,7 @@ void keeper_kill_all(struct supervisor *supervisor)
 
 void keeper_reap_all(struct supervisor *supervisor)
 {
-    for (uint32_t i = 0; i < supervisor->config->workers; i++) {
+    for (uint32_t i = 0; i < supervisor->config->seats; i++) {
         sys_close(&post_of(supervisor, i, HOLDER)->socket);
         sys_close(&post_of(supervisor, i, HEIR)->socket);
         keeper_seat_event(supervisor, i, WATCH_SEAT_PID);

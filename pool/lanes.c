@@ -242,6 +242,7 @@ static void cancel_tasks(struct tenant *tenant)
         if (!slot_cancel(slot, &word) && slot_state(word) == SLOT_RUNNING)
             (void)slot_flag(slot, SLOT_CANCEL, &word);
     }
+    atomic_fetch_add_explicit(&tenant->lane.header->cancels, 1, memory_order_seq_cst);
 }
 
 /* The client is gone: nobody begins its tasks any more; the lane goes when the
@@ -289,13 +290,22 @@ void lanes_fault(struct supervisor *supervisor, uint32_t index, uint32_t generat
 
 static bool lane_worked_on(const struct supervisor *supervisor, uint32_t index)
 {
-    for (uint32_t seat = 0; seat < supervisor->config->workers; seat++) {
+    for (uint32_t seat = 0; seat < supervisor->config->seats; seat++) {
         const struct seat_row *row = &supervisor->control->rows[seat];
         if (atomic_load_explicit(&row->run_count, memory_order_acquire) != 0 &&
             row->run_lane == index)
             return true;
+        if (control_class(supervisor->control, seat) == SEAT_IO &&
+            atomic_load_explicit(&control_book(supervisor->control, seat)->of_lane[index],
+                                 memory_order_acquire) != 0)
+            return true;
     }
     return false;
+}
+
+static bool any_work(const struct lane *lane)
+{
+    return lane_has_work(lane, SEAT_CPU) || lane_has_work(lane, SEAT_IO);
 }
 
 bool lanes_reclaim(struct supervisor *supervisor)
@@ -318,37 +328,49 @@ bool lanes_idle(const struct supervisor *supervisor)
     for (uint32_t i = 0; i < supervisor->config->max_clients; i++) {
         const struct tenant *tenant = &supervisor->tenants[i];
         if (tenant->used &&
-            ((!tenant->dropping && lane_has_work(&tenant->lane)) || lane_worked_on(supervisor, i)))
+            ((!tenant->dropping && any_work(&tenant->lane)) || lane_worked_on(supervisor, i)))
             return false;
     }
     const struct control *control = supervisor->control;
-    return atomic_load(&control->shared.repair_head) == atomic_load(&control->repair_tail);
+    for (int seats = 0; seats < SEAT_CLASSES; seats++)
+        if (atomic_load(&control->shared.repair_head[seats]) !=
+            atomic_load(&control->repair_tail[seats]))
+            return false;
+    return true;
 }
 
-/* Marks the lanes with work; true if there are some. */
-static bool mark_lanes(struct supervisor *supervisor)
+/* Marks the lanes with work for a class of seats; true if there are some. */
+static bool mark_lanes_for(struct supervisor *supervisor, enum seat_class seats)
 {
     uint64_t due[MASK_WORDS] = {0}, any = 0;
     for (uint32_t i = 0; i < supervisor->config->max_clients; i++) {
         const struct tenant *tenant = &supervisor->tenants[i];
-        if (!tenant->used || tenant->dropping || !lane_has_work(&tenant->lane))
+        if (!tenant->used || tenant->dropping || !lane_has_work(&tenant->lane, seats))
             continue;
-        wake_mark_lane(supervisor->bells, i);
+        wake_mark_lane(&supervisor->bells[seats], i);
         due[i / 64] |= UINT64_C(1) << (i % 64);
     }
     for (uint32_t word = 0; word < MASK_WORDS; word++) {
-        atomic_store_explicit(&supervisor->control->lanes_due[word], due[word],
+        atomic_store_explicit(&supervisor->control->lanes_due[seats][word], due[word],
                               memory_order_relaxed);
         any |= due[word];
     }
     return any != 0;
 }
 
+static bool mark_lanes(struct supervisor *supervisor)
+{
+    bool any = mark_lanes_for(supervisor, SEAT_CPU);
+    if (supervisor->config->io_workers == 0)
+        return any;
+    return mark_lanes_for(supervisor, SEAT_IO) || any;
+}
+
 void lanes_ring(struct supervisor *supervisor)
 {
     (void)mark_lanes(supervisor);
     atomic_fetch_add_explicit(&supervisor->control->alarm, 1, memory_order_seq_cst); /* A1 */
-    wake_kick_all(supervisor->bells, supervisor->control);
+    keeper_kick_all(supervisor);
 }
 
 void lanes_ring_soon(struct supervisor *supervisor)

@@ -43,8 +43,8 @@ static void answer_where(struct seat_row *row)
  * only the clock of the present one counts. */
 static void look_at_limits(struct worker *worker)
 {
-    mc_task *task = &worker->task;
-    uint64_t ran_ms = clock_ticks_ns(clock_ticks() - task->began_ticks) / 1000000;
+    mc_task *task = worker->task;
+    uint64_t ran_ms = clock_ticks_ns(clock_ticks() - worker->called_ticks) / 1000000;
     uint32_t slow_ms = worker->config->slow_task_ms;
     if (slow_ms != 0 && ran_ms >= slow_ms &&
         atomic_load_explicit(&worker->row->slow.count, memory_order_relaxed) == 0)
@@ -94,8 +94,7 @@ static void wake_supervisor(struct worker *worker)
 
 bool limits_begin(struct worker *worker, const struct slot *slot, name_t name)
 {
-    struct seat_row *row = worker->row;
-    mc_task *task = &worker->task;
+    mc_task *task = worker->task;
     uint32_t soft_ms = task->handler->soft_limit_ms, hard_ms = task->handler->time_limit_ms;
     if (slot->limited != 0) {
         uint64_t start_by_ns = slot->start_by_ns;
@@ -106,22 +105,27 @@ bool limits_begin(struct worker *worker, const struct slot *slot, name_t name)
         hard_ms = own_hard_ms != 0 ? own_hard_ms : hard_ms;
     }
     task->soft_limit_ms = soft_ms;
-    if (task->handler->on_soft_limit == NULL)
-        soft_ms = 0; /* nobody is to be told */
+    task->time_limit_ms = hard_ms;
+    limits_note(worker, name, task->handler->on_soft_limit != NULL ? soft_ms : 0, hard_ms);
+    return true;
+}
+
+void limits_note(struct worker *worker, name_t name, uint32_t soft_ms, uint32_t hard_ms)
+{
+    struct seat_row *row = worker->row;
     /* The last task of the same run has left its start there. */
     atomic_store_explicit(&row->started_ticks, 0, memory_order_relaxed);
     atomic_thread_fence(memory_order_release); /* L2 */
     atomic_store_explicit(&row->watched, name, memory_order_relaxed);
-    atomic_store_explicit(&row->attempt, task->attempt, memory_order_relaxed);
+    atomic_store_explicit(&row->attempt, worker->task->attempt, memory_order_relaxed);
     atomic_store_explicit(&row->soft_limit_ms, soft_ms, memory_order_relaxed);
     atomic_store_explicit(&row->time_limit_ms, hard_ms, memory_order_relaxed);
     atomic_store_explicit(&row->slow.count, 0, memory_order_relaxed);
     FAULT_POINT("limits_noted");
-    atomic_store_explicit(&row->started_ticks, task->began_ticks, memory_order_release); /* L1 */
+    atomic_store_explicit(&row->started_ticks, worker->called_ticks, memory_order_release); /* L1 */
     watched = worker;
     if (hard_ms != 0 || soft_ms != 0 || worker->config->slow_task_ms != 0)
         wake_supervisor(worker);
-    return true;
 }
 
 void limits_end(struct worker *worker)

@@ -24,6 +24,8 @@ void limits_prepare(struct worker *worker);
 
 /* Before the handler runs. False if it is too late to begin. */
 bool limits_begin(struct worker *worker, const struct slot *slot, name_t name);
+/* The same for a call of a task that began before: soft_ms 0: nobody is to be told. */
+void limits_note(struct worker *worker, name_t name, uint32_t soft_ms, uint32_t hard_ms);
 void limits_end(struct worker *worker);
 
 #endif

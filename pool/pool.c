@@ -107,7 +107,7 @@ void pool_free(mc_pool *pool)
     if (pool == NULL)
         return;
     if (pool->bells != NULL && !pool->in_worker)
-        munmap(pool->bells, sizeof(struct bells));
+        munmap(pool->bells, BELLS_SIZE);
     if (pool->quarantine != NULL)
         munmap((void *)(uintptr_t)pool->quarantine, sizeof(struct quarantine));
     if (pool->control != NULL && !pool->in_worker)
@@ -142,14 +142,15 @@ static int map_common(mc_pool *pool, const struct parcel *parcel)
         return error_set(-EPROTO, "the pool's shared memory is too small to be a pool's");
     pool->control_bytes = size;
     pool->control = segment_map(parcel->descriptors[2], size, false);
-    pool->bells = segment_map(parcel->descriptors[3], sizeof(struct bells), true);
+    pool->bells = segment_map(parcel->descriptors[3], BELLS_SIZE, true);
     if (parcel->descriptor_count == 5)
         pool->quarantine = segment_map(parcel->descriptors[4], sizeof(struct quarantine), false);
     if (pool->control == NULL || pool->bells == NULL)
         return error_system(-ENOMEM, "the pool's shared memory cannot be mapped");
     if (pool->control->magic != LAYOUT_MAGIC_CONTROL || pool->control->version != LAYOUT_VERSION ||
-        size < control_size(pool->control->seat_count, pool->control->handler_capacity) ||
-        (pool->config != NULL && pool->control->seat_count != pool->config->workers))
+        size < control_size(pool->control->seat_count, pool->control->io_seats,
+                            pool->control->handler_capacity) ||
+        (pool->config != NULL && pool->control->seat_count != pool->config->seats))
         return error_set(-EPROTO, "the pool's shared memory is not what this library makes");
     pool->supervisor_pidfd = sys_pidfd_open(parcel->message.value);
     if (pool->opener && pool->supervisor_pidfd < 0)
@@ -474,11 +475,11 @@ unsigned mc_pool_workers(const mc_pool *pool)
 unsigned mc_pool_worker_pids(mc_pool *pool, pid_t *pids, unsigned count)
 {
     const mc_pool *there = enter(pool);
-    unsigned workers = workers_of(there);
-    for (uint32_t i = 0; i < count && i < workers; i++)
+    unsigned seats = workers_of(there) == 0 ? 0 : there->config->seats;
+    for (uint32_t i = 0; i < count && i < seats; i++)
         pids[i] = atomic_load_explicit(&there->control->rows[i].pid, memory_order_relaxed);
     leave(pool);
-    return workers;
+    return seats;
 }
 
 bool mc_pool_connected(mc_pool *pool)

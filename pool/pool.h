@@ -21,6 +21,7 @@
 #include "ipc/extents.h"
 #include "ipc/lane.h"
 #include "ipc/slot.h"
+#include "ipc/wake.h"
 #include "pool/config.h"
 #include "pool/task.h"
 
@@ -99,6 +100,7 @@ struct mc_group {
     bool busy;                      /* the machine was */
     bool narrowed;                  /* a task came that may not run here */
     uint32_t parallel_limit;        /* tickets out at once; 0: any number */
+    unsigned offered_to;            /* classes of seats that it ever had tickets for, one bit each */
     char reason[192];
 
     /* Records never move, since results point into them: chunk k holds
@@ -211,6 +213,9 @@ void client_fini(struct client *client);
 int client_submit(mc_group *group, const struct request *request); /* -EAGAIN: no room */
 /* After some of these: says how many tickets wait. */
 void client_publish(mc_group *group);
+/* Sees that somebody looks at what was offered to these classes of seats, one bit each. */
+void client_wake(mc_pool *pool, unsigned offered_to, enum wake_trust trust, int near_cpu,
+                 int avoid_cpu);
 /* Gives tickets to tasks that had to wait for others of their group. */
 void client_offer_more(mc_group *group);
 /* Its task has ended, and all of it was copied. */
@@ -300,6 +305,7 @@ struct mc_pool {
     bool inline_ready;
     struct states inline_states;
     const struct states *worker_states; /* in a worker */
+    struct io *io;                      /* in an I/O worker */
     pthread_key_t thread_key;           /* for handlers that are MC_THREAD_SAFE */
 };
 

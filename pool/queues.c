@@ -21,7 +21,7 @@ enum {
 static uint32_t seats_busy(const struct supervisor *supervisor)
 {
     uint32_t busy = 0;
-    for (uint32_t i = 0; i < supervisor->config->workers; i++)
+    for (uint32_t i = 0; i < supervisor->config->seats; i++)
         busy += atomic_load_explicit(&supervisor->control->rows[i].run_count,
                                      memory_order_relaxed) != 0;
     return busy;
@@ -61,7 +61,7 @@ static bool sample_lane(const struct supervisor *supervisor, struct tenant *tena
 {
     uint64_t queued = 0, delay_ms = 0;
     uint32_t most_ms = supervisor->config->policy.max_delay_ms;
-    for (int which = 0; which < 2; which++) {
+    for (int which = 0; which < LANE_RINGS; which++) {
         const struct ring *ring = &tenant->lane.rings[which];
         uint64_t own_ms = delay_of(ring, &tenant->marks[which], now_ms);
         queued += ring_queued(ring);

@@ -51,10 +51,13 @@ static char *time_text(const mc_group *group, const struct record *record)
         record->status == -ETIME
             ? asprintf(&text, "handler '%s' was not started within %u ms (start_within_ms)",
                        handler->name, group->start_within_ms)
-            : asprintf(&text,
+        : WIFSIGNALED(record->death)
+            ? asprintf(&text,
                        "handler '%s' ran for %.1f ms, over its time limit of %u ms; its worker %u "
                        "was killed",
-                       handler->name, (double)record->run_ns / 1e6, limit_ms, record->pid);
+                       handler->name, (double)record->run_ns / 1e6, limit_ms, record->pid)
+            : asprintf(&text, "handler '%s' was ended after %.1f ms, over its time limit of %u ms",
+                       handler->name, (double)record->run_ns / 1e6, limit_ms);
     return length < 0 ? NULL : text;
 }
 

@@ -14,6 +14,7 @@
 #include "ipc/slot.h"
 #include "ipc/tally.h"
 #include "pool/estimate.h"
+#include "pool/io.h"
 #include "pool/limits.h"
 #include "pool/modules.h"
 #include "pool/pool.h"
@@ -65,16 +66,22 @@ static void worker_drop(mc_task *task)
     task->unit = 0;
 }
 
-static mc_pool *worker_pool(mc_task *task)
+mc_pool *run_pool(struct worker *worker)
 {
-    struct worker *worker = task->owner;
     if (worker->pool == NULL)
-        worker->pool = pool_of_worker(worker->config, worker->control, worker->bells,
+        worker->pool = pool_of_worker(worker->config, worker->control, worker->pool_bells,
                                       worker->socket, &worker->states);
+    if (worker->pool != NULL)
+        worker->pool->io = worker->io;
     return worker->pool;
 }
 
-const struct task_home worker_home = {worker_resize, worker_drop, worker_pool};
+static mc_pool *worker_pool(mc_task *task)
+{
+    return run_pool(task->owner);
+}
+
+const struct task_home worker_home = {worker_resize, worker_drop, worker_pool, NULL};
 
 /* Copies the request out of the slot, and believes none of it; NULL, or what is
  * wrong with it. */
@@ -113,9 +120,10 @@ static uint64_t ticks_between(uint64_t begin, uint64_t end)
     return end > begin ? end - begin : 0;
 }
 
-/* What is remembered of a handler's task: for ourselves, and for those who look. */
-static void learn(struct worker *worker, const mc_task *task, uint64_t submitted, uint64_t now)
+void run_learn(struct worker *worker, const mc_task *task, uint64_t submitted, uint64_t now)
 {
+    PROBE4(done, task->handler->name, task->status, clock_ticks_ns(now - task->began_ticks),
+           worker->seat);
     ptrdiff_t number = task->handler - worker->config->handlers;
     struct tally *tally = &worker->tallies[number];
     uint64_t ran = ticks_between(task->began_ticks, now);
@@ -128,11 +136,12 @@ static void learn(struct worker *worker, const mc_task *task, uint64_t submitted
     tally_count(&tally->ran[tally_span(ran)]);
 }
 
-/* Runs a task that this call claimed; *now is the time in ticks, before and after. */
+/* Runs a task that this call claimed; *now is the time in ticks, before and after.
+ * SLOT_RUNNING: it waits. */
 static enum slot_state execute(struct worker *worker, struct view *view, struct slot *slot,
                                name_t name, uint64_t *now)
 {
-    mc_task *task = &worker->task;
+    mc_task *task = worker->task;
     const char *wrong = read_request(worker, view, slot, name, task);
     if (UNLIKELY(wrong != NULL)) {
         task->status = -EFAULT;
@@ -152,34 +161,22 @@ static enum slot_state execute(struct worker *worker, struct view *view, struct 
         return SLOT_TIMED_OUT;
     }
     PROBE4(claim, task->handler->name, view->lane.number, name, worker->seat);
-    task_run(task);
+    bool ended = task_run(task);
     *now = clock_ticks();
     if (watched)
         limits_end(worker);
-    PROBE4(done, task->handler->name, task->status, clock_ticks_ns(*now - task->began_ticks),
-           worker->seat);
-    learn(worker, task, submitted, *now);
+    if (UNLIKELY(!ended))
+        return SLOT_RUNNING;
+    run_learn(worker, task, submitted, *now);
     return task->status == 0 ? SLOT_DONE : SLOT_FAILED;
 }
 
-/* Runs the ticket's task if it is still to be had; false if not. */
-static bool run_slot(struct worker *worker, struct view *view, name_t name, uint64_t *now)
+void run_end(struct worker *worker, struct view *view, struct slot *slot, enum slot_state state,
+             uint64_t now)
 {
-    struct slot *slot = &view->lane.slots[name_slot(name)];
-    mc_task *task = &worker->task;
+    const mc_task *task = worker->task;
     uint64_t word;
-    FAULT_POINT("worker_before_claim");
-    if (!slot_claim(&slot->word, name, worker->seat + 1, CLAIM_ANY, &word))
-        return false;
-    FAULT_POINT("worker_claimed");
-    task_init(task);
-    task->word = &slot->word;
-    task->states = &worker->states;
-    task->attempt = slot_attempt(word);
-    task->began_ticks = *now;
-    slot->worker_pid = (uint32_t)worker->pid;
-    enum slot_state state = execute(worker, view, slot, name, now);
-    write_result(slot, task, clock_ticks_ns(*now - task->began_ticks));
+    write_result(slot, task, clock_ticks_ns(now - task->began_ticks));
     uint32_t spin_us = slot->spin_us;
     FAULT_POINT("worker_before_end");
     bool ended = slot_end(&slot->word, worker->seat + 1, state, &word);
@@ -191,11 +188,47 @@ static bool run_slot(struct worker *worker, struct view *view, name_t name, uint
         atomic_store_explicit(&worker->row->block_unit, 0, memory_order_release);
     if (slot_flags(word) & SLOT_KILL) /* too late to be killed for it, but not to be gone */
         (void)raise(SIGKILL);
-    worker->looked_since = *now;
+    worker->looked_since = now;
     worker->look_ns = 1000 * (uint64_t)(spin_us < LOOK_MOST_US ? spin_us : LOOK_MOST_US);
     if (spin_us != 0 && ended && (slot_flags(word) & SLOT_WAITED))
         worker->look_ns += WAKE_NS; /* before it comes again it has to wake up */
+}
+
+/* Runs the ticket's task if it is still to be had; false if not. */
+static bool run_slot(struct worker *worker, struct view *view, name_t name, uint64_t *now)
+{
+    struct slot *slot = &view->lane.slots[name_slot(name)];
+    mc_task *task = worker->task;
+    uint64_t word;
+    FAULT_POINT("worker_before_claim");
+    if (!slot_claim(&slot->word, name, worker->seat + 1, CLAIM_ANY, &word))
+        return false;
+    FAULT_POINT("worker_claimed");
+    task_init(task);
+    task->word = &slot->word;
+    task->states = &worker->states;
+    task->attempt = slot_attempt(word);
+    task->began_ticks = worker->called_ticks = *now;
+    slot->worker_pid = (uint32_t)worker->pid;
+    enum slot_state state = execute(worker, view, slot, name, now);
+    if (UNLIKELY(worker->io != NULL)) {
+        if (state == SLOT_RUNNING)
+            io_keep(worker->io, view, slot, name);
+        else
+            io_end(worker->io, view, slot, state, *now);
+        return state != SLOT_RUNNING;
+    }
+    run_end(worker, view, slot, state, *now);
     return true;
+}
+
+void run_account(struct worker *worker, struct view *view, uint64_t took_ns)
+{
+    struct seat_row *row = worker->row;
+    view->used += took_ns * view->charge;
+    atomic_store_explicit(&row->busy_ns,
+                          atomic_load_explicit(&row->busy_ns, memory_order_relaxed) + took_ns,
+                          memory_order_relaxed);
 }
 
 void run_noted(struct worker *worker, struct view *view, const name_t *names, uint32_t count)
@@ -217,10 +250,6 @@ void run_noted(struct worker *worker, struct view *view, const name_t *names, ui
     atomic_store_explicit(&row->tasks_done,
                           atomic_load_explicit(&row->tasks_done, memory_order_relaxed) + done,
                           memory_order_relaxed);
-    uint64_t took_ns = clock_ticks_ns(now - began);
-    view->used += took_ns * view->charge;
-    atomic_store_explicit(&row->busy_ns,
-                          atomic_load_explicit(&row->busy_ns, memory_order_relaxed) + took_ns,
-                          memory_order_relaxed);
+    run_account(worker, view, clock_ticks_ns(now - began));
     atomic_store_explicit(&row->run_count, 0, memory_order_release);
 }

@@ -55,16 +55,16 @@ int supervisor_rewatch(struct supervisor *supervisor, int fd, enum watched kind,
 static int make_segments(struct supervisor *supervisor)
 {
     const struct config *config = supervisor->config;
-    uint64_t size = control_size(config->workers, config->handler_capacity);
+    uint64_t size = control_size(config->seats, config->io_workers, config->handler_capacity);
     supervisor->control_fd = segment_create("multicore-control", size);
-    supervisor->bells_fd = segment_create("multicore-bells", sizeof(struct bells));
+    supervisor->bells_fd = segment_create("multicore-bells", BELLS_SIZE);
     supervisor->quarantine_fd = segment_create("multicore-quarantine", sizeof(struct quarantine));
     const int made[] = {supervisor->control_fd, supervisor->bells_fd, supervisor->quarantine_fd};
     for (int i = 0; i < 3; i++)
         if (made[i] < 0)
             return made[i];
     struct control *control = segment_map(supervisor->control_fd, size, true);
-    supervisor->bells = segment_map(supervisor->bells_fd, sizeof(struct bells), true);
+    supervisor->bells = segment_map(supervisor->bells_fd, BELLS_SIZE, true);
     supervisor->quarantine =
         segment_map(supervisor->quarantine_fd, sizeof(struct quarantine), true);
     if (control == NULL || supervisor->bells == NULL || supervisor->quarantine == NULL)
@@ -73,7 +73,8 @@ static int make_segments(struct supervisor *supervisor)
     FAULT_POINT("control_format");
     control->magic = LAYOUT_MAGIC_CONTROL;
     control->version = LAYOUT_VERSION;
-    control->seat_count = config->workers;
+    control->seat_count = config->seats;
+    control->io_seats = config->io_workers;
     control->handler_capacity = config->handler_capacity;
     control->lane_limit = config->max_clients;
     control->limit_milli = config->policy.enabled ? config->policy.limit_milli : 0;
@@ -176,7 +177,7 @@ static void drain(struct supervisor *supervisor, uint64_t now)
         supervisor->phase_deadline_ms = now + LEAVE_WAIT_MS;
         keeper_dismiss_heirs(supervisor);
         atomic_store(&supervisor->control->closing, 2);
-        wake_kick_all(supervisor->bells, supervisor->control);
+        keeper_kick_all(supervisor);
         late = false;
     }
     if (keeper_all_gone(supervisor) || late)
@@ -276,7 +277,7 @@ static struct supervisor *make(struct config *config)
     supervisor.pid = getpid();
     supervisor.uid = getuid();
     supervisor.opener_pidfd = supervisor.listener = supervisor.signals = -1;
-    for (uint32_t i = 0; i < config->workers; i++)
+    for (uint32_t i = 0; i < config->seats; i++)
         for (int which = 0; which < 2; which++)
             supervisor.seats[i].posts[which] =
                 (struct post){.life = LIFE_EMPTY, .pidfd = -1, .socket = -1};

@@ -111,7 +111,7 @@ struct tenant {
     int notify_client; /* the other, until it was sent */
     struct lane lane;
     uint32_t weight;
-    struct queue_mark marks[2];
+    struct queue_mark marks[LANE_RINGS];
     struct lane_geometry geometry; /* that lane points to: it outlives the configuration */
     uint32_t generation;
 };
@@ -127,7 +127,7 @@ enum pool_phase {
 struct supervisor {
     struct config *config; /* the target's */
     struct control *control;
-    struct bells *bells;
+    struct bells *bells; /* of each class of seats */
     int control_fd, bells_fd;
     int epoll;
     pid_t pid;
@@ -250,6 +250,10 @@ bool keeper_any_idle(const struct supervisor *supervisor);
 /* Interrupts the sleep of those, by a signal: a client can have a sleeper miss any
  * wake-up through shared memory, or move it to another futex. */
 void keeper_rouse(const struct supervisor *supervisor);
+/* The bells of this seat's class. */
+struct bells *keeper_bells(const struct supervisor *supervisor, uint32_t index);
+/* Wakes all who sleep. */
+void keeper_kick_all(const struct supervisor *supervisor);
 bool keeper_hopeless(const struct supervisor *supervisor);
 
 /* lanes.c */

@@ -10,6 +10,8 @@
  *   SUBMITTED              it lost its ticket: a new one goes to the repair ring
  *   ended                  the worker may have died before it told the client
  *   anything else          somebody else's by now
+ *
+ * The tasks that wait in an I/O seat stand in its book, and are settled likewise.
  */
 #include "pool/supervisor.h"
 
@@ -25,18 +27,19 @@
 #include <string.h>
 #include <time.h>
 
-static void repair(struct supervisor *supervisor, const struct tenant *tenant, uint32_t lane,
+static void repair(struct supervisor *supervisor, const struct tenant *tenant, uint32_t seat,
                    name_t name)
 {
     struct control *control = supervisor->control;
-    uint64_t at = atomic_load_explicit(&control->repair_tail, memory_order_relaxed);
-    struct repair *entry = &control->repairs[at % REPAIR_CAPACITY];
+    enum seat_class seats = control_class(control, seat);
+    uint64_t at = atomic_load_explicit(&control->repair_tail[seats], memory_order_relaxed);
+    struct repair *entry = &control->repairs[seats][at % REPAIR_CAPACITY];
     FAULT_POINT("sweep_repair");
-    entry->lane = lane;
+    entry->lane = (uint32_t)(tenant - supervisor->tenants);
     entry->lane_generation = tenant->generation;
     entry->name = name;
     atomic_store_explicit(&entry->position, at + 1, memory_order_release);
-    atomic_store_explicit(&control->repair_tail, at + 1, memory_order_seq_cst);
+    atomic_store_explicit(&control->repair_tail[seats], at + 1, memory_order_seq_cst);
 }
 
 /* The block that the worker was filling has no owner any more. */
@@ -80,6 +83,17 @@ static void quarantine(struct supervisor *supervisor, const struct tenant *tenan
     atomic_store_explicit(&quarantine->tail, at + 1, memory_order_release);
 }
 
+/* So many tickets may be lost at once, by workers of all seats, beside those of tasks
+ * that wait: these are begun again only while there is room for all. */
+static bool may_repair(const struct control *control, uint32_t seat)
+{
+    enum seat_class seats = control_class(control, seat);
+    uint64_t head =
+        atomic_load_explicit(&control->shared.repair_head[seats], memory_order_relaxed);
+    uint64_t tail = atomic_load_explicit(&control->repair_tail[seats], memory_order_relaxed);
+    return seats == SEAT_CPU || tail - head < REPAIR_CAPACITY - MAX_IO_SEATS * RUN_MAX * 2;
+}
+
 /* How the task that the worker was running ends. What decides was written by the worker
  * or is our own. The lane is asked for one thing, the attempt of a task that its worker
  * claimed and did not note any more: that counts as one too, so that there is an end. */
@@ -95,7 +109,8 @@ static enum slot_event verdict(const struct supervisor *supervisor, uint32_t sea
     if (doom->why != DOOM_NONE && doom->name == name)
         return doom->why == DOOM_TIME ? EVENT_TIME_OUT : EVENT_KILL;
     if (handler < supervisor->config->handler_count &&
-        *attempt + 1 < supervisor->config->handlers[handler].max_attempts)
+        *attempt + 1 < supervisor->config->handlers[handler].max_attempts &&
+        may_repair(supervisor->control, seat))
         return EVENT_RETRY;
     return EVENT_CRASH;
 }
@@ -110,25 +125,23 @@ static void crash(struct supervisor *supervisor, struct tenant *tenant, uint32_t
     (void)slot_end(&slot->word, seat + 1, SLOT_CRASHED, &word);
 }
 
+/* started: in ticks; 0: not known. */
 static void end_running(struct supervisor *supervisor, struct tenant *tenant, uint32_t seat,
-                        name_t name, uint64_t word, int death)
+                        name_t name, uint64_t word, uint64_t started, int death)
 {
-    const struct seat_row *row = &supervisor->control->rows[seat];
     struct slot *slot = &tenant->lane.slots[name_slot(name)];
-    uint64_t started = atomic_load_explicit(&row->started_ticks, memory_order_relaxed);
     uint32_t attempt;
     enum slot_event event = verdict(supervisor, seat, name, word, &attempt);
     FAULT_POINT("sweep_result");
     slot->death = death;
     slot->worker_pid = (uint32_t)supervisor->seats[seat].posts[HOLDER].pid;
     slot->run_ns = started == 0 ? 0 : clock_ticks_ns(clock_ticks() - started);
-    release_block(tenant, row, seat);
     FAULT_POINT("sweep_crash");
     switch (event) {
     case EVENT_RETRY:
         if (slot_retry(&slot->word, seat + 1, attempt + 1, &word)) {
             tally_count(&supervisor->control->totals.tasks_repeated);
-            repair(supervisor, tenant, row->run_lane, name);
+            repair(supervisor, tenant, seat, name);
         } else { /* nobody wants it any more, and it may be no killer */
             (void)slot_end(&slot->word, seat + 1, SLOT_CANCELLED, &word);
         }
@@ -147,8 +160,9 @@ static void end_running(struct supervisor *supervisor, struct tenant *tenant, ui
     }
 }
 
+/* in_run: the row says that it was being run, or about to be; else it waited. */
 static void settle(struct supervisor *supervisor, struct tenant *tenant, uint32_t seat, name_t name,
-                   int death)
+                   bool in_run, int death)
 {
     const struct seat_row *row = &supervisor->control->rows[seat];
     uint32_t index = name_slot(name);
@@ -159,16 +173,45 @@ static void settle(struct supervisor *supervisor, struct tenant *tenant, uint32_
     if (!name_current(name, word))
         return;
     if (slot_state(word) == SLOT_SUBMITTED) {
-        repair(supervisor, tenant, row->run_lane, name);
+        if (in_run) /* else it was settled before, as one that was being run */
+            repair(supervisor, tenant, seat, name);
         return;
     }
-    if (slot_state(word) == SLOT_RUNNING && slot_seat(word) == seat + 1)
-        end_running(supervisor, tenant, seat, name, word, death);
+    if (slot_state(word) == SLOT_RUNNING && slot_seat(word) == seat + 1) {
+        if (in_run)
+            release_block(tenant, row, seat);
+        end_running(
+            supervisor, tenant, seat, name, word,
+            in_run ? atomic_load_explicit(&row->started_ticks, memory_order_relaxed) : 0, death);
+    }
     /* Woken twice does no harm; not woken at all would. The worker may have died
      * between marking the lane as notified and writing the byte. */
     atomic_store_explicit(&tenant->lane.header->notified, 0, memory_order_seq_cst);
     notify_ended(&tenant->lane, &slot->word, SLOT_WAITED | SLOT_WAITED_ANY | SLOT_NOTIFY,
                  tenant->notify);
+}
+
+/* The tasks that waited in an I/O seat. The worker writes an entry before the row lets go
+ * of the task, and clears it after its end: one may be in both. */
+static void settle_waiting(struct supervisor *supervisor, uint32_t seat, int death)
+{
+    struct pending_book *book = control_book(supervisor->control, seat);
+    uint32_t used = atomic_load_explicit(&book->used, memory_order_acquire);
+    for (uint32_t i = 0; i < used && i < PENDING_MOST; i++) {
+        struct pending_entry *entry = &book->entries[i];
+        uint32_t generation = atomic_load_explicit(&entry->generation, memory_order_acquire);
+        struct tenant *tenant =
+            generation != 0 ? lanes_find(supervisor, entry->lane, generation) : NULL;
+        if (tenant != NULL)
+            settle(supervisor, tenant, seat, entry->name, false, death);
+        if (generation != 0)
+            atomic_store_explicit(&entry->generation, 0, memory_order_relaxed);
+    }
+    FAULT_POINT("sweep_book");
+    for (uint32_t i = 0; i < MAX_LANES; i++)
+        atomic_store_explicit(&book->of_lane[i], 0, memory_order_relaxed);
+    atomic_store_explicit(&book->waiting, 0, memory_order_relaxed);
+    atomic_store_explicit(&book->used, 0, memory_order_relaxed);
 }
 
 void sweep_seat(struct supervisor *supervisor, uint32_t seat, int death)
@@ -178,7 +221,9 @@ void sweep_seat(struct supervisor *supervisor, uint32_t seat, int death)
     struct tenant *tenant = lanes_find(supervisor, row->run_lane, row->run_lane_generation);
     if (tenant != NULL)
         for (uint32_t i = 0; i < count && i < RUN_MAX; i++)
-            settle(supervisor, tenant, seat, row->run_names[i], death);
+            settle(supervisor, tenant, seat, row->run_names[i], true, death);
+    if (control_class(supervisor->control, seat) == SEAT_IO)
+        settle_waiting(supervisor, seat, death);
     FAULT_POINT("sweep_clear");
     atomic_store_explicit(&row->run_count, 0, memory_order_relaxed);
     atomic_store_explicit(&row->block_unit, 0, memory_order_relaxed);
@@ -188,6 +233,6 @@ void sweep_seat(struct supervisor *supervisor, uint32_t seat, int death)
     atomic_store_explicit(&row->time_limit_ms, 0, memory_order_relaxed);
     atomic_store_explicit(&row->leave, 0, memory_order_relaxed);
     atomic_store_explicit(&row->pid, 0, memory_order_release);
-    wake_seat_died(supervisor->bells, seat);
+    wake_seat_died(keeper_bells(supervisor, seat), seat);
     lanes_ring(supervisor);
 }

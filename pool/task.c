@@ -10,7 +10,25 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+int task_heap_resize(mc_task *task, size_t size, size_t keep, void **data)
+{
+    void *room;
+    if (posix_memalign(&room, UNIT, size) != 0)
+        return error_set(-ENOMEM, "no memory for a result of %zu bytes", size);
+    memcpy(room, task->data, keep);
+    if (task->data != task->small)
+        free(task->data);
+    *data = room;
+    return 0;
+}
+
+void task_heap_drop(mc_task *task)
+{
+    free(task->data);
+}
 
 void task_init(mc_task *task)
 {
@@ -91,10 +109,22 @@ static int finish_writing(mc_task *task)
     return 0;
 }
 
-void task_run(mc_task *task)
+/* Why a task that wants to be called back will not be; NULL: it will. */
+static const char *why_not_pending(const mc_task *task)
 {
-    error_clear();
-    int status = task->handler->run(task);
+    if (task->home->waits == NULL)
+        return "returned MC_PENDING, which only handlers that are MC_IO may";
+    return task->home->waits->awaits(task) ? NULL : "returned MC_PENDING, and awaits nothing";
+}
+
+/* False if the task goes on. */
+static bool conclude(mc_task *task, int status)
+{
+    const char *wrong = status == MC_PENDING ? why_not_pending(task) : NULL;
+    if (status == MC_PENDING && wrong == NULL)
+        return false;
+    if (wrong != NULL)
+        status = mc_task_fail(task, -EINVAL, "handler '%s' %s", task->handler->name, wrong);
     if (status == 0 && task->writing)
         status = finish_writing(task);
     if (status != 0 && !task->has_message) {
@@ -114,6 +144,25 @@ void task_run(mc_task *task)
     task->status = status;
     if (task->document != NULL)
         document_close(task->document);
+    return true;
+}
+
+bool task_run(mc_task *task)
+{
+    error_clear();
+    return conclude(task, task->handler->run(task));
+}
+
+bool task_resume(mc_task *task, unsigned events, mc_resume_fn *resume, void *context)
+{
+    error_clear();
+    return conclude(task, resume(task, events, context));
+}
+
+void task_end(mc_task *task, int status, const char *text)
+{
+    set_message(task, text);
+    (void)conclude(task, status);
 }
 
 uint64_t mc_task_start(const mc_task *task)
@@ -190,6 +239,57 @@ unsigned mc_task_attempt(const mc_task *task)
 bool mc_task_inline(const mc_task *task)
 {
     return task->is_inline;
+}
+
+/* ---- waiting ---- */
+
+static const struct task_waits *waits_of(const mc_task *task)
+{
+    if (task->home->waits == NULL)
+        error_set(-ENOTSUP, "handler '%s' cannot wait: give it the flag MC_IO",
+                  task->handler->name);
+    return task->home->waits;
+}
+
+static int check_resume(mc_resume_fn *resume)
+{
+    return resume != NULL ? 0 : error_set(-EINVAL, "there is no function to call back");
+}
+
+int mc_task_await_fd(mc_task *task, int fd, unsigned events, mc_resume_fn *resume, void *context)
+{
+    const struct task_waits *waits = waits_of(task);
+    if (waits == NULL)
+        return -ENOTSUP;
+    if (events == 0 || (events & ~(unsigned)(MC_EVENT_READ | MC_EVENT_WRITE)) != 0)
+        return error_set(-EINVAL, "events is 0x%x: give MC_EVENT_READ, MC_EVENT_WRITE or both",
+                         events);
+    int result = check_resume(resume);
+    return result < 0 ? result : waits->await_fd(task, fd, events, resume, context);
+}
+
+int mc_task_await_timer(mc_task *task, unsigned timeout_ms, mc_resume_fn *resume, void *context)
+{
+    const struct task_waits *waits = waits_of(task);
+    if (waits == NULL)
+        return -ENOTSUP;
+    int result = check_resume(resume);
+    return result < 0 ? result : waits->await_timer(task, timeout_ms, resume, context);
+}
+
+int mc_task_await_wake(mc_task *task, mc_resume_fn *resume, void *context)
+{
+    const struct task_waits *waits = waits_of(task);
+    if (waits == NULL)
+        return -ENOTSUP;
+    int result = check_resume(resume);
+    return result < 0 ? result : waits->await_wake(task, resume, context);
+}
+
+void mc_task_wake(mc_task *task)
+{
+    if (task->home->waits != NULL)
+        task->home->waits->wake(task);
 }
 
 mc_pool *mc_task_pool(mc_task *task)

@@ -14,6 +14,16 @@
 
 #include <stdbool.h>
 
+/* How a task is called back; see mc_task_await_fd(). */
+struct task_waits {
+    int (*await_fd)(mc_task *task, int fd, unsigned events, mc_resume_fn *resume, void *context);
+    int (*await_timer)(mc_task *task, unsigned timeout_ms, mc_resume_fn *resume, void *context);
+    int (*await_wake)(mc_task *task, mc_resume_fn *resume, void *context);
+    void (*wake)(mc_task *task);
+    /* It has asked to be called back, since its last call. */
+    bool (*awaits)(const mc_task *task);
+};
+
 struct task_home {
     /* Room for a result of size bytes, more than SLOT_RESULT_SIZE, in place of
      * task->data, of which the first keep bytes are preserved. Negative errno
@@ -23,6 +33,8 @@ struct task_home {
     void (*drop)(mc_task *task);
     /* The pool, for nested groups; NULL if there is none. */
     mc_pool *(*pool)(mc_task *task);
+    /* Where tasks may wait, else NULL. */
+    const struct task_waits *waits;
 };
 
 struct mc_task {
@@ -40,6 +52,7 @@ struct mc_task {
     bool is_inline;
     uint32_t attempt;       /* from 0 */
     uint32_t soft_limit_ms; /* 0: none */
+    uint32_t time_limit_ms; /* likewise; in workers */
     uint64_t began_ticks;
 
     /* result */
@@ -60,10 +73,18 @@ struct mc_task {
     } reply; /* where it writes */
 };
 
+/* For homes whose results are in the process's own memory. */
+int task_heap_resize(mc_task *task, size_t size, size_t keep, void **data);
+void task_heap_drop(mc_task *task);
+
 /* Sets what the caller does not: no result yet. */
 void task_init(mc_task *task);
 
-/* Runs the handler; afterwards status, format, size and data are final. */
-void task_run(mc_task *task);
+/* Runs the handler; afterwards status, format, size and data are final, unless it
+ * returns false: then the task has to be resumed. */
+bool task_run(mc_task *task);
+bool task_resume(mc_task *task, unsigned events, mc_resume_fn *resume, void *context);
+/* Ends it with a status and a message of ours, whatever it has replied. */
+void task_end(mc_task *task, int status, const char *text);
 
 #endif

@@ -122,6 +122,8 @@ static bool renew(struct views *views, uint32_t index, uint32_t generation)
 
 struct view *views_renew(struct views *views, uint32_t index, uint32_t generation)
 {
+    if (views->table[index].held != 0)
+        return NULL; /* the lane that was there goes when they have ended */
     drop(&views->table[index]);
     while (!renew(views, index, generation)) {
         if (views_clear(views, index, generation))

@@ -20,6 +20,7 @@
 #include "base/sys.h"
 #include "ipc/slot.h"
 #include "ipc/wake.h"
+#include "pool/io.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -110,8 +111,8 @@ void wait_announce(mc_group *group, bool single)
         return;
     }
     atomic_store_explicit(&group->wake_deferred, false, memory_order_relaxed);
-    wake_for_submit(pool->bells, pool->control, client->index,
-                    group->on_done != NULL ? WAKE_STRICT : WAKE_TRUSTING, -1, sched_getcpu());
+    client_wake(pool, group->offered_to, group->on_done != NULL ? WAKE_STRICT : WAKE_TRUSTING, -1,
+                sched_getcpu());
 }
 
 /* Now the caller does wait. One that will come again within microseconds wakes a
@@ -123,8 +124,8 @@ static void wake_deferred(struct waiting *waiting, bool hurried)
     if (!atomic_load_explicit(&group->wake_deferred, memory_order_relaxed))
         return;
     atomic_store_explicit(&group->wake_deferred, false, memory_order_relaxed);
-    wake_for_submit(group->pool->bells, group->pool->control, waiting->client->index, WAKE_TRUSTING,
-                    hurried ? -1 : waiting->cpu, waiting->cpu);
+    client_wake(group->pool, group->offered_to, WAKE_TRUSTING, hurried ? -1 : waiting->cpu,
+                waiting->cpu);
 }
 
 /* Whether the caller of this handler usually waits right after submitting. */
@@ -322,6 +323,8 @@ static int rest(struct waiting *waiting, uint64_t now)
 {
     mc_group *group = waiting->group;
     struct client *client = waiting->client;
+    if (group->pool->io != NULL) /* other tasks of this worker wait for it */
+        io_drive(group->pool->io);
     if (waiting->first_open == waiting->count) { /* waits for room that others take */
         struct timespec room = {.tv_nsec = ROOM_NAP_NS};
         waiting->naps++;
@@ -346,8 +349,7 @@ static int rest(struct waiting *waiting, uint64_t now)
     }
     wake_deferred(waiting, true);
     if (waiting->naps == 1 && wait_any_is(waiting, SLOT_SUBMITTED))
-        wake_for_submit(group->pool->bells, group->pool->control, client->index, WAKE_ANYWAY, -1,
-                        waiting->cpu);
+        client_wake(group->pool, group->offered_to, WAKE_ANYWAY, -1, waiting->cpu);
     /* Where nobody sleeps nobody needs to be woken in a moment. */
     if (waiting->naps == 0 && !help_may_run(group, record) &&
         !wake_anyone_sleeping(group->pool->bells))
@@ -360,7 +362,7 @@ static int rest(struct waiting *waiting, uint64_t now)
         nap_ns = waiting->deadline_ns - now;
     if (group->kill_before != 0 && nap_ns > KILL_NAP_NS)
         nap_ns = KILL_NAP_NS;
-    if (heads_line(waiting) && nap_ns > ROOM_NAP_NS)
+    if ((heads_line(waiting) || group->pool->io != NULL) && nap_ns > ROOM_NAP_NS)
         nap_ns = ROOM_NAP_NS;
     int result = nap(waiting, record, nap_ns);
     if (result == -EINTR && group->interruptible)

@@ -104,7 +104,7 @@ void watch_kill(struct supervisor *supervisor, const struct tenant *tenant, uint
                 uint32_t generation)
 {
     uint32_t lane = (uint32_t)(tenant - supervisor->tenants);
-    for (uint32_t index = 0; index < supervisor->config->workers; index++) {
+    for (uint32_t index = 0; index < supervisor->config->seats; index++) {
         const struct seat_row *row = &supervisor->control->rows[index];
         uint32_t count = atomic_load_explicit(&row->run_count, memory_order_acquire);
         if (row->run_lane != lane || row->run_lane_generation != tenant->generation)
@@ -140,7 +140,7 @@ static struct slot *claimed(struct supervisor *supervisor, uint32_t index, name_
 /* The seat that this worker has, or -ESRCH. */
 static int seat_of(const struct supervisor *supervisor, pid_t worker)
 {
-    for (uint32_t i = 0; worker > 0 && i < supervisor->config->workers; i++)
+    for (uint32_t i = 0; worker > 0 && i < supervisor->config->seats; i++)
         if (supervisor->seats[i].posts[HOLDER].pid == worker)
             return (int)i;
     return -ESRCH;
@@ -269,7 +269,7 @@ static bool watch_seat(struct supervisor *supervisor, uint32_t index)
 static bool watch_seats(struct supervisor *supervisor)
 {
     bool any = false;
-    for (uint32_t i = 0; i < supervisor->config->workers; i++)
+    for (uint32_t i = 0; i < supervisor->config->seats; i++)
         any |= watch_seat(supervisor, i);
     return any;
 }

@@ -37,7 +37,7 @@ static uint32_t estimate_of(const struct worker *worker, name_t name)
  * other workers find work too, of slow ones one. */
 static uint32_t run_length(const struct worker *worker, uint64_t queued, uint32_t estimate)
 {
-    if (estimate == 0 || estimate > SLOW_NS)
+    if (estimate == 0 || estimate > SLOW_NS || worker->io != NULL)
         return 1;
     uint64_t share = queued / worker->config->workers / 2;
     uint64_t affordable = RUN_NS / estimate;
@@ -45,16 +45,13 @@ static uint32_t run_length(const struct worker *worker, uint64_t queued, uint32_
     return length < 1 ? 1 : length < RUN_MAX ? (uint32_t)length : RUN_MAX;
 }
 
-static bool any_work(struct worker *worker);
-
 static void mark(struct worker *worker, enum seat_state state)
 {
     atomic_store_explicit(&worker->bells->seats[worker->seat].state, state, memory_order_relaxed);
 }
 
-/* Writes down what is about to be taken. */
-static void note_run(struct worker *worker, uint32_t lane, uint32_t generation, const name_t *names,
-                     uint32_t count)
+void work_note(struct worker *worker, uint32_t lane, uint32_t generation, const name_t *names,
+               uint32_t count)
 {
     struct seat_row *row = worker->row;
     FAULT_POINT("worker_noting");
@@ -78,7 +75,7 @@ static void wake_for_rest(struct worker *worker, bool quick, uint64_t left_ns)
 {
     if (!wake_anyone_sleeping(worker->bells))
         return;
-    if (quick ? left_ns > WORTH_NS : any_work(worker))
+    if (quick ? left_ns > WORTH_NS : work_any(worker))
         wake_another(worker->bells, worker->control, worker->seat);
 }
 
@@ -99,7 +96,7 @@ static bool serve_ring(struct worker *worker, uint32_t index, struct view *view,
         count = ring_peek(ring, count, names, &head);
     if (count == 0)
         return true; /* somebody was quicker: look again */
-    note_run(worker, index, view->generation, names, count);
+    work_note(worker, index, view->generation, names, count);
     if (!quick)
         mark(worker, SEAT_BUSY); /* W2: before the CAS that follows */
     FAULT_POINT("worker_noted");
@@ -122,10 +119,10 @@ static bool serve_ring(struct worker *worker, uint32_t index, struct view *view,
 static bool serve_repairs(struct worker *worker)
 {
     struct control *control = worker->control;
-    uint64_t head = atomic_load_explicit(&control->shared.repair_head, memory_order_relaxed);
-    if (LIKELY(head == atomic_load_explicit(&control->repair_tail, memory_order_acquire)))
+    uint64_t head = atomic_load_explicit(&control->shared.repair_head[worker->seats], memory_order_relaxed);
+    if (LIKELY(head == atomic_load_explicit(&control->repair_tail[worker->seats], memory_order_acquire)))
         return false;
-    const struct repair *entry = &control->repairs[head % REPAIR_CAPACITY];
+    const struct repair *entry = &control->repairs[worker->seats][head % REPAIR_CAPACITY];
     if (atomic_load_explicit(&entry->position, memory_order_acquire) != head + 1)
         return true; /* taken by another meanwhile */
     uint32_t index = entry->lane, generation = entry->lane_generation;
@@ -133,9 +130,9 @@ static bool serve_repairs(struct worker *worker)
     struct view *view = index < MAX_LANES ? views_get(&worker->views, index) : NULL;
     if (view != NULL && view->generation != generation)
         view = NULL; /* the client is gone, and its task with it */
-    note_run(worker, index, generation, &name, view != NULL ? 1 : 0);
+    work_note(worker, index, generation, &name, view != NULL ? 1 : 0);
     mark(worker, SEAT_BUSY);
-    if (!atomic_compare_exchange_strong_explicit(&control->shared.repair_head, &head, head + 1,
+    if (!atomic_compare_exchange_strong_explicit(&control->shared.repair_head[worker->seats], &head, head + 1,
                                                  memory_order_seq_cst, memory_order_relaxed)) {
         give_up_run(worker);
         return true;
@@ -153,7 +150,7 @@ static void hear_alarm(struct worker *worker)
     struct control *control = worker->control;
     worker->alarm_heard = atomic_load_explicit(&control->alarm, memory_order_acquire); /* A2 */
     for (uint32_t word = 0; word < MASK_WORDS; word++)
-        worker->due[word] |= atomic_load_explicit(&control->lanes_due[word], memory_order_relaxed);
+        worker->due[word] |= atomic_load_explicit(&control->lanes_due[worker->seats][word], memory_order_relaxed);
 }
 
 static void forget_due(struct worker *worker, uint32_t index)
@@ -194,7 +191,7 @@ static bool visit_lanes(struct worker *worker, uint32_t first,
 static bool has_turn(struct worker *worker, struct view *view)
 {
     if (view->used > worker->fair) {
-        if (view->used < worker->fair_next && lane_has_work(&view->lane))
+        if (view->used < worker->fair_next && lane_has_work(&view->lane, worker->seats))
             worker->fair_next = view->used;
         return false;
     }
@@ -205,7 +202,7 @@ static bool has_turn(struct worker *worker, struct view *view)
 
 static bool serve_lane(struct worker *worker, uint32_t index, struct view *view, int which)
 {
-    if (!serve_ring(worker, index, view, &view->lane.rings[which]))
+    if (!serve_ring(worker, index, view, lane_ring(&view->lane, worker->seats, which)))
         return false;
     view->urgent_runs = which == LANE_URGENT ? view->urgent_runs + 1 : 0;
     worker->next_lane = (index + 1) % MAX_LANES;
@@ -265,16 +262,16 @@ bool work_once(struct worker *worker)
 
 static bool visit_has_work(struct worker *worker, uint32_t index, struct view *view)
 {
-    return lane_has_work(&view->lane);
+    return lane_has_work(&view->lane, worker->seats);
 }
 
-static bool any_work(struct worker *worker)
+bool work_any(struct worker *worker)
 {
     struct control *control = worker->control;
     if (UNLIKELY(work_alarmed(worker)))
         hear_alarm(worker);
-    return atomic_load_explicit(&control->shared.repair_head, memory_order_relaxed) !=
-               atomic_load_explicit(&control->repair_tail, memory_order_acquire) ||
+    return atomic_load_explicit(&control->shared.repair_head[worker->seats], memory_order_relaxed) !=
+               atomic_load_explicit(&control->repair_tail[worker->seats], memory_order_acquire) ||
            visit_lanes(worker, 0, visit_has_work);
 }
 
@@ -282,36 +279,44 @@ static bool any_work(struct worker *worker)
 
 static bool visit_clear_if_empty(struct worker *worker, uint32_t index, struct view *view)
 {
-    if (lane_has_work(&view->lane))
+    if (lane_has_work(&view->lane, worker->seats))
         return true;
     forget_due(worker, index);
     if (!views_clear(&worker->views, index, view->generation)) /* W4 */
         return true;
-    if (!lane_has_work(&view->lane))
+    if (!lane_has_work(&view->lane, worker->seats))
         return false;
     wake_mark_lane(worker->bells, index);
     return true;
 }
 
-static uint32_t closing(const struct worker *worker)
+bool work_is_over(const struct worker *worker)
 {
-    return atomic_load_explicit(&worker->control->closing, memory_order_acquire);
+    return atomic_load_explicit(&worker->control->closing, memory_order_acquire) == 2;
 }
 
-static bool may_leave(struct worker *worker)
+bool work_may_leave(const struct worker *worker)
 {
     return atomic_load_explicit(&worker->row->leave, memory_order_relaxed) != 0;
+}
+
+bool work_fall_asleep(struct worker *worker)
+{
+    if (visit_lanes(worker, 0, visit_clear_if_empty))
+        return false;
+    wake_sleep_announce(worker->bells, worker->seat); /* W3 */
+    if (!work_any(worker) && !work_is_over(worker) && !work_may_leave(worker))
+        return true;
+    wake_sleep_cancel(worker->bells, worker->seat);
+    return false;
 }
 
 static void sleep_until_woken(struct worker *worker)
 {
     clock_calibrate_again();
-    if (visit_lanes(worker, 0, visit_clear_if_empty))
+    if (!work_fall_asleep(worker))
         return;
-    wake_sleep_announce(worker->bells, worker->seat); /* W3 */
-    if (any_work(worker) || closing(worker) == 2 || may_leave(worker))
-        wake_sleep_cancel(worker->bells, worker->seat);
-    else if (tidy_needed(&worker->views))
+    if (tidy_needed(&worker->views))
         tidy_sleep(worker);
     else
         wake_sleep(worker->bells, worker->seat);
@@ -382,7 +387,7 @@ static bool has_grown(struct worker *worker)
 
 /* Once one of the limits is reached the supervisor is asked for a successor; until
  * that is ready, work goes on. */
-static void consider_retirement(struct worker *worker)
+void work_consider_retirement(struct worker *worker)
 {
     struct retirement *retirement = &worker->retirement;
     uint64_t tasks = atomic_load_explicit(&worker->row->tasks_done, memory_order_relaxed);
@@ -402,21 +407,26 @@ static void consider_retirement(struct worker *worker)
     retirement->asked = channel_send(worker->socket, &parcel, 0) == 0;
 }
 
+/* Nobody is to count on this seat until a successor has it. */
+void work_pass_on(struct worker *worker)
+{
+    mark(worker, SEAT_BUSY);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (work_any(worker))
+        wake_another(worker->bells, worker->control, worker->seat);
+}
+
 void work(struct worker *worker)
 {
     mark(worker, SEAT_LOOKING);
-    while (!may_leave(worker)) {
+    while (!work_may_leave(worker)) {
         bool worked = work_once(worker);
-        if (!worked && closing(worker) == 2)
+        if (!worked && work_is_over(worker))
             return;
         if (!worked)
             worked = rest(worker);
         if (UNLIKELY(worked && worker->retirement.possible))
-            consider_retirement(worker);
+            work_consider_retirement(worker);
     }
-    /* Nobody is to count on this seat until a successor has it. */
-    mark(worker, SEAT_BUSY);
-    atomic_thread_fence(memory_order_seq_cst);
-    if (any_work(worker))
-        wake_another(worker->bells, worker->control, worker->seat);
+    work_pass_on(worker);
 }

@@ -13,12 +13,14 @@
  *
  *   work.c    taking tickets, waking others, looking and sleeping
  *   run.c     claiming and running what was taken
+ *   io.c      tasks that wait, in the seats that are for them
  *   tidy.c    giving memory back while it sleeps
  *   worker.c  a worker's birth and end
  */
 #ifndef POOL_WORK_H
 #define POOL_WORK_H
 
+#include "ipc/slot.h"
 #include "multicore.h"
 #include "pool/hooks.h"
 #include "pool/task.h"
@@ -29,10 +31,12 @@ enum { RUN_AHEAD = 8 }; /* slots whose cache lines are fetched before their turn
 struct worker {
     const struct config *config;
     struct control *control;
-    struct bells *bells;
+    struct bells *bells; /* of its seat's class, ... */
+    struct bells *pool_bells; /* ... and of all */
     struct seat_row *row;
     struct tally *tallies; /* by handler */
     uint32_t seat;
+    enum seat_class seats;
     int socket;
     pid_t pid;
     int cpu; /* -1: not pinned */
@@ -45,7 +49,9 @@ struct worker {
     struct views views;
     uint32_t *estimate_ns; /* per handler: what it may take */
     mc_pool *pool;         /* for nested groups, made on first use */
-    mc_task task;
+    mc_task *task;          /* that runs, or is to be next */
+    uint64_t called_ticks;  /* when that began: the task, or this call of it */
+    struct io *io;          /* of an I/O worker, else NULL */
     struct view *current; /* of the running task, or the last one */
     struct ring *current_ring;
     uint32_t current_lane;
@@ -72,11 +78,36 @@ static inline bool work_alarmed(const struct worker *worker)
 }
 /* Until the pool closes. */
 void work(struct worker *worker);
+
+/* ---- what io.c has in common with it ---- */
+
+/* Writes down what is about to be taken, or called back. */
+void work_note(struct worker *worker, uint32_t lane, uint32_t generation, const name_t *names,
+               uint32_t count);
+bool work_any(struct worker *worker);
+/* Says that it sleeps, and looks once more: false if there is something to do, and then
+ * it does not. Else it has to call wake_sleep() or wake_sleep_cancel(). */
+bool work_fall_asleep(struct worker *worker);
+/* The pool wants no more workers, or not this one. */
+bool work_is_over(const struct worker *worker);
+bool work_may_leave(const struct worker *worker);
+void work_consider_retirement(struct worker *worker);
+void work_pass_on(struct worker *worker);
 /* True if more private memory is resident than max_worker_memory. */
 bool work_too_large(const struct worker *worker);
 
 /* What a task is told about where it runs, in a worker. */
 extern const struct task_home worker_home;
+/* Ends a task of this worker: the last steps of those above. */
+void run_end(struct worker *worker, struct view *view, struct slot *slot, enum slot_state state,
+             uint64_t now);
+/* Remembers how a task that has ended fared, for ourselves and for those who look.
+ * submitted: in ticks; 0: not known. */
+void run_learn(struct worker *worker, const mc_task *task, uint64_t submitted, uint64_t now);
+/* Time that was spent on tasks of this view's client. */
+void run_account(struct worker *worker, struct view *view, uint64_t took_ns);
+/* The worker's own pool, for nested groups. */
+mc_pool *run_pool(struct worker *worker);
 /* Runs those of the noted tickets whose tasks are still to be had, then clears the row. */
 void run_noted(struct worker *worker, struct view *view, const name_t *names, uint32_t count);
 

@@ -6,6 +6,7 @@
 #include "base/fault.h"
 #include "ipc/channel.h"
 #include "pool/hooks.h"
+#include "pool/io.h"
 #include "pool/limits.h"
 #include "pool/process.h"
 
@@ -70,16 +71,27 @@ static void protect(struct worker *worker)
     size_t tallies = tallies_size(control->handler_capacity);
     FAULT_POINT("worker_protect");
     (void)mprotect(control, before, PROT_READ);
-    for (uint32_t i = 0; i < worker->config->workers; i++)
+    for (uint32_t i = 0; i < worker->config->seats; i++)
         if (i != worker->seat) {
             (void)mprotect(&control->rows[i], sizeof(struct seat_row), PROT_READ);
             (void)mprotect(control_tallies(control, i), tallies, PROT_READ);
+            if (control_class(control, i) == SEAT_IO)
+                (void)mprotect(control_book(control, i), sizeof(struct pending_book), PROT_READ);
         }
 }
 
 static void initialise(struct worker *worker)
 {
     int status = hooks_begin(worker->config, &worker->states);
+    if (status < 0) {
+        tell(worker, MESSAGE_INIT_FAILED, status, error_message());
+        _exit(1);
+    }
+}
+
+static void prepare_io(struct worker *worker)
+{
+    int status = io_open(worker);
     if (status < 0) {
         tell(worker, MESSAGE_INIT_FAILED, status, error_message());
         _exit(1);
@@ -130,12 +142,14 @@ void worker_run(const struct config *config, struct control *control, struct bel
     static struct worker worker; /* zeroed pages, which cost nothing until used */
     worker.config = config;
     worker.control = control;
-    worker.bells = bells;
+    worker.seats = control_class(control, seat);
+    worker.pool_bells = bells;
+    worker.bells = &bells[worker.seats];
     worker.row = &control->rows[seat];
     worker.tallies = control_tallies(control, seat);
     worker.seat = seat;
     worker.socket = socket;
-    views_init(&worker.views, config, control, bells, seat, socket);
+    views_init(&worker.views, config, control, worker.bells, seat, socket);
     struct parcel parcel;
     tell(&worker, MESSAGE_HELLO, 0, "");
     FAULT_POINT("worker_hello");
@@ -144,14 +158,18 @@ void worker_run(const struct config *config, struct control *control, struct bel
     worker.estimate_ns = calloc(config->handler_capacity, sizeof(*worker.estimate_ns));
     if (worker.estimate_ns == NULL)
         _exit(1);
-    worker.task.config = config;
-    worker.task.home = &worker_home;
-    worker.task.owner = &worker;
+    static mc_task task;
+    task.config = config;
+    task.home = &worker_home;
+    task.owner = &worker;
+    worker.task = &task;
     worker.pid = getpid();
     pin(&worker, parcel.message.value);
     protect(&worker);
     reseed();
     initialise(&worker);
+    if (worker.seats == SEAT_IO)
+        prepare_io(&worker);
     process_follow(supervisor); /* again: a change of user in worker_init clears it */
     clock_calibrate_end();
     tell(&worker, MESSAGE_READY, 0, "");
@@ -160,6 +178,9 @@ void worker_run(const struct config *config, struct control *control, struct bel
         expect(&worker, MESSAGE_TAKE, &parcel);
     limits_prepare(&worker);
     plan_retirement(&worker);
-    work(&worker);
+    if (worker.seats == SEAT_IO)
+        io_work(&worker);
+    else
+        work(&worker);
     leave(&worker);
 }

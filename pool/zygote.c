@@ -19,7 +19,7 @@ static void spawn(const struct config *config, struct control *control, struct b
                   const struct parcel *parcel, pid_t supervisor)
 {
     uint32_t seat = parcel->message.index;
-    if (seat >= config->workers || parcel->descriptor_count != 1)
+    if (seat >= config->seats || parcel->descriptor_count != 1)
         return;
     FAULT_POINT("zygote_spawn");
     /* The kernel writes the pid into the row before the worker's first

@@ -85,8 +85,9 @@ static bool whole(const struct observer *observer)
 {
     const struct control *control = observer->control;
     return control->magic == LAYOUT_MAGIC_CONTROL && control->version == LAYOUT_VERSION &&
-           control->seat_count <= MAX_SEATS && control->handler_capacity <= MAX_HANDLERS &&
-           observer->control_bytes >= control_size(control->seat_count, control->handler_capacity);
+           control->seat_count <= MAX_SEATS && control->io_seats <= control->seat_count && control->handler_capacity <= MAX_HANDLERS &&
+           observer->control_bytes >= control_size(control->seat_count, control->io_seats,
+                                                  control->handler_capacity);
 }
 
 static int map(struct observer *observer, const struct parcel *parcel)
@@ -98,10 +99,10 @@ static int map(struct observer *observer, const struct parcel *parcel)
     observer->pidfd = sys_pidfd_open(observer->supervisor);
     observer->control_bytes = segment_size(fds[0]);
     if (observer->control_bytes >= sizeof(struct control) &&
-        segment_check(fds[1], sizeof(struct bells)) == 0 &&
+        segment_check(fds[1], BELLS_SIZE) == 0 &&
         segment_check(fds[2], sizeof(struct quarantine)) == 0) {
         observer->control = segment_map(fds[0], observer->control_bytes, false);
-        observer->bells = segment_map(fds[1], sizeof(struct bells), false);
+        observer->bells = segment_map(fds[1], BELLS_SIZE, false);
         observer->quarantine = segment_map(fds[2], sizeof(struct quarantine), false);
     }
     if (observer->control == NULL || observer->bells == NULL || observer->quarantine == NULL ||
@@ -136,7 +137,7 @@ static void unmap(const void *memory, uint64_t size)
 void observer_close(struct observer *observer)
 {
     unmap(observer->control, observer->control_bytes);
-    unmap(observer->bells, sizeof(struct bells));
+    unmap(observer->bells, BELLS_SIZE);
     unmap(observer->quarantine, sizeof(struct quarantine));
     sys_close(&observer->pidfd);
     *observer = (struct observer){.path = observer->path, .pidfd = -1};

@@ -170,7 +170,7 @@ static void take_worker(struct view *view, uint32_t seat, uint64_t now_ticks)
     };
     worker->state = state_of(
         worker,
-        atomic_load_explicit(&view->observer.bells->seats[seat].state, memory_order_relaxed),
+        atomic_load_explicit(&view->observer.bells[control_class(view->observer.control, seat)].seats[seat].state, memory_order_relaxed),
         running);
     worker->busy_ns = atomic_load_explicit(&row->busy_ns, memory_order_relaxed);
     worker->load =

@@ -101,42 +101,52 @@ static int write_png(cairo_surface_t *surface, const char *path, struct failure 
                                                           : cairo_status_to_string(status));
 }
 
+int page_draw(PopplerDocument *document, const struct page_request *request, unsigned number,
+              struct page *page, struct failure *failure)
+{
+    struct page drawn = {.reply = {.number = number}};
+    PopplerPage *source = poppler_document_get_page(document, (int)number - 1);
+    if (!source)
+        return failure_set(failure, -EBADMSG, "it cannot be read from the document");
+    int status = measure(source, request, &drawn.reply, failure);
+    if (status == 0) {
+        drawn.surface = draw(source, request, &drawn.reply);
+        if (cairo_surface_status(drawn.surface) != CAIRO_STATUS_SUCCESS)
+            status = failure_set(failure, -ENOMEM, "%s",
+                                 cairo_status_to_string(cairo_surface_status(drawn.surface)));
+    }
+    g_object_unref(source);
+    if (status == 0)
+        *page = drawn;
+    else
+        page_fini(&drawn);
+    return status;
+}
+
 int page_render(PopplerDocument *document, const struct page_request *request, unsigned number,
                 struct page *page, struct failure *failure)
 {
     char path[PATH_MAX];
-    struct page done = {.reply = {.number = number}};
+    struct page done;
     int status = page_path(request->out, number, path, sizeof(path));
     if (status < 0)
         return failure_set(failure, status, "the name of its file is longer than %d bytes",
                            PATH_MAX);
     if (number == request->crash_page)
         raise(SIGSEGV);
-
-    PopplerPage *source = poppler_document_get_page(document, (int)number - 1);
-    if (!source)
-        return failure_set(failure, -EBADMSG, "it cannot be read from the document");
-    status = measure(source, request, &done.reply, failure);
+    status = page_draw(document, request, number, &done, failure);
     if (status < 0)
-        goto out;
-    done.surface = draw(source, request, &done.reply);
-    if (cairo_surface_status(done.surface) != CAIRO_STATUS_SUCCESS) {
-        status = failure_set(failure, -ENOMEM, "%s",
-                             cairo_status_to_string(cairo_surface_status(done.surface)));
-        goto out;
-    }
+        return status;
     status = write_png(done.surface, path, failure);
-    if (status < 0)
-        goto out;
+    if (status < 0) {
+        page_fini(&done);
+        return status;
+    }
     done.reply.hash = hash_pixels(done.surface);
     if (number <= request->thumbs)
         plan_thumb(&done.reply);
     *page = done;
-    done.surface = NULL;
-out:
-    page_fini(&done);
-    g_object_unref(source);
-    return status;
+    return 0;
 }
 
 void page_fini(struct page *page)

@@ -46,9 +46,13 @@ struct page {
 /* Writes the name of page number's file. Returns 0 or -ENAMETOOLONG. */
 int page_path(const char *out, unsigned number, char *path, size_t size);
 
-/* Renders page number (from 1) and writes its PNG file. Returns 0, or a
- * negative errno and a sentence. On success page is to be ended with
- * page_fini(). */
+/* Draws page number (from 1), at the request's resolution; the rest of the request
+ * does not matter. Returns 0, or a negative errno and a sentence. On success page is
+ * to be ended with page_fini(). */
+int page_draw(PopplerDocument *document, const struct page_request *request, unsigned number,
+              struct page *page, struct failure *failure);
+
+/* The same, and writes its PNG file. */
 int page_render(PopplerDocument *document, const struct page_request *request, unsigned number,
                 struct page *page, struct failure *failure);
 void page_fini(struct page *page);

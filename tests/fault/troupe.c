@@ -263,10 +263,10 @@ static unsigned fds_before;
 
 static bool all_up(void)
 {
-    for (uint32_t seat = 0; seat < the_pool->config->workers; seat++)
+    for (uint32_t seat = 0; seat < the_pool->config->seats; seat++)
         if (atomic_load(&the_pool->control->rows[seat].pid) == 0)
             return false;
-    return atomic_load(&the_pool->control->seats_up) == the_pool->config->workers;
+    return atomic_load(&the_pool->control->seats_up) == the_pool->config->seats;
 }
 
 /* Whether the call gave us the_pool; if not, it is to have left nothing. */
@@ -356,7 +356,7 @@ static unsigned lanes_of_workers(void)
         const struct lane_entry *entry = &the_pool->control->lanes[lane];
         if ((atomic_load(&entry->generation) & 1) == 0)
             continue;
-        for (uint32_t seat = 0; seat < the_pool->config->workers; seat++)
+        for (uint32_t seat = 0; seat < the_pool->config->seats; seat++)
             count +=
                 atomic_load(&the_pool->control->rows[seat].pid) == atomic_load(&entry->client_pid);
     }
@@ -668,11 +668,11 @@ void troupe_describe(void)
     }
     fprintf(stderr, "  process %d: closing %u, %u seats up, hopeless %u, repairs %llu of %llu\n",
             (int)getpid(), the_pool->control->closing, the_pool->control->seats_up,
-            the_pool->control->hopeless, (unsigned long long)the_pool->control->shared.repair_head,
-            (unsigned long long)the_pool->control->repair_tail);
+            the_pool->control->hopeless, (unsigned long long)the_pool->control->shared.repair_head[SEAT_CPU],
+            (unsigned long long)the_pool->control->repair_tail[SEAT_CPU]);
     fprintf(stderr, "    lane %u, active bits %#llx\n", the_pool->client.index,
             (unsigned long long)atomic_load(&the_pool->bells->lanes_active[0]));
-    for (uint32_t seat = 0; seat < the_pool->config->workers; seat++)
+    for (uint32_t seat = 0; seat < the_pool->config->seats; seat++)
         describe_seat(seat);
     describe_lane(&the_pool->client.lane);
 }

@@ -51,17 +51,18 @@ static void set_up(void)
     config = (struct config){.handlers = &handler,
                              .handler_count = 1,
                              .workers = SEATS,
+                             .seats = SEATS,
                              .max_payload = 4096,
                              .max_clients = CLIENTS};
     config.topology.usable = config.topology.cpu_count = 1;
     lane_geometry_set(&config.geometry, SLOTS, 8192, SEATS);
-    uint64_t size = control_size(SEATS, 1);
+    uint64_t size = control_size(SEATS, 0, 1);
     supervisor.config = &config;
     supervisor.pid = getpid();
     supervisor.control_fd = segment_create("fuzz-control", size);
-    supervisor.bells_fd = segment_create("fuzz-bells", sizeof(struct bells));
+    supervisor.bells_fd = segment_create("fuzz-bells", BELLS_SIZE);
     supervisor.control = segment_map(supervisor.control_fd, size, true);
-    supervisor.bells = segment_map(supervisor.bells_fd, sizeof(struct bells), true);
+    supervisor.bells = segment_map(supervisor.bells_fd, BELLS_SIZE, true);
     EXPECT(supervisor.control != NULL && supervisor.bells != NULL);
     supervisor.control->magic = LAYOUT_MAGIC_CONTROL;
     supervisor.control->version = LAYOUT_VERSION;
@@ -289,7 +290,7 @@ static void welcome(struct input *input)
     if (pool.control != NULL && !further)
         munmap((void *)(uintptr_t)pool.control, pool.control_bytes);
     if (pool.bells != NULL && !further)
-        munmap(pool.bells, sizeof(struct bells));
+        munmap(pool.bells, BELLS_SIZE);
     sys_close(&pool.supervisor_pidfd);
 }
 

@@ -39,10 +39,11 @@ enum {
 
 static struct config config;
 static struct control *control;
-static struct bells bells;
+static struct bells bells[SEAT_CLASSES];
 static uint8_t *memory;
 static struct lane lane;
 static struct worker worker;
+static mc_task own_task;
 static struct supervisor supervisor;
 static mc_pool pool;
 static mc_group *group;
@@ -145,7 +146,7 @@ static void make_client(void)
     munmap(header, PAGE_SIZE_BYTES);
     pool.config = &config;
     pool.control = control;
-    pool.bells = &bells;
+    pool.bells = bells;
     pool.mark = &mark;
     pool.pid = getpid();
     pool.attach_socket = pool.supervisor_pidfd = -1;
@@ -175,12 +176,13 @@ static void set_up(void)
                              .handler_count = HANDLERS,
                              .handler_capacity = HANDLERS,
                              .workers = SEATS,
+                             .seats = SEATS,
                              .max_payload = PAYLOAD_MOST,
                              .max_clients = 2};
     config.topology.usable = 1; /* nobody looks for long */
     config.topology.cpu_count = 1;
     lane_geometry_set(&config.geometry, SLOTS, ARENA, SEATS);
-    control = between_guards(control_size(SEATS, HANDLERS));
+    control = between_guards(control_size(SEATS, 0, HANDLERS));
     control->seat_count = SEATS;
     control->handler_capacity = HANDLERS;
     memory = between_guards(config.geometry.total_size);
@@ -190,20 +192,22 @@ static void set_up(void)
     keeper_end = ends[1];
     worker.config = &config;
     worker.control = control;
-    worker.bells = &bells;
+    worker.bells = bells;
     worker.row = &control->rows[0];
     worker.tallies = control_tallies(control, 0);
     worker.socket = worker_end;
     worker.cpu = -1;
     worker.estimate_ns = calloc(HANDLERS, sizeof(*worker.estimate_ns));
     EXPECT(worker.estimate_ns != NULL);
-    worker.task.config = &config;
-    worker.task.home = &worker_home;
-    worker.task.owner = &worker;
-    views_init(&worker.views, &config, control, &bells, 0, worker_end);
+    own_task.config = &config;
+    own_task.home = &worker_home;
+    own_task.owner = &worker;
+    worker.task = &own_task;
+    worker.pool_bells = bells;
+    views_init(&worker.views, &config, control, bells, 0, worker_end);
     supervisor.config = &config;
     supervisor.control = control;
-    supervisor.bells = &bells;
+    supervisor.bells = bells;
     supervisor.epoll = -1;
     supervisor.quarantine = &quarantine;
     for (int i = 0; i < SEATS; i++)
@@ -244,9 +248,9 @@ static void begin(void)
     lane_format(&config.geometry, memory, 0);
     view_lane(&lane);
     memset(control->rows, 0, SEATS * sizeof(struct seat_row));
-    memset(&bells, 0, sizeof(bells));
-    atomic_store(&control->shared.repair_head, 0);
-    atomic_store(&control->repair_tail, 0);
+    memset(bells, 0, sizeof(bells));
+    atomic_store(&control->shared.repair_head[SEAT_CPU], 0);
+    atomic_store(&control->repair_tail[SEAT_CPU], 0);
     atomic_store(&control->hopeless, 0);
     atomic_store(&control->lanes[0].generation, GENERATION);
     struct view *view = &worker.views.table[0];

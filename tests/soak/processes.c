@@ -248,8 +248,8 @@ void pool_print(const mc_pool *pool)
             (int)getpid(), client->index, atomic_load(&control->closing),
             atomic_load(&control->seats_up), atomic_load(&control->hopeless),
             atomic_load(&control->watching),
-            (unsigned long long)atomic_load(&control->shared.repair_head),
-            (unsigned long long)atomic_load(&control->repair_tail),
+            (unsigned long long)atomic_load(&control->shared.repair_head[SEAT_CPU]),
+            (unsigned long long)atomic_load(&control->repair_tail[SEAT_CPU]),
             (unsigned long long)atomic_load(&pool->bells->lanes_active[0]),
             (unsigned long long)atomic_load(&pool->bells->seats_sleeping[0]),
             (int)atomic_load(&client->gone), client->free_count, client->abandoned_count);

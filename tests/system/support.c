@@ -165,8 +165,9 @@ uint32_t number_of(mc_task *task)
 
 static bool all_asleep(const mc_pool *pool)
 {
-    for (uint32_t seat = 0; seat < pool->config->workers; seat++)
-        if (atomic_load(&pool->bells->seats[seat].state) != SEAT_SLEEPING)
+    for (uint32_t seat = 0; seat < pool->config->seats; seat++)
+        if (atomic_load(&pool->bells[control_class(pool->control, seat)].seats[seat].state) !=
+            SEAT_SLEEPING)
             return false;
     return true;
 }
@@ -185,7 +186,7 @@ void expect_quiet(mc_pool *pool)
 bool await_workers(mc_pool *pool, int bound_ms)
 {
     uint64_t began = clock_ns();
-    while (atomic_load(&pool->control->seats_up) != pool->config->workers) {
+    while (atomic_load(&pool->control->seats_up) != pool->config->seats) {
         if (ms_since(began) > bound_ms)
             return false;
         pause_us(100);

@@ -97,7 +97,7 @@ static void mark(uint32_t seat, enum seat_state state)
 
 static bool any_work(void)
 {
-    return lane_bit_set(bells, LANE) && lane_has_work(&lane);
+    return lane_bit_set(bells, LANE) && lane_has_work(&lane, SEAT_CPU);
 }
 
 static bool serve_ring(uint32_t seat, struct ring *ring)
@@ -124,7 +124,7 @@ static void sleep_until_woken(uint32_t seat)
 {
     if (lane_bit_set(bells, LANE)) {
         wake_clear_lane(bells, LANE); /* W4 */
-        if (lane_has_work(&lane)) {
+        if (lane_has_work(&lane, SEAT_CPU)) {
             wake_mark_lane(bells, LANE);
             return;
         }
@@ -161,10 +161,10 @@ static void begin(void)
     printf("TEST_SEED=%llu\n", (unsigned long long)seed);
     fflush(stdout);
     bells = aligned_alloc(CACHE_LINE, sizeof(*bells));
-    control = aligned_alloc(PAGE_SIZE_BYTES, control_size(SEATS, 0));
+    control = aligned_alloc(PAGE_SIZE_BYTES, control_size(SEATS, 0, 0));
     ck_assert(bells != NULL && control != NULL);
     memset(bells, 0, sizeof(*bells));
-    memset(control, 0, control_size(SEATS, 0));
+    memset(control, 0, control_size(SEATS, 0, 0));
     memset(claims, 0, sizeof(claims));
     memset(generations, 0, sizeof(generations));
     memset(in_flight, 0, sizeof(in_flight));
@@ -188,7 +188,8 @@ static void begin(void)
 static void finish(void)
 {
     atomic_store(&stop, true);
-    wake_kick_all(bells, control);
+    for (uint32_t seat = 0; seat < SEATS; seat++)
+        wake_kick(bells, seat);
     for (int seat = 0; seat < SEATS; seat++)
         pthread_join(threads[seat], NULL);
     ck_assert_uint_eq(atomic_load(&wrong), 0);

@@ -118,7 +118,7 @@ START_TEST(a_fresh_lane_is_sound_and_idle)
 {
     begin();
     ck_assert_ptr_null(lane_check(&lane));
-    ck_assert(!lane_has_work(&lane));
+    ck_assert(!lane_has_work(&lane, SEAT_CPU));
     ck_assert_uint_eq(lane.header->index, 7);
     ck_assert_int_eq(atomic_load(&lane.header->client_cpu), -1);
     finish();
@@ -132,7 +132,7 @@ START_TEST(work_in_either_ring_is_work)
     for (int ring = 0; ring < LANE_RINGS; ring++) {
         begin();
         push(ring, name_make(0, 0, 1));
-        ck_assert(lane_has_work(&lane));
+        ck_assert(lane_has_work(&lane, SEAT_CPU));
         ck_assert_ptr_null(lane_check(&lane));
         finish();
     }

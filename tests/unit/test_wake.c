@@ -26,9 +26,9 @@ static void begin(void)
 {
     bells = mmap(NULL, sizeof(*bells), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     ck_assert_ptr_ne(bells, MAP_FAILED);
-    control = aligned_alloc(PAGE_SIZE_BYTES, control_size(SEATS, 0));
+    control = aligned_alloc(PAGE_SIZE_BYTES, control_size(SEATS, 0, 0));
     ck_assert_ptr_nonnull(control);
-    memset(control, 0, control_size(SEATS, 0));
+    memset(control, 0, control_size(SEATS, 0, 0));
     control->seat_count = SEATS;
     for (uint32_t seat = 0; seat < SEATS; seat++)
         atomic_store(&control->rows[seat].cpu_plus_one, seat + 1);
@@ -206,7 +206,8 @@ START_TEST(seats_that_the_pool_does_not_have_are_left_alone)
     wake_sleep_announce(bells, SEATS);
     wake_sleep_announce(bells, MAX_SEATS - 1);
     wake_for_submit(bells, control, LANE, WAKE_TRUSTING, ANYWHERE, ANYWHERE);
-    wake_kick_all(bells, control);
+    for (uint32_t seat = 0; seat < SEATS; seat++)
+        wake_kick(bells, seat);
     ck_assert_uint_eq(state_of(SEATS), SEAT_SLEEPING);
     ck_assert_uint_eq(state_of(MAX_SEATS - 1), SEAT_SLEEPING);
     finish();
@@ -243,7 +244,8 @@ START_TEST(a_kick_wakes_all_sleepers_and_changes_nobody_else)
     begin();
     all_sleep();
     set(1, SEAT_BUSY);
-    wake_kick_all(bells, control);
+    for (uint32_t seat = 0; seat < SEATS; seat++)
+        wake_kick(bells, seat);
     ck_assert_uint_eq(state_of(0), SEAT_LOOKING);
     ck_assert_uint_eq(state_of(1), SEAT_BUSY);
     ck_assert_uint_eq(state_of(2), SEAT_LOOKING);
@@ -321,7 +323,8 @@ START_TEST(a_kick_finds_the_sleeper_that_a_dead_waker_left)
     ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
     ck_assert_uint_eq(state_of(0), SEAT_LOOKING);
     ck_assert_int_eq(waitpid(sleeper, &status, WNOHANG), 0);
-    wake_kick_all(bells, control);
+    for (uint32_t seat = 0; seat < SEATS; seat++)
+        wake_kick(bells, seat);
     expect_end(sleeper);
     finish();
 }

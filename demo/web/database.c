@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * A connection is connecting, then prepares one statement after the other, then is
+ * ready. It belongs to one query at a time, also while it is made, and goes from there
+ * to the query that waits longest, or to the idle ones. Of these the last used is the
+ * first taken, so that few are kept warm.
+ */
+#include "database.h"
+#include "seconds.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+enum { REFUSED_MS = 1000 }; /* how long the server's limit of connections is believed */
+
+struct connection {
+    SLIST_ENTRY(connection) entry; /* while idle */
+    PGconn *pg;
+    bool connected;
+    unsigned prepared; /* statements; all of them, and it is ready */
+    bool preparing;    /* the next one was sent */
+};
+
+struct database {
+    const char *conninfo;
+    const struct statement *statements;
+    unsigned limit;
+    unsigned open;
+    unsigned ready;            /* of those that are open, have been set up */
+    uint64_t refused_until_ns; /* until then those that are ready have to do */
+    SLIST_HEAD(, connection) idle;
+    TAILQ_HEAD(, query) waiting;
+};
+
+/* ---- Connections ---- */
+
+static bool is_ready(const struct database *database, const struct connection *connection)
+{
+    return connection->connected && !database->statements[connection->prepared].name;
+}
+
+static void be_quiet(void *context, const PGresult *notice)
+{
+    (void)context;
+    (void)notice;
+}
+
+static int explain(const PGconn *pg, int status, const char *doing, struct failure *failure)
+{
+    const char *text = pg ? PQerrorMessage(pg) : "no memory";
+    int length = (int)strcspn(text, "\n");
+    return failure_set(failure, status, "%s: %.*s", doing, length, text);
+}
+
+static void close_connection(struct database *database, struct connection *connection)
+{
+    database->open--;
+    if (is_ready(database, connection))
+        database->ready--;
+    PQfinish(connection->pg);
+    free(connection);
+}
+
+/* Gives the query's connection back, if it still is of use: to the query that waits
+ * longest. Without one, that query may open its own. */
+static void release(struct query *query, bool usable)
+{
+    struct database *database = query->database;
+    struct connection *connection = query->connection;
+    struct query *first = TAILQ_FIRST(&database->waiting);
+    query->connection = NULL;
+    if (!usable) {
+        close_connection(database, connection);
+        connection = NULL;
+    }
+    if (first) {
+        TAILQ_REMOVE(&database->waiting, first, entry);
+        first->waiting = false;
+        first->connection = connection;
+        first->wake(first);
+    } else if (connection) {
+        SLIST_INSERT_HEAD(&database->idle, connection, entry);
+    }
+}
+
+/* An idle server says nothing, unless it goes. */
+static bool is_alive(const struct connection *connection)
+{
+    char byte;
+    ssize_t size = recv(PQsocket(connection->pg), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return size < 0 && errno == EAGAIN;
+}
+
+static struct connection *take_idle(struct database *database)
+{
+    struct connection *connection;
+    while ((connection = SLIST_FIRST(&database->idle))) {
+        SLIST_REMOVE_HEAD(&database->idle, entry);
+        if (is_alive(connection))
+            break;
+        close_connection(database, connection);
+    }
+    return connection;
+}
+
+static bool may_open(const struct database *database)
+{
+    return database->open < database->limit &&
+           (database->ready == 0 || monotonic_ns() >= database->refused_until_ns);
+}
+
+static int open_connection(struct query *query, struct failure *failure)
+{
+    struct database *database = query->database;
+    struct connection *connection = calloc(1, sizeof(*connection));
+    if (!connection)
+        return failure_set(failure, -ENOMEM, "no memory for a connection to the database");
+    connection->pg = PQconnectStart(database->conninfo);
+    database->open++;
+    query->connection = connection;
+    if (!connection->pg || PQstatus(connection->pg) == CONNECTION_BAD) {
+        int status = explain(connection->pg, -ECONNREFUSED, "no database", failure);
+        release(query, false);
+        return status;
+    }
+    PQsetNoticeReceiver(connection->pg, be_quiet, NULL);
+    return 0;
+}
+
+/* ---- Queries ---- */
+
+static int wait_for(struct query *query, unsigned events)
+{
+    query->fd = PQsocket(query->connection->pg);
+    query->events = events;
+    return QUERY_PENDING;
+}
+
+static int wait_for_connection(struct query *query)
+{
+    TAILQ_INSERT_TAIL(&query->database->waiting, query, entry);
+    query->waiting = true;
+    query->fd = -1;
+    query->events = 0;
+    return QUERY_PENDING;
+}
+
+static int take_connection(struct query *query, struct failure *failure)
+{
+    struct database *database = query->database;
+    query->connection = take_idle(database);
+    if (query->connection)
+        return 0;
+    return may_open(database) ? open_connection(query, failure) : wait_for_connection(query);
+}
+
+static int connection_broke(struct query *query, struct failure *failure)
+{
+    int status = explain(query->connection->pg, -ECONNRESET, "the database went away", failure);
+    release(query, false);
+    return status;
+}
+
+/* A server that has no room for more: those that are open have to do. */
+static int connection_refused(struct query *query, struct failure *failure)
+{
+    struct database *database = query->database;
+    int status = explain(query->connection->pg, -ECONNREFUSED, "no database", failure);
+    if (database->ready == 0) {
+        release(query, false);
+        return status;
+    }
+    database->refused_until_ns = monotonic_ns() + REFUSED_MS * UINT64_C(1000000);
+    close_connection(database, query->connection);
+    query->connection = NULL;
+    return take_connection(query, failure);
+}
+
+static int go_on_connecting(struct query *query, struct failure *failure)
+{
+    struct connection *connection = query->connection;
+    switch (PQconnectPoll(connection->pg)) {
+    case PGRES_POLLING_READING:
+        return wait_for(query, QUERY_READ);
+    case PGRES_POLLING_WRITING:
+        return wait_for(query, QUERY_WRITE);
+    case PGRES_POLLING_OK:
+        connection->connected = true;
+        return PQsetnonblocking(connection->pg, 1) == 0 ? 0 : connection_broke(query, failure);
+    default:
+        return connection_refused(query, failure);
+    }
+}
+
+/* Sends what is left, and reads until the answer is complete: the first result is kept. */
+static int receive(struct query *query, struct failure *failure)
+{
+    PGconn *pg = query->connection->pg;
+    int unsent = PQflush(pg);
+    if (unsent < 0 || !PQconsumeInput(pg))
+        return connection_broke(query, failure);
+    while (!PQisBusy(pg)) {
+        PGresult *result = PQgetResult(pg);
+        if (!result)
+            return PQstatus(pg) == CONNECTION_OK ? 0 : connection_broke(query, failure);
+        if (query->result)
+            PQclear(result);
+        else
+            query->result = result;
+    }
+    return wait_for(query, unsent ? QUERY_READ | QUERY_WRITE : QUERY_READ);
+}
+
+/* What the server's complaint means for who asked: by class of its SQLSTATE. */
+static int complaint(const PGresult *result)
+{
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    if (!state)
+        return -EIO;
+    if (strcmp(state, "57014") == 0)
+        return -ETIMEDOUT;
+    if (strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0)
+        return -EINVAL;
+    if (strncmp(state, "08", 2) == 0 || strncmp(state, "53", 2) == 0 ||
+        strncmp(state, "57", 2) == 0)
+        return -ECONNRESET;
+    return -EIO;
+}
+
+/* Takes the result of what was sent; 0 when the server had no complaint. */
+static int check_result(struct query *query, struct failure *failure)
+{
+    ExecStatusType how = PQresultStatus(query->result);
+    if (how == PGRES_COMMAND_OK || how == PGRES_TUPLES_OK)
+        return 0;
+    const char *text = PQresultErrorField(query->result, PG_DIAG_MESSAGE_PRIMARY);
+    int status = failure_set(failure, complaint(query->result), "the database says: %s",
+                             text ? text : "nothing");
+    PQclear(query->result);
+    query->result = NULL;
+    return status;
+}
+
+static int go_on_preparing(struct query *query, struct failure *failure)
+{
+    struct database *database = query->database;
+    struct connection *connection = query->connection;
+    const struct statement *next = &database->statements[connection->prepared];
+    if (!connection->preparing &&
+        !PQsendPrepare(connection->pg, next->name, next->text, next->values, NULL))
+        return connection_broke(query, failure);
+    connection->preparing = true;
+    int status = receive(query, failure);
+    if (status != 0)
+        return status;
+    status = check_result(query, failure);
+    if (status < 0) {
+        release(query, false);
+        return status;
+    }
+    PQclear(query->result);
+    query->result = NULL;
+    connection->preparing = false;
+    connection->prepared++;
+    if (is_ready(database, connection))
+        database->ready++;
+    return 0;
+}
+
+static int go_on_asking(struct query *query, struct failure *failure)
+{
+    const struct statement *statement = query->statement;
+    PGconn *pg = query->connection->pg;
+    if (!query->sent && !PQsendQueryPrepared(pg, statement->name, statement->values,
+                                             (const char *const *)query->values, NULL, NULL, 0))
+        return connection_broke(query, failure);
+    query->sent = true;
+    int status = receive(query, failure);
+    if (status != 0)
+        return status;
+    release(query, true);
+    return check_result(query, failure);
+}
+
+int query_begin(struct query *query, struct database *database, struct failure *failure)
+{
+    query->database = database;
+    query->fd = -1;
+    return query_advance(query, failure);
+}
+
+int query_advance(struct query *query, struct failure *failure)
+{
+    int status = query->waiting ? QUERY_PENDING : 0;
+    if (status == 0 && !query->connection)
+        status = take_connection(query, failure);
+    while (status == 0 && !query->connection->connected)
+        status = go_on_connecting(query, failure);
+    while (status == 0 && !is_ready(query->database, query->connection))
+        status = go_on_preparing(query, failure);
+    return status == 0 ? go_on_asking(query, failure) : status;
+}
+
+void query_fini(struct query *query)
+{
+    if (query->waiting)
+        TAILQ_REMOVE(&query->database->waiting, query, entry);
+    query->waiting = false;
+    if (query->connection)
+        release(query, !query->sent && is_ready(query->database, query->connection));
+    PQclear(query->result);
+    query->result = NULL;
+    for (int i = 0; i < QUERY_VALUES; i++) {
+        free(query->values[i]);
+        query->values[i] = NULL;
+    }
+}
+
+/* ---- The database ---- */
+
+static int check_conninfo(const char *conninfo, struct failure *failure)
+{
+    char *problem = NULL;
+    PQconninfoOption *parsed = PQconninfoParse(conninfo, &problem);
+    if (parsed) {
+        PQconninfoFree(parsed);
+        return 0;
+    }
+    int length = problem ? (int)strcspn(problem, "\n") : 0;
+    failure_set(failure, -EINVAL, "--database: %.*s", length, problem ? problem : "");
+    PQfreemem(problem);
+    return -EINVAL;
+}
+
+int database_open(const char *conninfo, const struct statement *statements, unsigned connections,
+                  struct database **database, struct failure *failure)
+{
+    int status = check_conninfo(conninfo, failure);
+    if (status < 0)
+        return status;
+    struct database *opened = calloc(1, sizeof(*opened));
+    if (!opened)
+        return failure_set(failure, -ENOMEM, "no memory for the database");
+    opened->conninfo = conninfo;
+    opened->statements = statements;
+    opened->limit = connections;
+    SLIST_INIT(&opened->idle);
+    TAILQ_INIT(&opened->waiting);
+    *database = opened;
+    return 0;
+}
+
+void database_close(struct database *database)
+{
+    struct connection *connection;
+    if (!database)
+        return;
+    while ((connection = SLIST_FIRST(&database->idle))) {
+        SLIST_REMOVE_HEAD(&database->idle, entry);
+        close_connection(database, connection);
+    }
+    free(database);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The server: its sockets, its loop, its requests.
+ */
+#ifndef WEB_SERVER_H
+#define WEB_SERVER_H
+
+#include "request.h"
+
+#include <stdio.h>
+
+enum { LISTENERS = 2 }; /* TCP and Unix */
+
+struct listener {
+    struct MHD_Daemon *daemon;
+    struct watch watch;
+    int fd; /* until the server stops */
+};
+
+struct server {
+    const struct options *options;
+    struct mode *mode;
+    struct loop *loop;
+    struct listener listeners[LISTENERS];
+    unsigned listener_count;
+    TAILQ_HEAD(, request) suspended;
+    unsigned requests; /* being read, served or answered */
+    bool resumed;      /* some request was, since libmicrohttpd was called */
+    FILE *log;
+    struct watch signals;
+    int signal_fd;
+    bool stopping;
+    bool hurry;
+};
+
+int server_init(struct server *server, const struct options *options, struct mode *mode,
+                struct loop *loop, struct failure *failure);
+void server_fini(struct server *server);
+
+/* Serves until a signal says otherwise. Returns 0, or -EOWNERDEAD when the pool is gone. */
+int server_run(struct server *server, struct failure *failure);
+
+/* A line in the access log. */
+void server_log(struct server *server, const struct request *request, bool complete);
+
+#endif
