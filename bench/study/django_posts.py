@@ -60,8 +60,14 @@ class Post(models.Model):
 
 def sum_in_c(library):
     function = ctypes.CDLL(library).study_sum_of_squares
-    function.argtypes, function.restype = [ctypes.c_uint64], ctypes.c_uint64
-    return lambda: function(SQUARES)
+    function.argtypes = [ctypes.c_uint64, ctypes.POINTER(ctypes.c_uint64)]
+
+    def compute_in_c():
+        halves = (ctypes.c_uint64 * 2)()
+        function(SQUARES, halves)
+        return halves[1] << 64 | halves[0]
+
+    return compute_in_c
 
 
 def sum_in_python():

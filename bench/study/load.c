@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { USERS_MOST = 10000, REQUEST_MOST = 4096 };
+enum { USERS_MOST = 10000, REQUEST_MOST = 4096, PHASE_MOST = SECONDS_MOST / 3 };
 
 static const char usage[] =
     "usage: study_load --connect ADDRESS:PORT [OPTION...] METHOD PATH [BODY]\n"
@@ -46,7 +46,7 @@ static double read_number(const char *what, const char *text, double most)
 
 static uint64_t read_seconds(const char *what, const char *text)
 {
-    return (uint64_t)(read_number(what, text, SECONDS_MOST / 3) * 1e9);
+    return (uint64_t)(read_number(what, text, PHASE_MOST) * 1e9);
 }
 
 static struct sockaddr_in read_address(const char *text)

@@ -60,7 +60,7 @@ SERVERS = {
     "django_async_unlimited": Server("Django async unlimited", django_async, 1000),
     "sync": Server("sync", web("sync"), 1000),
     "async": Server("async", web("async", "--connections=500"), 1000),
-    "pool": Server("pool", web("pool", "--connections=500", "--io-workers=1"), 1000),
+    "pool": Server("pool", web("pool", "--connections=500"), 1000),
 }
 OURS = ("sync", "async", "pool")
 
@@ -95,11 +95,12 @@ class Effort:
     hold: float  # seconds from then on
     window: int  # seconds over which the most successful requests are counted
     latencies: tuple
-    servers: tuple
+    servers: tuple  # of the study's tables
+    neighbours: tuple  # servers whose cpu route is measured beside I/O
 
 
-FULL = Effort(6, 12, 5, (0, 100, 200), tuple(SERVERS))
-QUICK = Effort(0.5, 1.5, 1, (0, 200), ("django_sync", "django_async_unlimited", *OURS))
+FULL = Effort(5, 10, 5, (0, 100, 200), tuple(SERVERS), ("django_async_unlimited", *OURS))
+QUICK = Effort(0.5, 1.5, 1, (0, 200), ("django_sync", "django_async_unlimited", *OURS), ("pool",))
 
 PACE = 1.0
 CPU_USERS = Users("cpu", 20)
@@ -124,7 +125,7 @@ def all_runs(effort):
         for latency in (0, 200):
             users = (Users(route, USERS, PACE),)
             yield Run(f"paced/{route}/{latency}", "pool", latency, users)
-    for server in ("django_async_unlimited", *OURS):
+    for server in effort.neighbours:
         yield Run(f"alone/{server}", server, 0, (CPU_USERS,))
         yield Run(f"mixed/{server}", server, 0, (CPU_USERS, *IO_USERS))
     for route in ROUTES:

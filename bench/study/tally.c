@@ -53,7 +53,8 @@ static json_t *milliseconds(const struct tally *tally, unsigned percent)
 {
     if (tally->successes == 0)
         return json_null();
-    return json_real(tally->took_us[(tally->successes - 1) * percent / 100] / 1000.0);
+    size_t place = (tally->successes - 1) * percent / 100;
+    return json_real(tally->took_us[place] / 1000.0);
 }
 
 static json_t *losses(const struct tally *tally)
