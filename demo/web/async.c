@@ -3,7 +3,7 @@
  * One thread that never waits for the database, but computes itself: while it does,
  * nobody else is served.
  */
-#include "async.h"
+#include "mode.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -67,7 +67,7 @@ static void wake(struct query *query)
     loop_later(asking->mode->loop, &asking->watch);
 }
 
-void async_ask(struct mode *mode, struct job *job)
+static void ask(struct mode *mode, struct job *job)
 {
     struct failure failure = {0};
     struct asking *asking = calloc(1, sizeof(*asking));
@@ -87,7 +87,7 @@ void async_ask(struct mode *mode, struct job *job)
     settle(asking, status, &failure);
 }
 
-void async_cancel(struct mode *mode, struct job *job)
+static void async_cancel(struct mode *mode, struct job *job)
 {
     struct asking *asking = job->running;
     job->running = NULL;
@@ -101,7 +101,7 @@ static void async_start(struct mode *mode, struct job *job)
     if (job->work->compute)
         job_compute(job);
     else
-        async_ask(mode, job);
+        ask(mode, job);
 }
 
 const struct mode_calls mode_async = {

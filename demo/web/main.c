@@ -7,8 +7,10 @@
  *   server.c     sockets, the loop, the end; listen.c, loop.c
  *   request.c    the life of a request; routes.c
  *   posts.c      the three routes of the study
+ *   upload.c     the page: documents.c, stream.c, tally.c
  *   pages.c      pages of PDF documents
  *   mode.c       the ways of running: sync.c, async.c, pool.c
+ *   handlers.c   what runs in the pool's workers
  *   database.c   connections and queries that do not wait
  */
 #include "server.h"

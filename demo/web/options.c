@@ -30,8 +30,8 @@ static const char help[] =
     "                        the default is 64; sync has one\n"
     "  --workers N           worker processes of the pool, 1 to 256; the default is\n"
     "                        one per usable core\n"
-    "  --io-workers N        of these, for the database: 0 to 64; with 0, which is the\n"
-    "                        default, the event loop asks it\n"
+    "  --io-workers N        further ones, which ask the database, 1 to 64; the default\n"
+    "                        is 1\n"
     "  --max-load-average X  of the pool, per core, such as 0.85 or 85%: above it,\n"
     "                        work goes to one worker at a time\n"
     "  --max-requests N      at once, 1 to 60000; more are turned away with 503; the\n"
@@ -130,7 +130,7 @@ static bool read_option(int option, const char *text, struct options *options)
     case WORKERS:
         return read_number("workers", text, 1, 256, &options->workers);
     case IO_WORKERS:
-        return read_number("io-workers", text, 0, 64, &options->io_workers);
+        return read_number("io-workers", text, 1, 64, &options->io_workers);
     case MAX_LOAD_AVERAGE:
         options->max_load_average = text;
         return true;

@@ -16,7 +16,7 @@ struct options {
     const char *max_load_average;
     const char *access_log; /* NULL: none; "-": standard output */
     unsigned workers;       /* 0: one per usable core */
-    unsigned io_workers;    /* 0: the event loop asks the database itself */
+    unsigned io_workers;    /* 0: one */
     unsigned connections;   /* to the database, of one process */
     unsigned max_requests;  /* at once */
     unsigned time_limit_ms; /* of a request */

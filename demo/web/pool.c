@@ -3,54 +3,13 @@
  * A job is a group of one task. The event loop watches the pool's descriptor, and is
  * told when a group is done; it never computes, and never waits.
  */
-#include "async.h"
-#include "pages.h"
-#include "posts.h"
+#include "handlers.h"
+#include "mode.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-
-/* ---- In the workers ---- */
-
-static int compute(mc_task *task, const struct work *work)
-{
-    struct reply reply = {0};
-    struct failure failure = {0};
-    size_t size;
-    const void *args = mc_task_args(task, &size);
-    int status = work->compute(args, size, &reply, &failure);
-    if (status < 0)
-        return mc_task_fail(task, status, "%s", failure.text);
-    status = mc_task_reply(task, reply.data, reply.size);
-    free(reply.data);
-    return status;
-}
-
-static int run_cpu(mc_task *task)
-{
-    return compute(task, &posts_cpu);
-}
-
-static int run_count(mc_task *task)
-{
-    return compute(task, &pages_count);
-}
-
-static int run_page(mc_task *task)
-{
-    return compute(task, &pages_draw);
-}
-
-/* ---- In the server ---- */
-
-/* A renderer may crash on what it is given; the first never does. */
-static const struct mc_handler handlers[] = {
-    {.name = "cpu", .run = run_cpu},
-    {.name = "count", .run = run_count, .flags = MC_ISOLATED},
-    {.name = "page", .run = run_page, .flags = MC_ISOLATED},
-};
 
 static void log_line(void *context, int level, const char *line)
 {
@@ -79,8 +38,12 @@ static int pool_open(struct mode *mode, struct failure *failure)
     const struct mc_pool_options wanted = {
         .size = sizeof(wanted),
         .handlers = handlers,
-        .handler_count = sizeof(handlers) / sizeof(handlers[0]),
+        .handler_count = handler_count,
+        .worker_init = handlers_init,
+        .worker_exit = handlers_exit,
+        .hook_context = (void *)(uintptr_t)options,
         .workers = options->workers,
+        .io_workers = options->io_workers,
         .max_load_average = options->max_load_average,
         .log = log_line,
     };
@@ -91,14 +54,11 @@ static int pool_open(struct mode *mode, struct failure *failure)
     mode->watch = (struct watch){.ready = on_readable, .context = mode};
     int fd = mc_pool_fd(mode->pool);
     status = fd < 0 ? fd : loop_watch(mode->loop, fd, EPOLLIN, &mode->watch);
-    if (status < 0)
-        return failure_set(failure, status, "cannot watch the pool");
-    return mode_open_database(options, options->connections, &mode->database, failure);
+    return status < 0 ? failure_set(failure, status, "cannot watch the pool") : 0;
 }
 
 static void pool_close(struct mode *mode)
 {
-    database_close(mode->database);
     mc_pool_close(mode->pool);
 }
 
@@ -135,10 +95,6 @@ static int submit(struct mode *mode, struct job *job, mc_group **group)
 static void pool_start(struct mode *mode, struct job *job)
 {
     mc_group *group = NULL;
-    if (!job->work->compute) {
-        async_ask(mode, job);
-        return;
-    }
     int status = submit(mode, job, &group);
     if (status < 0) {
         mc_group_close(group);
@@ -152,10 +108,6 @@ static void pool_start(struct mode *mode, struct job *job)
 
 static void pool_cancel(struct mode *mode, struct job *job)
 {
-    if (!job->work->compute) {
-        async_cancel(mode, job);
-        return;
-    }
     mc_group_close(job->running);
     job->running = NULL;
 }

@@ -34,6 +34,7 @@ void request_answer(struct request *request, unsigned status, struct MHD_Respons
     if (!request->suspended)
         return;
     TAILQ_REMOVE(&request->server->suspended, request, entry);
+    request->server->waiting--;
     request->suspended = false;
     request->server->resumed = true;
     MHD_resume_connection(request->connection);
@@ -245,6 +246,7 @@ static void suspend(struct request *request)
 {
     request->suspended = true;
     TAILQ_INSERT_TAIL(&request->server->suspended, request, entry);
+    request->server->waiting++;
     MHD_suspend_connection(request->connection);
 }
 

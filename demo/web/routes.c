@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "routes.h"
 #include "posts.h"
+#include "stream.h"
+#include "upload.h"
 
 #include <string.h>
 
@@ -20,6 +22,16 @@ static const struct route routes[] = {
      .serve = serve_work,
      .work = &posts_read,
      .success = MHD_HTTP_OK},
+    {.method = "GET", .path = "/", .serve = serve_page},
+    {.method = "GET", .path = "/style.css", .serve = serve_page},
+    {.method = "GET", .path = "/script.js", .serve = serve_page},
+    {.method = "GET", .path = "/events", .serve = serve_events},
+    {.method = "POST",
+     .path = "/documents",
+     .serve = serve_upload,
+     .receive = receive_upload,
+     .upload = true},
+    {.method = "GET", .path = "/documents/*", .serve = serve_document},
 };
 
 static bool has_path(const struct route *route, const char *path)

@@ -7,6 +7,7 @@
 #include "server.h"
 #include "listen.h"
 #include "seconds.h"
+#include "stream.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -196,6 +197,7 @@ static void refuse_suspended(struct server *server)
         mode_cancel(server->mode, &request->job);
         request_refuse(request, MHD_HTTP_SERVICE_UNAVAILABLE, "the server is ending");
     }
+    streams_tell(server);
     run_daemons(server);
 }
 
@@ -214,6 +216,15 @@ static void expire(struct server *server)
         request_expire(request);
 }
 
+static void tell_streams(struct server *server)
+{
+    uint64_t now_ns = monotonic_ns();
+    if (now_ns - server->told_ns < STREAM_MS * UINT64_C(1000000) && !server->stopping)
+        return;
+    server->told_ns = now_ns;
+    streams_tell(server);
+}
+
 static int earlier(int one, int other)
 {
     return one < 0 || (other >= 0 && other < one) ? other : one;
@@ -230,6 +241,8 @@ static int next_timeout(const struct server *server)
 {
     const struct request *first = TAILQ_FIRST(&server->suspended);
     int timeout = first ? ms_until(deadline_of(server, first)) : -1;
+    if (server->stream_count > 0)
+        timeout = earlier(timeout, STREAM_MS);
     for (unsigned i = 0; i < server->listener_count; i++) {
         MHD_UNSIGNED_LONG_LONG ms;
         if (MHD_get_timeout(server->listeners[i].daemon, &ms) == MHD_YES)
@@ -248,6 +261,7 @@ int server_run(struct server *server, struct failure *failure)
         quiet = server->stopping;
         status = loop_turn(server->loop, next_timeout(server));
         expire(server);
+        tell_streams(server);
         run_daemons(server);
         if (server->log)
             fflush(server->log);
@@ -272,8 +286,11 @@ int server_init(struct server *server, const struct options *options, struct mod
 {
     *server = (struct server){.options = options, .mode = mode, .loop = loop, .signal_fd = -1};
     TAILQ_INIT(&server->suspended);
+    TAILQ_INIT(&server->streams);
     raise_descriptors();
     int status = watch_signals(server, failure);
+    if (status == 0)
+        status = documents_init(&server->documents, failure);
     if (status == 0)
         status = open_log(server, options->access_log, failure);
     if (status == 0)
@@ -283,10 +300,12 @@ int server_init(struct server *server, const struct options *options, struct mod
 
 void server_fini(struct server *server)
 {
+    server->stopping = true;
     stop_listening(server);
     refuse_suspended(server);
     for (unsigned i = 0; i < server->listener_count; i++)
         MHD_stop_daemon(server->listeners[i].daemon);
+    documents_fini(&server->documents);
     if (server->signal_fd >= 0)
         close(server->signal_fd);
     if (server->log && server->log != stdout)

@@ -5,7 +5,9 @@
 #ifndef WEB_SERVER_H
 #define WEB_SERVER_H
 
+#include "documents.h"
 #include "request.h"
+#include "tally.h"
 
 #include <stdio.h>
 
@@ -24,6 +26,12 @@ struct server {
     struct listener listeners[LISTENERS];
     unsigned listener_count;
     TAILQ_HEAD(, request) suspended;
+    unsigned waiting; /* how many these are */
+    TAILQ_HEAD(, stream) streams;
+    unsigned stream_count;
+    uint64_t told_ns; /* when the streams were */
+    struct documents documents;
+    struct tally tally;
     unsigned requests; /* being read, served or answered */
     bool resumed;      /* some request was, since libmicrohttpd was called */
     FILE *log;

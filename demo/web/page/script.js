@@ -1,0 +1,48 @@
+// What a browser without script does too, live: pictures come as they are drawn, not as
+// they are scrolled to, and the state of the server is shown.
+"use strict";
+
+const byId = (id) => document.getElementById(id);
+const seconds = (ms) => (ms / 1000).toFixed(2) + " s";
+
+function showWorkers(workers) {
+  byId("workers").replaceChildren(...workers.map((worker) => {
+    const row = document.createElement("tr");
+    for (const text of [worker.pid || "being replaced", worker.tasks, seconds(worker.ms)]) {
+      const cell = document.createElement("td");
+      cell.textContent = text;
+      row.append(cell);
+    }
+    return row;
+  }));
+}
+
+function showDocument(shown) {
+  const progress = byId("progress");
+  progress.hidden = false;
+  progress.max = shown.pages;
+  progress.value = shown.drawn;
+  const times = shown.drawn === 0 ? "" : ` in ${seconds(shown.wall_ms)}; ` +
+    `one after the other: ${seconds(shown.serial_ms)}`;
+  byId("summary").textContent = `${shown.drawn} of ${shown.pages} pages drawn${times}`;
+}
+
+function watch(name) {
+  const events = new EventSource("/events" + (name ? "?document=" + name : ""));
+  events.onmessage = (event) => {
+    const state = JSON.parse(event.data);
+    byId("state").hidden = false;
+    byId("waiting").textContent = state.waiting;
+    byId("admission").textContent = state.admission;
+    byId("reason").textContent = state.reason;
+    showWorkers(state.workers);
+    if (state.document && byId("summary")) showDocument(state.document);
+  };
+  addEventListener("pagehide", () => events.close());
+}
+
+const main = document.querySelector("main");
+for (const image of document.querySelectorAll(".pages img")) image.loading = "eager";
+const form = document.querySelector("form");
+if (form) form.addEventListener("submit", () => { byId("message").textContent = "Uploading …"; });
+watch(main.dataset.document);
