@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a run needs around it: a database, a wire, a server, a load.
+
+All of it lives in namespaces that end with this program (see bench_study.in): whatever
+way it ends, the kernel then kills the processes and drops devices and files.
+"""
+
+import contextlib
+import ctypes
+import glob
+import json
+import multiprocessing
+import os
+import pwd
+import resource
+import shutil
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+ROOT = "/run/study"  # on a tmpfs of our own
+NEAR, FAR = "10.77.0.1", "10.77.0.2"  # database and load; the server
+PORT = 8000
+START_SECONDS = 30
+ROWS = 1_000_000
+
+
+class Failure(Exception):
+    """The study cannot go on, and the reason."""
+
+
+def run(*command, **options):
+    """Runs a command; what it printed is the error if it fails."""
+    done = subprocess.run(command, text=True, capture_output=True, **options)
+    if done.returncode != 0:
+        raise Failure(f"{' '.join(command)}: {(done.stderr or done.stdout).strip()}")
+    return done.stdout
+
+
+def wait_for(what, process, attempt):
+    """Tries until attempt() is true."""
+    end = time.monotonic() + START_SECONDS
+    while not attempt():
+        if process.poll() is not None:
+            raise Failure(f"{what} ended with status {process.returncode}")
+        if time.monotonic() > end:
+            raise Failure(f"{what} was not ready within {START_SECONDS} s")
+        time.sleep(0.02)
+
+
+def set_up():
+    """Makes the namespace that this program is in usable: the near side."""
+    run("mount", "-t", "tmpfs", "study", "/run")
+    os.mkdir(ROOT)
+    run("ip", "link", "set", "lo", "up")
+    for name, value in {
+        "conf/all/rp_filter": "0",  # answers come in by another device than requests leave
+        "conf/default/rp_filter": "0",
+        "ip_local_port_range": "1024 65535",  # many short connections to one server
+        "tcp_tw_reuse": "1",
+    }.items():
+        with open(f"/proc/sys/net/ipv4/{name}", "w", encoding="ascii") as setting:
+            setting.write(value)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+# ---- the machine ------------------------------------------------------------
+
+
+def count_sums(arguments):
+    library, seconds = arguments
+    function, halves = ctypes.CDLL(library).study_sum_of_squares, (ctypes.c_uint64 * 2)()
+    count, end = 0, time.monotonic() + seconds
+    while time.monotonic() < end:
+        function(ctypes.c_uint64(10**6), halves)
+        count += 1
+    return count
+
+
+def speedup(programs):
+    """How much more two processes compute than one: what the machine has left for them."""
+    work = (f"{programs}/study_squares.so", 0.5)
+    with multiprocessing.Pool(2) as pool:
+        (alone,) = pool.map(count_sums, [work])
+        return sum(pool.map(count_sums, [work] * 2, 1)) / alone
+
+
+# ---- the database -----------------------------------------------------------
+
+SEED, DATA = f"{ROOT}/seed", f"{ROOT}/data"
+SEED_SQL = f"""
+create table posts (id uuid, title text not null, content text not null,
+                    created_at timestamptz not null, updated_at timestamptz not null);
+insert into posts select gen_random_uuid(), 'Post ' || n, repeat('All work and no play. ', 5),
+                         now(), now() from generate_series(1, {ROWS}) n;
+alter table posts add primary key (id);
+"""
+
+
+def postgres_program(name):
+    found = sorted(glob.glob(f"/usr/lib/postgresql/*/bin/{name}"))
+    if not found:
+        raise Failure(f"there is no PostgreSQL ({name}); ./dev deps study installs it")
+    return found[-1]
+
+
+def as_postgres():
+    """For subprocess: PostgreSQL does not run as root."""
+    try:
+        user = pwd.getpwnam("postgres")
+    except KeyError:
+        raise Failure("there is no user postgres; ./dev deps study makes one") from None
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [], "cwd": "/"}
+
+
+def psql(database, sql):
+    run(postgres_program("psql"), "-q", "-v", "ON_ERROR_STOP=1", "-h", ROOT, "-U", "study",
+        "-d", database, "-c", sql)  # fmt: skip
+
+
+@contextlib.contextmanager
+def postgres(data, connections, end=signal.SIGQUIT):
+    """Ends it at once, whatever its clients are doing: the files are not needed any more."""
+    log = open(f"{ROOT}/postgres.log", "ab")
+    process = subprocess.Popen(
+        [postgres_program("postgres"), "-D", data, "-c", "listen_addresses=*",
+         "-c", f"unix_socket_directories={ROOT}", "-c", f"max_connections={connections}",
+         "-c", "max_wal_size=256MB"],
+        stdout=log, stderr=log, **as_postgres())  # fmt: skip
+    ready = [postgres_program("pg_isready"), "-q", "-h", ROOT]
+    try:
+        wait_for("PostgreSQL", process, lambda: subprocess.run(ready).returncode == 0)
+        yield
+    finally:
+        process.send_signal(end)
+        process.wait()
+        log.close()
+
+
+def seed():
+    """A cluster with the million posts, which runs copy."""
+    os.chown(ROOT, as_postgres()["user"], as_postgres()["group"])
+    run(postgres_program("initdb"), "-D", SEED, "-U", "study", "--no-sync", "-A", "trust",
+        "-E", "UTF8", "--locale=C.UTF-8", **as_postgres())  # fmt: skip
+    with open(f"{SEED}/pg_hba.conf", "a", encoding="ascii") as access:
+        access.write(f"host all all {FAR}/32 trust\n")
+    with postgres(SEED, 100, signal.SIGINT):  # a clean end
+        psql("postgres", "create database study")
+        psql("study", SEED_SQL)
+        psql("study", "vacuum analyze posts")
+
+
+@contextlib.contextmanager
+def database(connections):
+    """Each run has the table as it was at first."""
+    subprocess.run(["cp", "-a", SEED, DATA], check=True)
+    try:
+        with postgres(DATA, connections):
+            yield
+    finally:
+        shutil.rmtree(DATA, ignore_errors=True)
+
+
+# ---- the wire ---------------------------------------------------------------
+
+
+def configure_wire(inside, delay_ms):
+    """Both directions go through a veth pair; with a delay the server's way out is another."""
+    run("ip", "link", "add", "near", "type", "veth", "peer", "name", "far", "netns", inside)
+    run("ip", "address", "add", f"{NEAR}/24", "dev", "near")
+    run("ip", "link", "set", "near", "up")
+    enter = ("nsenter", "--net=/proc/" + inside + "/ns/net")
+    run(*enter, "ip", "link", "set", "lo", "up")
+    run(*enter, "ip", "address", "add", f"{FAR}/24", "dev", "far")
+    run(*enter, "ip", "link", "set", "far", "up")
+    if delay_ms > 0:
+        run("ip", "link", "set", "late", "up")
+        run(*enter, "ip", "link", "set", "late", "up")
+        run(*enter, "ip", "route", "add", f"{NEAR}/32", "dev", "late", "src", FAR)
+
+
+@contextlib.contextmanager
+def wire(programs, delay_ms):
+    """Yields the words before a command that is to run on the far side."""
+    process = subprocess.Popen([f"{programs}/study_wire", str(delay_ms)],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
+    try:
+        if process.stdout.readline() != b"ready\n":
+            raise Failure("there is no wire, for the reason above")
+        configure_wire(str(process.pid), delay_ms)
+        yield ("nsenter", f"--net=/proc/{process.pid}/ns/net")
+    finally:
+        process.stdin.close()
+        process.wait()
+        # The kernel drops a namespace some time after its last process.
+        subprocess.run(["ip", "link", "del", "near"], stderr=subprocess.DEVNULL)
+
+
+# ---- the server -------------------------------------------------------------
+
+
+def answers():
+    """Whether the server answers anything at all."""
+    try:
+        with urllib.request.urlopen(f"http://{FAR}:{PORT}/ready", timeout=5):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def server(command, environment):
+    """In a session of its own, so that all of its processes can be killed."""
+    log = open(f"{ROOT}/server.log", "wb")
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                               env={**os.environ, **environment}, cwd=ROOT,
+                               start_new_session=True)  # fmt: skip
+    try:
+        wait_for("the server", process, answers)
+        yield process
+    except Failure as failure:
+        with open(f"{ROOT}/server.log", encoding="utf-8", errors="replace") as text:
+            raise Failure(f"{failure}\n{text.read()[-2000:]}".strip()) from None
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        log.close()
+
+
+def named(prefix):
+    """The process ids of whom the kernel knows by a name that begins so."""
+    found = []
+    for path in glob.glob("/proc/[0-9]*/comm"):
+        with contextlib.suppress(OSError), open(path, encoding="utf-8") as name:
+            if name.read().startswith(prefix):
+                found.append(int(path.split("/")[2]))
+    return sorted(found)
+
+
+# ---- the load ---------------------------------------------------------------
+
+
+class Load:
+    """Users who ask for one route. Begins at once; result() waits for the end."""
+
+    def __init__(self, programs, method, path, body, **options):
+        words = [f"--{name}={value}" for name, value in options.items()]
+        self.process = subprocess.Popen(
+            [f"{programs}/study_load", f"--connect={FAR}:{PORT}", *words, method, path, *body],
+            stdout=subprocess.PIPE, text=True)  # fmt: skip
+
+    def running(self):
+        return self.process.poll() is None
+
+    def result(self):
+        printed, _ = self.process.communicate()
+        if self.process.returncode != 0:
+            raise Failure(f"study_load ended with status {self.process.returncode}")
+        return json.loads(printed)

@@ -1,0 +1,383 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the results say, as Markdown and as a chart. Pure: a report in, text out."""
+
+import runs
+
+# The study's figures: most successful requests per second, and all successes in its 180 s.
+PUBLISHED_SERVERS = ("django_sync", "django_async_limited", "django_async_unlimited")
+PUBLISHED = {
+    "cpu": {
+        0: ((1.5, 255), (0.1, 24), (3.3, 91)),
+        100: ((1.5, 255), (0.2, 30), (1.3, 97)),
+        200: ((1.5, 200), (0.5, 86), (2.7, 90)),
+    },
+    "io_read": {
+        0: ((23.0, 3927), (28.3, 3053), (34.1, 4680)),
+        100: ((1.2, 200), (28.6, 4555), (36, 5313)),
+        200: ((0.6, 105), (28.4, 4312), (34.2, 5123)),
+    },
+    "io_create": {
+        0: ((143.6, 24328), (188.8, 11325), (187.5, 20163)),
+        100: ((1.4, 242), (129.0, 12963), (171.4, 26145)),
+        200: ((0.7, 124), (82.6, 8644), (185, 23030)),
+    },
+}
+TITLES = {
+    "cpu": "CPU-bound",
+    "io_read": "I/O-bound, reading",
+    "io_create": "I/O-bound, creating",
+}
+# Ways out of the server that a request waits for: its answer, and a query of a connection
+# that is open.
+DELAYS = {"cpu": 1, "io_read": 2, "io_create": 2}
+
+TIE = 0.05  # figures of two runs that differ by less are called equal
+
+
+# ---- figures ----------------------------------------------------------------
+
+
+def most_per_second(seconds, window):
+    """The most successes per second over any so many seconds in a row."""
+    sums = [sum(seconds[i : i + window]) for i in range(max(1, len(seconds) - window + 1))]
+    return max(sums) / window
+
+
+def failures(users):
+    """How often a request had another status than 2xx, or no answer, by name."""
+    named = {f"status {status}": count for status, count in users["statuses"].items()
+             if not status.startswith("2")}  # fmt: skip
+    return {**named, **users["lost"]}
+
+
+def find(report, name):
+    """The results of a run's users; None when there are none."""
+    return report["runs"].get(name, {}).get("users")
+
+
+def held(report, users):
+    """Successes per second while all users were there."""
+    first = int(report["ramp"] + 0.999)
+    last = int(report["ramp"] + report["hold"])
+    return sum(users["seconds"][first:last]) / max(1, last - first)
+
+
+def number(value):
+    return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def milliseconds(value):
+    return "–" if value is None else f"{number(value)} ms"
+
+
+def cell(users, window):
+    """As in the study, and how many failed."""
+    text = f"{number(most_per_second(users['seconds'], window))} & {users['successes']:,}"
+    failed = sum(failures(users).values())
+    return f"{text} ({failed:,} failed)" if failed else text
+
+
+def summary(result, window):
+    return ", ".join(f"{users['route']} {cell(users, window)}" for users in result["users"])
+
+
+def row(cells):
+    return f"| {' | '.join(str(text) for text in cells)} |"
+
+
+def table(head, rows):
+    return "\n".join([row(head), row(["---"] * len(head)), *(row(cells) for cells in rows)])
+
+
+# ---- the study's tables -----------------------------------------------------
+
+
+def ceiling(route, latency):
+    """What users of a closed loop can get at the most."""
+    if latency == 0:
+        return ""
+    return number(runs.USERS * 1000 / (latency * DELAYS[route]))
+
+
+def study_rows(report, route):
+    for latency in report["latencies"]:
+        results = [find(report, runs.cell(route, latency, server)) for server in runs.SERVERS]
+        cells = [cell(users[0], report["window"]) if users else "" for users in results]
+        yield [latency, *cells, ceiling(route, latency)]
+    for latency, published in PUBLISHED[route].items():
+        cells = [f"*{number(most)} & {total:,}*" for most, total in published]
+        yield [f"*{latency}, the study*", *cells, *[""] * (len(runs.OURS) + 1)]
+
+
+def study_tables(report):
+    head = ["added latency (ms)", *(server.title for server in runs.SERVERS.values()),
+            "a closed loop allows"]  # fmt: skip
+    for place, route in enumerate(TITLES, 1):
+        title = f"**Table {place}: {TITLES[route]}** (`{route}`)."
+        yield f"{title}\n\n{table(head, study_rows(report, route))}"
+
+
+# ---- further tables ---------------------------------------------------------
+
+
+def equal_work(report):
+    names = [("Django sync, in Python", "cpu/0/django_sync"),
+             ("Django sync, calling C", "cpu_in_c/django_sync"),
+             ("Django async unlimited, calling C", "cpu_in_c/django_async_unlimited"),
+             *((server, f"cpu/0/{server}") for server in runs.OURS)]  # fmt: skip
+    if not any(find(report, name) for _, name in names[1:3]):
+        return
+    for title, name in names:
+        users = find(report, name)
+        if users:
+            yield [title, cell(users[0], report["window"])]
+
+
+def paced(report):
+    for route in ("io_read", "io_create"):
+        results = [find(report, f"paced/{route}/{latency}") for latency in (0, 200)]
+        if all(results):
+            rates = [held(report, users[0]) for users in results]
+            change = f"{100 * (rates[1] / rates[0] - 1):+.1f} %" if rates[0] else "–"
+            yield [route, *(number(rate) for rate in rates), change]
+
+
+def neighbours(report):
+    for server in runs.SERVERS:
+        alone, mixed = find(report, f"alone/{server}"), find(report, f"mixed/{server}")
+        if alone and mixed:
+            rates = [held(report, users[0]) for users in (alone, mixed)]
+            others = [f"{held(report, users):.1f}/s" for users in mixed[1:]]
+            yield [runs.SERVERS[server].title, *(number(rate) for rate in rates),
+                   milliseconds(alone[0]["ms"]["p99"]), milliseconds(mixed[0]["ms"]["p99"]),
+                   *others]  # fmt: skip
+
+
+def kills(report):
+    for route in runs.ROUTES:
+        users = find(report, f"kill/{route}")
+        if users:
+            other = {name: count for name, count in failures(users[0]).items()
+                     if name.startswith("status")}  # fmt: skip
+            yield [route, report["runs"][f"kill/{route}"]["kills"],
+                   f"{users[0]['successes']:,}", named(other), lost(users[0])]  # fmt: skip
+
+
+def lost(users):
+    """Requests that never got an answer; the run waited for those that were open."""
+    return sum(users["lost"].values()) + users["open"]
+
+
+def named(counts):
+    return ", ".join(f"{name}: {count:,}" for name, count in counts.items()) or "none"
+
+
+def further_tables(report):
+    sections = [
+        ("**Table 4: the cpu route with the same loop.** Ours runs the sum in C, and Django's in "
+         "Python as in the study, which takes some fifty times as long. Here Django "
+         "calls the same loop in C; 0 ms.",
+         ["server", "max successful/s & successes"], equal_work(report)),
+        (f"**Table 5: what latency costs, at a stated pace.** Pool mode; each of {runs.USERS} users "
+         f"begins a request at most every {runs.PACE:g} s, so that latency alone does not lower what "
+         "they ask for, as it does in a closed loop. Successes per second while all are there.",
+         ["route", "0 ms", "200 ms", "change"], paced(report)),
+        (f"**Table 6: the cpu route beside I/O.** {runs.CPU_USERS.count} users of `cpu` in a closed "
+         "loop; then the same with "
+         + " and ".join(f"{users.count} of `{users.route}`" for users in runs.IO_USERS)
+         + f", each at most every {runs.PACE:g} s.",
+         ["server", "cpu/s alone", "cpu/s beside I/O", "p99 alone", "p99 beside I/O",
+          *(users.route for users in runs.IO_USERS)], neighbours(report)),
+        (f"**Table 7: a worker of the pool is killed every second.** {runs.KILL_USERS} users, who "
+         f"have {runs.DRAIN} s for what is open at the end. Lost is what has no answer.",
+         ["route", "kills", "successes", "other answers", "lost"], kills(report)),
+    ]  # fmt: skip
+    for title, head, rows in sections:
+        rows = list(rows)
+        if rows:
+            yield f"{title}\n\n{table(head, rows)}"
+
+
+# ---- goals ------------------------------------------------------------------
+
+
+def verdict(met, text):
+    return f"- {'met' if met else '**missed**'}: {text}"
+
+
+def latency_goals(report):
+    for route, *rates, change in paced(report):
+        loss = -float(change.split()[0]) if change != "–" else 100
+        yield verdict(loss < 10, f"`{route}` loses less than 10 % from 0 to 200 ms, at a pace of "
+                      f"{runs.PACE:g} s (table 5: {change})")  # fmt: skip
+
+
+def cpu_goal(report):
+    results = {server: find(report, runs.cell("cpu", 0, server)) for server in runs.OURS}
+    if all(results.values()):
+        rates = {server: held(report, users[0]) for server, users in results.items()}
+        best = max(rates["sync"], rates["async"])
+        ratio = rates["pool"] / best if best else 0
+        yield verdict(ratio >= 1.9, "`cpu` at 0 ms: the pool has at least 1.9 times the best mode of "
+                      f"one process ({number(rates['pool'])} / {number(best)} = {ratio:.2f}; "
+                      f"the machine itself gave {report['machine']['speedup']:.2f})")  # fmt: skip
+
+
+def fair_share_goal(report):
+    """A closed loop's mean time is its users over its rate. So the tail may grow as the rate falls,
+    for want of CPU, and no more."""
+    alone, mixed = find(report, "alone/pool"), find(report, "mixed/pool")
+    if alone and mixed and held(report, alone[0]) and held(report, mixed[0]):
+        share = held(report, mixed[0]) / held(report, alone[0])
+        limit = alone[0]["ms"]["p99"] / min(1, share) * 1.2
+        p99 = mixed[0]["ms"]["p99"]
+        yield verdict(p99 <= limit, "`cpu` beside I/O: the p99 grows no more than its share of the CPUs "
+                      f"falls, and 20 % ({milliseconds(p99)}, limit {milliseconds(limit)}; the share "
+                      f"is {100 * share:.0f} % of that alone)")  # fmt: skip
+
+
+def behind(report):
+    """Cells where another server has more than the pool, and by how much."""
+    for route in TITLES:
+        for latency in report["latencies"]:
+            pool = find(report, runs.cell(route, latency, "pool"))
+            for server in runs.SERVERS:
+                users = find(report, runs.cell(route, latency, server))
+                if pool and users and server != "pool":
+                    ratio = (pool[0]["successes"] + 1) / (users[0]["successes"] + 1)
+                    yield runs.cell(route, latency, server), ratio
+
+
+def every_cell_goal(report):
+    ratios = dict(behind(report))
+    worse = {name: ratio for name, ratio in ratios.items() if ratio < 1 - TIE}
+    if ratios:
+        listed = "".join(f"; {ratio:.2f} of {name}" for name, ratio in worse.items())
+        yield verdict(not worse, "the pool has at least the successes of each other server in each "
+                      f"cell; {100 * TIE:g} % less is within the noise ({len(ratios) - len(worse)} "
+                      f"of {len(ratios)} comparisons{listed})")  # fmt: skip
+
+
+def kill_goal(report):
+    rows = list(kills(report))
+    if rows:
+        count = sum(cells[-1] for cells in rows)
+        yield verdict(count == 0, f"no request is lost when a worker is killed every second ({count})")
+
+
+def goals(report):
+    parts = (latency_goals, cpu_goal, fair_share_goal, every_cell_goal, kill_goal)
+    return [line for part in parts for line in part(report)]
+
+
+# ---- the report -------------------------------------------------------------
+
+DIFFERENCES = """\
+- One machine for all, without containers: server, database and load share its cores, and
+  the server has a network namespace of its own. Processes are not pinned.
+- Latency is added to all that leaves the server, to users and to the database, as in the study,
+  but by a program that holds packets back (`study_wire`) instead of netem.
+- Shorter: the study took 100 s for the ramp and 80 s at 500 users. Totals are of other
+  lengths, and can only be compared within a column of this report. The maximum is that of the best
+  window, in the study of what Locust drew.
+- The load is a program in C (`study_load`) instead of Locust; a user who has no answer at all rests
+  100 ms. Requests that are open at the end are neither successes nor failures, as in the study.
+- Django 3.2 of Debian instead of 4.1. Its async server is given a thread for each request,
+  as 4.x does by itself. No middleware.
+- PostgreSQL keeps its files in memory, so no disk limits it. Each run begins with the same table.
+- Our servers keep their connections to the database open, Django opens one for each request.
+  The database of ours allows 1,000 connections, of which they use 128; that of Django sync
+  100, as with the limited one.
+- Our cpu route is in C, Django's in Python (table 4 has both in C). Ours reads the page and the count in
+  one statement, Django in two."""
+
+
+def notes(report):
+    """What is missing, what failed and how, and servers that did not live."""
+    for name, result in report["runs"].items():
+        for word in ("absent", "failed"):
+            if word in result:
+                yield f"- `{name}`: {word}: {result[word].splitlines()[0]}"
+        for users in result.get("users", ()):
+            if failures(users):
+                yield f"- `{name}`, {users['route']}: {named(failures(users))}"
+        if result.get("ended") is not None:
+            yield f"- `{name}`: the server ended by itself, with status {result['ended']}"
+
+
+def heading(report):
+    machine = report["machine"]
+    return (
+        f"{machine['cores']} cores ({machine['cpu']}), Linux {machine['kernel']}, {machine['date']}. "
+        f"Before the runs the load average was {machine['load_average']:.1f}, and two processes "
+        f"computed {machine['speedup']:.2f} times what one did. "
+        f"{runs.USERS} users, in a closed loop where no pace is given: all are there after "
+        f"{report['ramp']:g} s and stay for {report['hold']:g} s. In a cell: the most successful "
+        f"requests per second over {report['window']} s & successes in all."
+    )
+
+
+def markdown(report):
+    parts = ["# Sync, async, or a pool", heading(report), *study_tables(report),
+             *further_tables(report)]  # fmt: skip
+    for title, lines in (("Goals", goals(report)), ("Failures", list(notes(report)))):
+        if lines:
+            parts += [f"## {title}", "\n".join(lines)]
+    return "\n\n".join([*parts, "## What differs from the study", DIFFERENCES]) + "\n"
+
+
+# ---- the chart --------------------------------------------------------------
+
+PANEL = """\
+set title "{title}"
+plot {plots}
+"""
+CHART = """\
+{data}
+set style data linespoints
+set logscale y
+set yrange [0.05:*]
+set xrange [-20:220]
+set xtics (0, 100, 200)
+set xlabel "added latency (ms)"
+set ylabel "most successful requests per second"
+set grid
+set bmargin 6
+set key at screen 0.5, screen 0.05 center maxrows 2 samplen 2 width -3
+do for [format in "svg png"] {{
+    if (format eq "svg") {{ set terminal svg size 1200,480 background "white" }}
+    if (format eq "png") {{ set terminal pngcairo size 1200,480 }}
+    set output "study.".format
+    set multiplot layout 1,3
+{panels}    unset multiplot
+    unset output
+}}
+"""
+
+
+def points(report, route, server):
+    """Lines "latency rate". A rate of 0 has no place on a logarithmic axis."""
+    for latency in report["latencies"]:
+        users = find(report, runs.cell(route, latency, server))
+        rate = most_per_second(users[0]["seconds"], report["window"]) if users else 0
+        if rate > 0:
+            yield f"{latency} {rate}"
+
+
+def chart(report):
+    """A program for gnuplot; None when there is nothing to draw."""
+    data, panels = [], []
+    key = ", ".join(f"NaN title '{server.title}' linetype {place}"
+                    for place, server in enumerate(runs.SERVERS.values(), 1))  # fmt: skip
+    for route, title in TITLES.items():
+        plots = []
+        for place, server in enumerate(runs.SERVERS, 1):
+            lines = "\n".join(points(report, route, server))
+            if lines:
+                data.append(f"${route}_{server} << end\n{lines}\nend")
+                plots.append(f"${route}_{server} using 1:2 notitle "
+                             f"linetype {place} pointtype 7")  # fmt: skip
+        if plots:
+            plots += [key] if not panels else []  # one for all
+            panels.append(PANEL.format(title=title, plots=", ".join(plots)))
+    return CHART.format(data="\n".join(data), panels="".join(panels)) if panels else None
