@@ -34,6 +34,13 @@ enum {
     OTHER_DESCRIPTORS = 64,
 };
 
+static void tell_started(const struct supervisor *supervisor, const struct serve_options *serve)
+{
+    struct startup copy;
+    startup_read(supervisor->config->startup, &copy);
+    serve->started(serve->context, &copy);
+}
+
 void door_tell(struct supervisor *supervisor, enum serve_event event, const char *text)
 {
     const struct serve_options *serve = supervisor->config->serve;
@@ -45,7 +52,7 @@ void door_tell(struct supervisor *supervisor, enum serve_event event, const char
     }
     if (serve != NULL && serve->started != NULL &&
         (event == SERVE_READY || event == SERVE_RELOADED))
-        serve->started(serve->context, supervisor->config->startup);
+        tell_started(supervisor, serve);
     if (serve != NULL && serve->tell != NULL)
         serve->tell(serve->context, event, text);
 }

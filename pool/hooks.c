@@ -83,6 +83,8 @@ int hooks_begin(const struct config *config, uint32_t seat, struct states *state
         }
     }
     file_notes(&notes);
+    if (notes.startup != NULL)
+        startup_seal(notes.startup);
     return 0;
 }
 

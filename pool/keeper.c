@@ -140,6 +140,8 @@ static void go(struct supervisor *supervisor, uint32_t index, int which)
         return;
     }
     channel_tell(post->socket, &parcel);
+    if (supervisor->config->startup != NULL)
+        supervisor->config->startup->starting[index] = 0; /* the one before may be in it */
     uint32_t limit_ms = supervisor->config->load_timeout_ms;
     post->due_ms = limit_ms != 0 ? supervisor_now_ms() + limit_ms : 0;
     if (post->heir && which == HOLDER)
@@ -191,11 +193,8 @@ static void describe_start(const struct supervisor *supervisor, uint32_t index, 
                            size_t size)
 {
     const struct startup *startup = supervisor->config->startup;
-    const char *module = startup != NULL ? startup_blame_worker(startup, index) : NULL;
-    if (module == NULL)
+    if (startup == NULL || !startup_blame_worker(startup, index, text, size))
         snprintf(text, size, " while it started");
-    else
-        snprintf(text, size, " in worker_init of module '%s'", module);
 }
 
 /* The seat goes to the heir, however far that has come. */

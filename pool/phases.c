@@ -90,7 +90,7 @@ static void fail(struct loading *loading, uint32_t place, int status, const char
 static bool await_turn(struct loading *loading, uint32_t place)
 {
     pthread_mutex_lock(&loading->lock);
-    while ((loading->needs[place] & ~loading->loaded) != 0 && place < loading->failed)
+    while (place < loading->failed && (loading->needs[place] & ~loading->loaded) != 0)
         pthread_cond_wait(&loading->changed, &loading->lock);
     bool begins = place < loading->failed;
     pthread_mutex_unlock(&loading->lock);
@@ -99,13 +99,14 @@ static bool await_turn(struct loading *loading, uint32_t place)
 
 static void *load_one(void *argument)
 {
-    char stack[STARTUP_STACK_SIZE];
+    struct startup_stack stack;
     const struct loader *loader = argument;
     struct loading *loading = loader->loading;
     if (!await_turn(loading, loader->place))
         return NULL;
-    startup_watch_thread(stack);
+    startup_watch_thread(&stack);
     int status = run_one(&loading->config->modules[loader->place], MODULE_LOAD);
+    startup_unwatch_thread(&stack);
     pthread_mutex_lock(&loading->lock);
     if (status < 0)
         fail(loading, loader->place, status, error_message());
@@ -179,6 +180,8 @@ static int blame_thread(const struct config *config, int suspect, const char *ph
     const struct dirent *entry;
     char name[32] = "";
     int module = suspect;
+    /* Nobody else reads this directory. */
+    // cppcheck-suppress readdirCalled
     while (directory != NULL && module < 0 && (entry = readdir(directory)) != NULL)
         if (entry->d_name[0] != '.' && read_name(entry->d_name, name, sizeof(name)))
             module = startup_module_of(name);

@@ -32,6 +32,26 @@ void startup_free(struct startup *startup)
         (void)munmap(startup, sizeof(*startup));
 }
 
+void startup_read(const struct startup *startup, struct startup *copy)
+{
+    memcpy((void *)copy, (const void *)startup, sizeof(*copy));
+    if (copy->module_count > MODULES_MOST)
+        copy->module_count = MODULES_MOST;
+    for (uint32_t i = 0; i < copy->module_count; i++) {
+        struct startup_module *module = &copy->modules[i];
+        module->name[sizeof(module->name) - 1] = '\0';
+        module->warmup[sizeof(module->warmup) - 1] = '\0';
+        if (copy->order[i] >= copy->module_count)
+            copy->order[i] = i;
+    }
+}
+
+void startup_seal(struct startup *startup)
+{
+    FAULT_POINT("startup_seal");
+    (void)mprotect((void *)startup, sizeof(*startup), PROT_READ);
+}
+
 void startup_reset(struct startup *startup, uint32_t module_count)
 {
     memset((void *)startup, 0, sizeof(*startup));
@@ -109,10 +129,17 @@ void startup_watch(void)
         (void)sigaction(fatal_signals[i], &action, NULL);
 }
 
-void startup_watch_thread(void *stack)
+void startup_watch_thread(struct startup_stack *stack)
 {
-    stack_t alternative = {.ss_sp = stack, .ss_size = STARTUP_STACK_SIZE};
-    (void)sigaltstack(&alternative, NULL);
+    // cppcheck-suppress ctuuninitvar ; its address is all that is read
+    stack_t ours = {.ss_sp = stack->memory, .ss_size = sizeof(stack->memory)};
+    (void)sigaltstack(&ours, &stack->before);
+}
+
+/* Sanitizers have one of their own, which they expect to find at the end of the thread. */
+void startup_unwatch_thread(const struct startup_stack *stack)
+{
+    (void)sigaltstack(&stack->before, NULL);
 }
 
 /* A module may have put its own in place of ours, which stays. */
@@ -122,8 +149,6 @@ void startup_unwatch(void)
     for (int i = 0; i < FATAL_SIGNALS; i++)
         if (sigaction(fatal_signals[i], NULL, &action) == 0 && action.sa_sigaction == on_fatal)
             (void)signal(fatal_signals[i], SIG_DFL);
-    stack_t none = {.ss_flags = SS_DISABLE};
-    (void)sigaltstack(&none, NULL);
 }
 
 /* ---- what became of it ---- */
@@ -144,11 +169,13 @@ static bool suspect(const struct startup *startup, uint32_t module)
            (startup->fatal == 0 || startup->fatal == 1 + module);
 }
 
-void startup_blame(const struct startup *startup, char *text, size_t size)
+void startup_blame(const struct startup *shared, char *text, size_t size)
 {
+    struct startup copy, *startup = &copy;
     uint32_t count = 0;
     size_t used = 0;
     text[0] = '\0';
+    startup_read(shared, startup);
     for (uint32_t i = 0; i < startup->module_count; i++)
         count += suspect(startup, i);
     for (uint32_t i = 0, left = count; i < startup->module_count && used < size; i++) {
@@ -162,8 +189,12 @@ void startup_blame(const struct startup *startup, char *text, size_t size)
     }
 }
 
-const char *startup_blame_worker(const struct startup *startup, uint32_t seat)
+bool startup_blame_worker(const struct startup *startup, uint32_t seat, char *text, size_t size)
 {
     uint32_t module = startup->starting[seat];
-    return module == 0 || module > startup->module_count ? NULL : startup->modules[module - 1].name;
+    if (module == 0 || module > MODULES_MOST)
+        return false;
+    snprintf(text, size, " in worker_init of module '%.*s'", HANDLER_NAME_SIZE - 1,
+             startup->modules[module - 1].name);
+    return true;
 }

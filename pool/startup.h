@@ -3,13 +3,15 @@
  * How a set-up starts: which module is in which phase, and how long each took. It lies in
  * memory that the supervisor shares with the zygote and its workers. They write, and the
  * supervisor reads when they have said that they are ready, or when they are dead; so
- * nothing here is atomic but what several workers want to write.
+ * nothing here is atomic but what several workers want to write. It goes by a copy that was
+ * checked, since modules can write here too.
  */
 #ifndef POOL_STARTUP_H
 #define POOL_STARTUP_H
 
 #include "ipc/layout.h"
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -52,6 +54,10 @@ struct startup {
 /* NULL without memory. */
 struct startup *startup_create(void);
 void startup_free(struct startup *startup);
+/* A copy whose numbers and texts are what they may be, whatever a module wrote there. */
+void startup_read(const struct startup *startup, struct startup *copy);
+/* For those who are done with writing: it can only be read from here on. */
+void startup_seal(struct startup *startup);
 /* For another zygote. */
 void startup_reset(struct startup *startup, uint32_t module_count);
 
@@ -65,16 +71,20 @@ void startup_name_thread(const struct startup *startup, uint32_t module);
 /* The module that a thread is named after, -1: none. */
 int startup_module_of(const char *thread_name);
 
-/* Signals that end the process note first whose fault that is, in threads that have
- * called startup_watch_thread(). */
-enum { STARTUP_STACK_SIZE = 32768 }; /* for the handler: the stack may be what ran over */
+/* Signals that end the process note first whose fault that is; in a thread with such a
+ * stack also where its own ran over. */
+struct startup_stack {
+    char memory[32768];
+    stack_t before;
+};
 void startup_watch(void);
-void startup_watch_thread(void *stack);
 void startup_unwatch(void);
+void startup_watch_thread(struct startup_stack *stack);
+void startup_unwatch_thread(const struct startup_stack *stack);
 
 /* "module 'a' was in load" of a dead zygote; "" if none was. */
-void startup_blame(const struct startup *startup, char *text, size_t size);
-/* The module whose worker_init the seat's worker did not come out of; NULL: none. */
-const char *startup_blame_worker(const struct startup *startup, uint32_t seat);
+void startup_blame(const struct startup *shared, char *text, size_t size);
+/* " in worker_init of module 'a'" of the seat's dead worker; false if it was in none. */
+bool startup_blame_worker(const struct startup *startup, uint32_t seat, char *text, size_t size);
 
 #endif

@@ -147,7 +147,7 @@ static void stop(struct warmup *warmup)
 
 /* ---- The tasks ---- */
 
-static int try_handler(mc_pool *pool, const char *handler)
+static int try_handler(mc_pool *pool, const char *handler, int timeout_ms)
 {
     const struct mc_group_options options = {.size = sizeof(options), .help = MC_HELP_NEVER};
     struct mc_result result = {.size = sizeof(result)};
@@ -157,7 +157,10 @@ static int try_handler(mc_pool *pool, const char *handler)
         return status;
     status = mc_group_run(group, handler, NULL, 0);
     if (status == 0)
-        status = mc_group_wait(group, -1);
+        status = mc_group_wait(group, timeout_ms);
+    if (status == -ETIMEDOUT)
+        status = error_set(status, "its warm-up task '%s' did not end within %d ms (load-timeout)",
+                           handler, timeout_ms);
     if (status == 0)
         status = mc_group_result(group, 0, &result);
     if (status == 0 && result.status != 0)
@@ -167,7 +170,7 @@ static int try_handler(mc_pool *pool, const char *handler)
     return status;
 }
 
-static int try_modules(struct warmup *warmup, mc_pool *pool)
+static int try_modules(struct warmup *warmup, mc_pool *pool, int timeout_ms)
 {
     const struct startup *startup = &warmup->told->startup;
     for (uint32_t i = 0; i < startup->module_count; i++) {
@@ -175,7 +178,7 @@ static int try_modules(struct warmup *warmup, mc_pool *pool)
         if (module->warmup[0] == '\0')
             continue;
         uint64_t began = clock_ns();
-        int result = try_handler(pool, module->warmup);
+        int result = try_handler(pool, module->warmup, timeout_ms);
         if (result < 0) {
             char why[256];
             snprintf(why, sizeof(why), "%s", error_message());
@@ -198,7 +201,7 @@ static int warm_up(struct warmup *warmup, struct configuration *configuration)
     result = mc_pool_attach(warmup->socket, &options, &pool);
     if (result < 0)
         return result;
-    result = try_modules(warmup, pool);
+    result = try_modules(warmup, pool, (int)configuration->settings.serve.load_timeout_ms);
     warmup->answered_ms = (double)(clock_ns() - began) / 1e6;
     mc_pool_close(pool);
     return result;
