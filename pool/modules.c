@@ -154,12 +154,12 @@ static int add_handlers(struct config *config)
 
 int modules_load(struct config *config)
 {
-    static char stack[STARTUP_STACK_SIZE];
+    static struct startup_stack stack;
     uint64_t needs[MODULES_MOST];
     startup_reset(config->startup, config->module_count);
     config->startup->began_ns = clock_ns();
     startup_watch();
-    startup_watch_thread(stack);
+    startup_watch_thread(&stack);
     int result = open_all(config);
     if (result == 0)
         result = put_in_order(config, needs);
@@ -167,6 +167,7 @@ int modules_load(struct config *config)
         result = phases_run(config, needs);
     if (result == 0)
         result = add_handlers(config);
+    startup_unwatch_thread(&stack);
     startup_unwatch();
     config->startup->ended_ns = clock_ns();
     return result;

@@ -99,13 +99,14 @@ static bool await_turn(struct loading *loading, uint32_t place)
 
 static void *load_one(void *argument)
 {
-    char stack[STARTUP_STACK_SIZE];
+    struct startup_stack stack;
     const struct loader *loader = argument;
     struct loading *loading = loader->loading;
     if (!await_turn(loading, loader->place))
         return NULL;
-    startup_watch_thread(stack);
+    startup_watch_thread(&stack);
     int status = run_one(&loading->config->modules[loader->place], MODULE_LOAD);
+    startup_unwatch_thread(&stack);
     pthread_mutex_lock(&loading->lock);
     if (status < 0)
         fail(loading, loader->place, status, error_message());

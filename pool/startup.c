@@ -129,10 +129,17 @@ void startup_watch(void)
         (void)sigaction(fatal_signals[i], &action, NULL);
 }
 
-void startup_watch_thread(void *stack)
+void startup_watch_thread(struct startup_stack *stack)
 {
-    stack_t alternative = {.ss_sp = stack, .ss_size = STARTUP_STACK_SIZE};
-    (void)sigaltstack(&alternative, NULL);
+    // cppcheck-suppress ctuuninitvar ; its address is all that is read
+    stack_t ours = {.ss_sp = stack->memory, .ss_size = sizeof(stack->memory)};
+    (void)sigaltstack(&ours, &stack->before);
+}
+
+/* Sanitizers have one of their own, which they expect to find at the end of the thread. */
+void startup_unwatch_thread(const struct startup_stack *stack)
+{
+    (void)sigaltstack(&stack->before, NULL);
 }
 
 /* A module may have put its own in place of ours, which stays. */
@@ -142,8 +149,6 @@ void startup_unwatch(void)
     for (int i = 0; i < FATAL_SIGNALS; i++)
         if (sigaction(fatal_signals[i], NULL, &action) == 0 && action.sa_sigaction == on_fatal)
             (void)signal(fatal_signals[i], SIG_DFL);
-    stack_t none = {.ss_flags = SS_DISABLE};
-    (void)sigaltstack(&none, NULL);
 }
 
 /* ---- what became of it ---- */

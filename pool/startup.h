@@ -11,6 +11,7 @@
 
 #include "ipc/layout.h"
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -70,12 +71,16 @@ void startup_name_thread(const struct startup *startup, uint32_t module);
 /* The module that a thread is named after, -1: none. */
 int startup_module_of(const char *thread_name);
 
-/* Signals that end the process note first whose fault that is, in threads that have
- * called startup_watch_thread(). */
-enum { STARTUP_STACK_SIZE = 32768 }; /* for the handler: the stack may be what ran over */
+/* Signals that end the process note first whose fault that is; in a thread with such a
+ * stack also where its own ran over. */
+struct startup_stack {
+    char memory[32768];
+    stack_t before;
+};
 void startup_watch(void);
-void startup_watch_thread(void *stack);
 void startup_unwatch(void);
+void startup_watch_thread(struct startup_stack *stack);
+void startup_unwatch_thread(const struct startup_stack *stack);
 
 /* "module 'a' was in load" of a dead zygote; "" if none was. */
 void startup_blame(const struct startup *shared, char *text, size_t size);
