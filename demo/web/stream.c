@@ -137,9 +137,9 @@ static void tell(struct stream *stream)
 
 void streams_tell(struct server *server)
 {
-    struct stream *stream;
-    TAILQ_FOREACH(stream, &server->streams, entry)
-    tell(stream);
+    for (struct stream *stream = TAILQ_FIRST(&server->streams); stream;
+         stream = TAILQ_NEXT(stream, entry))
+        tell(stream);
 }
 
 void serve_events(struct request *request)
