@@ -6,8 +6,10 @@ way it ends, the kernel then kills the processes and drops devices and files.
 """
 
 import contextlib
+import ctypes
 import glob
 import json
+import multiprocessing
 import os
 import pwd
 import resource
@@ -63,6 +65,27 @@ def set_up():
             setting.write(value)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+# ---- the machine ------------------------------------------------------------
+
+
+def count_sums(arguments):
+    library, seconds = arguments
+    function, halves = ctypes.CDLL(library).study_sum_of_squares, (ctypes.c_uint64 * 2)()
+    count, end = 0, time.monotonic() + seconds
+    while time.monotonic() < end:
+        function(ctypes.c_uint64(10**6), halves)
+        count += 1
+    return count
+
+
+def speedup(programs):
+    """How much more two processes compute than one: what the machine has left for them."""
+    work = (f"{programs}/study_squares.so", 0.5)
+    with multiprocessing.Pool(2) as pool:
+        (alone,) = pool.map(count_sums, [work])
+        return sum(pool.map(count_sums, [work] * 2, 1)) / alone
 
 
 # ---- the database -----------------------------------------------------------

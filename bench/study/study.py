@@ -98,7 +98,7 @@ def measure_all(chosen, effort, programs):
 # ---- all of them ------------------------------------------------------------
 
 
-def machine():
+def machine(programs):
     with open("/proc/cpuinfo", encoding="utf-8") as text:
         models = [line.split(":")[1].strip() for line in text if line.startswith("model name")]
     return {
@@ -107,6 +107,7 @@ def machine():
         "kernel": platform.release(),
         "date": time.strftime("%Y-%m-%d"),
         "load_average": os.getloadavg()[0],
+        "speedup": stage.speedup(programs),
     }
 
 
@@ -171,7 +172,7 @@ def study(chosen, effort, programs):
     stage.set_up()
     say(f"a table of {stage.ROWS:,} posts, then {len(chosen)} runs")
     stage.seed()
-    return {"machine": machine(), "ramp": effort.ramp, "hold": effort.hold,
+    return {"machine": machine(programs), "ramp": effort.ramp, "hold": effort.hold,
             "window": effort.window, "latencies": effort.latencies,
             "runs": measure_all(chosen, effort, programs)}  # fmt: skip
 
@@ -196,6 +197,9 @@ def main():
 
 
 if __name__ == "__main__":
+    # Also where it was started in the background, or is the first process of its namespace.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         sys.exit(main())
     except stage.Failure as problem:

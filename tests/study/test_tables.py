@@ -21,7 +21,8 @@ def users(per_second, route="cpu", statuses=None, lost=None, open=0, p99=10.0):
 
 def report(**results):
     """Results by name, with _ for /."""
-    return {"machine": {"cpu": "a CPU", "cores": 2, "kernel": "6.1", "date": "2026-01-01"},
+    return {"machine": {"cpu": "a CPU", "cores": 2, "kernel": "6.1", "date": "2026-01-01",
+                        "load_average": 0.5, "speedup": 1.98},
             "ramp": 6, "hold": 12, "window": 5, "latencies": [0, 100, 200],
             "runs": {name: result for name, result in results.items()}}  # fmt: skip
 
