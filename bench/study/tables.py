@@ -297,7 +297,8 @@ def notes(report):
     for name, result in report["runs"].items():
         for word in ("absent", "failed"):
             if word in result:
-                yield f"- `{name}`: {word}: {result[word].splitlines()[0]}"
+                lines = result[word].splitlines()
+                yield f"- `{name}`: {word}: {'; '.join(dict.fromkeys((lines[0], lines[-1])))}"
         for users in result.get("users", ()):
             if failures(users):
                 yield f"- `{name}`, {users['route']}: {named(failures(users))}"
