@@ -351,6 +351,7 @@ START_TEST(a_task_that_waits_too_long_ends_and_its_worker_lives)
 {
     begin(_i);
     pid_t before[3], after[3];
+    ck_assert(await_workers(pool, BOUND_MS));
     ck_assert_uint_eq(mc_pool_worker_pids(pool, before, 3), 3);
     mc_group *group = open_group(pool);
     run_number(group, "limited", 60000);
