@@ -14,6 +14,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     TAKE_MOST = 32,  /* new tasks before others are called back */
@@ -49,7 +50,6 @@ struct io {
     struct pending_book *book;
     struct loop loop;
     struct bell bell;
-    int bell_watched;
     struct io_task *table[PENDING_MOST];
     uint32_t made; /* entries in it */
     struct io_task *spare, *first, *last;
@@ -418,7 +418,8 @@ static void hear_event(struct io *io, const struct loop_event *event)
 {
     if (event->token == BELL) {
         bell_clear(&io->bell);
-        io->bell_watched = loop_watch(&io->loop, io->bell.fd, MC_EVENT_READ, BELL);
+        if (loop_watch(&io->loop, io->bell.fd, MC_EVENT_READ, BELL) < 0)
+            _exit(1); /* nobody could wake us; a successor may have more luck */
         return;
     }
     struct io_task *self = io->table[(uint32_t)event->token];
@@ -521,7 +522,7 @@ int io_open(struct worker *worker)
         return result;
     result = bell_open(&io->bell, &worker->bells->seats[worker->seat].state, SEAT_SLEEPING);
     if (result == 0)
-        result = io->bell_watched = loop_watch(&io->loop, io->bell.fd, MC_EVENT_READ, BELL);
+        result = loop_watch(&io->loop, io->bell.fd, MC_EVENT_READ, BELL);
     if (result < 0)
         return error_system(result, "an I/O worker cannot be woken");
     prepare_next(io);
