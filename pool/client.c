@@ -160,7 +160,8 @@ static void push_ticket(struct client *client, mc_group *group, struct record *r
             client_fault(client, "a ring is damaged");
     }
     record->offered = true;
-    group->offered_to |= 1u << seats;
+    atomic_store_explicit(&group->offered_to, group_offered_to(group) | 1u << seats,
+                          memory_order_relaxed);
     group->tickets_out++;
 }
 
@@ -182,7 +183,7 @@ void client_publish(mc_group *group)
 {
     struct lane *lane = &group->pool->client.lane;
     for (int seats = 0; seats < SEAT_CLASSES; seats++)
-        if ((group->offered_to >> seats & 1) != 0)
+        if ((group_offered_to(group) >> seats & 1) != 0)
             ring_publish(lane_ring(lane, seats, group->urgent ? LANE_URGENT : LANE_NORMAL));
 }
 

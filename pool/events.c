@@ -103,7 +103,7 @@ static void announce_deferred(mc_pool *pool)
     pthread_mutex_lock(&client->lock);
     for (mc_group *group = client->groups; group != NULL; group = group->next)
         if (group->on_done != NULL && atomic_exchange(&group->wake_deferred, false))
-            offered_to |= group->offered_to;
+            offered_to |= group_offered_to(group);
     pthread_mutex_unlock(&client->lock);
     if (offered_to != 0)
         client_wake(pool, offered_to, WAKE_STRICT, -1, sched_getcpu());

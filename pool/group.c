@@ -251,7 +251,7 @@ static bool cancel_one(_Atomic uint64_t *slot, uint64_t *word)
 static void tell_of_cancels(const mc_group *group)
 {
     const mc_pool *pool = group->pool;
-    if ((group->offered_to >> SEAT_IO & 1) == 0)
+    if ((group_offered_to(group) >> SEAT_IO & 1) == 0)
         return;
     atomic_fetch_add_explicit(&pool->client.lane.header->cancels, 1, memory_order_seq_cst);
     for (uint32_t seat = pool->config->workers; seat < pool->config->seats; seat++)

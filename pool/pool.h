@@ -100,7 +100,7 @@ struct mc_group {
     bool busy;                      /* the machine was */
     bool narrowed;                  /* a task came that may not run here */
     uint32_t parallel_limit;        /* tickets out at once; 0: any number */
-    unsigned offered_to; /* classes of seats that it ever had tickets for, one bit each */
+    _Atomic unsigned offered_to;    /* classes of seats that it ever had tickets for; by the lock */
     char reason[192];
 
     /* Records never move, since results point into them: chunk k holds
@@ -127,6 +127,12 @@ struct mc_group {
     struct mc_writer *writer;
     struct arguments arguments;
 };
+
+/* One bit each. Whoever adds one makes itself known by a wake-up afterwards. */
+static inline unsigned group_offered_to(const mc_group *group)
+{
+    return atomic_load_explicit(&group->offered_to, memory_order_relaxed);
+}
 
 static inline struct record *group_record(const mc_group *group, size_t index)
 {

@@ -69,7 +69,7 @@ bool wait_no_workers(const mc_group *group)
 {
     return atomic_load_explicit(&group->pool->client.gone, memory_order_relaxed) ||
            (atomic_load_explicit(&group->pool->control->hopeless, memory_order_relaxed) &
-            (group->offered_to | 1u << SEAT_CPU)) != 0;
+            (group_offered_to(group) | 1u << SEAT_CPU)) != 0;
 }
 
 /* ---- waking ---- */
@@ -112,8 +112,8 @@ void wait_announce(mc_group *group, bool single)
         return;
     }
     atomic_store_explicit(&group->wake_deferred, false, memory_order_relaxed);
-    client_wake(pool, group->offered_to, group->on_done != NULL ? WAKE_STRICT : WAKE_TRUSTING, -1,
-                sched_getcpu());
+    client_wake(pool, group_offered_to(group), group->on_done != NULL ? WAKE_STRICT : WAKE_TRUSTING,
+                -1, sched_getcpu());
 }
 
 /* Now the caller does wait. One that will come again within microseconds wakes a
@@ -125,7 +125,7 @@ static void wake_deferred(struct waiting *waiting, bool hurried)
     if (!atomic_load_explicit(&group->wake_deferred, memory_order_relaxed))
         return;
     atomic_store_explicit(&group->wake_deferred, false, memory_order_relaxed);
-    client_wake(group->pool, group->offered_to, WAKE_TRUSTING, hurried ? -1 : waiting->cpu,
+    client_wake(group->pool, group_offered_to(group), WAKE_TRUSTING, hurried ? -1 : waiting->cpu,
                 waiting->cpu);
 }
 
@@ -354,7 +354,7 @@ static int rest(struct waiting *waiting, uint64_t now)
     }
     wake_deferred(waiting, true);
     if (waiting->naps == 1 && wait_any_is(waiting, SLOT_SUBMITTED))
-        client_wake(group->pool, group->offered_to, WAKE_ANYWAY, -1, waiting->cpu);
+        client_wake(group->pool, group_offered_to(group), WAKE_ANYWAY, -1, waiting->cpu);
     /* Where nobody sleeps nobody needs to be woken in a moment. */
     if (waiting->naps == 0 && !help_may_run(group, record) &&
         !wake_anyone_sleeping(group->pool->bells))
