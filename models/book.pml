@@ -154,14 +154,17 @@ inline settle_waiting(task) {
 }
 
 active proctype supervisor() {
+    unsigned at : 2;
 end:
     do
     :: atomic { life == DEAD -> settle_row() }
 #ifdef MUTANT_BOOK_NOT_SETTLED
        atomic { book[0] = false; book[1] = false }
 #else
-       atomic { settle_waiting(0) }
-       atomic { settle_waiting(1) }
+       do
+       :: atomic { at < TASKS -> settle_waiting(at); at++ }
+       :: atomic { at == TASKS -> at = 0; break }
+       od
 #endif
        row = NOBODY;
        life = ALIVE
