@@ -57,10 +57,11 @@ async function everyPageAppears(page) {
 }
 
 async function keyboardIsEnough(page) {
+  // The browser is told of the listener some time later: long before the key, then.
+  const chooser = page.waitForEvent("filechooser");
   await page.goto(url);
   await page.keyboard.press("Tab");
   check("the first stop is the file", await page.evaluate(() => document.activeElement.id === "document"));
-  const chooser = page.waitForEvent("filechooser");
   await page.keyboard.press("Space");
   await (await chooser).setFiles(pdf);
   await page.keyboard.press("Tab");
