@@ -144,6 +144,7 @@ static bool conclude(mc_task *task, int status)
     task->status = status;
     if (task->document != NULL)
         document_close(task->document);
+    task->document = NULL; /* it may be ended once more, another way */
     return true;
 }
 
