@@ -759,9 +759,15 @@ MC_API mc_pool *mc_task_pool(mc_task *task);
  * here not from a signal handler; past the other one the task ends with -ETIMEDOUT, and
  * its worker lives on, unless it is one call that has run for that long. A worker
  * that dies takes all tasks that wait in it along: they end with -EOWNERDEAD, or are run
- * again where the handler is MC_IDEMPOTENT. A handler that waits for a group of its own
- * by mc_group_wait() holds its call-back up, but not the other tasks of its worker; it
- * had better await mc_pool_fd(). */
+ * again where the handler is MC_IDEMPOTENT.
+ *
+ * A handler that waits for a group of its own by mc_group_wait() holds its own call up,
+ * but not the other tasks of its worker, which are called within that wait; it had better
+ * await mc_pool_fd(). The wait is -EDEADLK where 64 calls wait within one another, or
+ * where the task that is waited for is itself held up by this call.
+ *
+ * The functions below are for the handler and its call-backs, in the worker's own thread
+ * of control: not for threads that they start. */
 #define MC_PENDING (-0x4d43)
 
 enum mc_event {
@@ -783,17 +789,22 @@ typedef int mc_resume_fn(mc_task *task, unsigned events, void *context);
  * MC_EVENT_WRITE). The descriptor stays the handler's: it must not be closed while it
  * is awaited. Several tasks may await the same one. Replaces what was awaited before,
  * but for a timer. Does not block.
- * Errors: -ENOTSUP in a handler that is not MC_IO, -EBADF, -EINVAL, -ENOMEM. */
+ * Errors: -ENOTSUP in a handler that is not MC_IO, -EINVAL if events or resume are not
+ * given, -EBADF, -ENOMEM; then the task awaits no descriptor. */
 MC_API int mc_task_await_fd(mc_task *task, int fd, unsigned events, mc_resume_fn *resume,
                             void *context);
-/* Calls back after timeout_ms. Replaces an earlier timer. */
+/* Calls back after timeout_ms; 0: at the next turn, after others. Replaces an earlier
+ * timer. Does not block. Errors: -ENOTSUP, -EINVAL, as above. */
 MC_API int mc_task_await_timer(mc_task *task, unsigned timeout_ms, mc_resume_fn *resume,
                                void *context);
 /* Calls back when another handler of this worker calls mc_task_wake() for it: for a queue
- * of tasks that wait for something that the worker has, such as a connection. */
+ * of tasks that wait for something that the worker has, such as a connection. Does not
+ * block. Errors: -ENOTSUP, -EINVAL, as above. */
 MC_API int mc_task_await_wake(mc_task *task, mc_resume_fn *resume, void *context);
 /* Has a task of the same worker that has returned MC_PENDING called back, soon, with
- * MC_EVENT_WAKE, whatever it awaits. Once for any number of calls before that. */
+ * MC_EVENT_WAKE, whatever it awaits. Once for any number of calls before that; nothing
+ * for one that has not returned MC_PENDING yet, or none that is MC_IO. The task must not have
+ * ended: its object may be another's by then. */
 MC_API void mc_task_wake(mc_task *task);
 
 /* ---- Structured values --------------------------------------------------- */

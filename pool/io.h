@@ -32,8 +32,13 @@ void io_keep(struct io *io, struct view *view, struct slot *slot, name_t name);
 void io_end(struct io *io, struct view *view, struct slot *slot, enum slot_state state,
             uint64_t now);
 
-/* The worker's present task waits for a group of its own: runs other tasks meanwhile, as
- * far as there is something to do. */
-void io_drive(struct io *io);
+/* The worker's present task waits for a group of its own: runs another task meanwhile, and
+ * calls back who has something to hear. own: a task of that group that nobody has taken
+ * yet, or NULL; any: there may be none, but others are in its way. -EDEADLK: too many do
+ * so within one another. */
+int io_drive(struct io *io, const name_t *own, bool any);
+/* True if this task of the worker's lane is itself waiting for a group, in a call that is
+ * held up by the present one. */
+bool io_awaits_itself(const struct io *io, name_t name);
 
 #endif

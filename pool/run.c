@@ -29,6 +29,14 @@ enum {
     LOOK_MOST_US = 100, /* a client may wish for less */
 };
 
+int run_no_room(const struct worker *worker, int result, size_t size)
+{
+    return error_set(result,
+                     "no room for a result of %zu bytes in this worker's arena of %llu: "
+                     "release results, or raise arena_size",
+                     size, (unsigned long long)worker->current->lane.geometry->arena_size);
+}
+
 static int worker_resize(mc_task *task, size_t size, size_t keep, void **data)
 {
     struct worker *worker = task->owner;
@@ -49,10 +57,7 @@ static int worker_resize(mc_task *task, size_t size, size_t keep, void **data)
             memcpy(room, task->small, keep);
     }
     if (result < 0)
-        return error_set(result,
-                         "no room for a result of %zu bytes in this worker's arena of %llu: "
-                         "release results, or raise arena_size",
-                         size, (unsigned long long)worker->current->lane.geometry->arena_size);
+        return run_no_room(worker, result, size);
     tidy_note(&worker->views, worker->current_lane);
     task->unit = unit;
     *data = room;

@@ -53,16 +53,22 @@ static bool has_ended(const struct client *client, const struct record *record)
            slot_generation(word) != record->generation || record_state(record) != RECORD_OPEN;
 }
 
-bool wait_any_is(const struct waiting *waiting, enum slot_state state)
+/* The first of the group's tasks that is in this state, or NULL. */
+static const struct record *first_that_is(const struct waiting *waiting, enum slot_state state)
 {
     const struct client *client = waiting->client;
     for (size_t index = waiting->first_open; index < waiting->count; index++) {
         const struct record *record = group_record(waiting->group, index);
         if (record_state(record) == RECORD_OPEN &&
             slot_state(slot_load(&client->lane.slots[record->slot].word)) == state)
-            return true;
+            return record;
     }
-    return false;
+    return NULL;
+}
+
+bool wait_any_is(const struct waiting *waiting, enum slot_state state)
+{
+    return first_that_is(waiting, state) != NULL;
 }
 
 bool wait_no_workers(const mc_group *group)
@@ -323,13 +329,37 @@ static bool heads_line(const struct waiting *waiting)
                waiting->group;
 }
 
+/* In an I/O worker: its other tasks wait for this one, and perhaps this one for them. */
+static int drive(const struct waiting *waiting)
+{
+    const mc_group *group = waiting->group;
+    struct io *io = group->pool->io;
+    const struct record *own = first_that_is(waiting, SLOT_SUBMITTED);
+    bool full = waiting->first_open == waiting->count;
+    if (own != NULL && (group->parallel_limit == 0 || own->offered) &&
+        handler_seats(&group->pool->config->handlers[own->handler]) == SEAT_IO) {
+        name_t name = name_make(own->handler, own->generation, own->slot);
+        return io_drive(io, &name, false);
+    }
+    if (!full && (waiting->goal == GOAL_ALL || waiting->open == 1)) {
+        const struct record *record = awaited(waiting);
+        if (io_awaits_itself(io, name_make(record->handler, record->generation, record->slot)))
+            return error_set(-EDEADLK,
+                             "a task of handler '%s' is waited for in a call that holds it up: "
+                             "await mc_pool_fd() there",
+                             group->pool->config->handlers[record->handler].name);
+    }
+    return io_drive(io, NULL, full);
+}
+
 /* Sees that somebody is awake, and waits until something may have changed. */
 static int rest(struct waiting *waiting, uint64_t now)
 {
     mc_group *group = waiting->group;
     struct client *client = waiting->client;
-    if (group->pool->io != NULL) /* other tasks of this worker wait for it */
-        io_drive(group->pool->io);
+    int driven = group->pool->io != NULL ? drive(waiting) : 0;
+    if (driven < 0)
+        return driven;
     if (waiting->first_open == waiting->count) { /* waits for room that others take */
         struct timespec room = {.tv_nsec = ROOM_NAP_NS};
         waiting->naps++;

@@ -13,7 +13,8 @@
  *
  *   work.c    taking tickets, waking others, looking and sleeping
  *   run.c     claiming and running what was taken
- *   io.c      tasks that wait, in the seats that are for them
+ *   io.c      where tasks may wait: taking, calling back and sleeping
+ *   pending.c a task there, from its first wait to its end
  *   tidy.c    giving memory back while it sleeps
  *   worker.c  a worker's birth and end
  */
@@ -98,6 +99,8 @@ bool work_too_large(const struct worker *worker);
 
 /* What a task is told about where it runs, in a worker. */
 extern const struct task_home worker_home;
+/* Says why result, when a result of so many bytes finds no room in the present lane. */
+int run_no_room(const struct worker *worker, int result, size_t size);
 /* Ends a task of this worker: the last steps of those above. */
 void run_end(struct worker *worker, struct view *view, struct slot *slot, enum slot_state state,
              uint64_t now);

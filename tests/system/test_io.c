@@ -159,21 +159,78 @@ static int large(mc_task *task)
     return result < 0 ? result : MC_PENDING;
 }
 
-/* Waits for a group of its own, which needs the same worker. */
-static int nest(mc_task *task)
+/* A group of its own, which needs the same worker: of so many tasks, that doze so long. */
+static int open_inner(mc_task *task, const char *handler, uint32_t count, uint32_t doze_ms,
+                      mc_group **group)
 {
-    uint32_t number = 10;
-    mc_group *group = NULL;
-    int status = mc_group_open(mc_task_pool(task), NULL, &group);
-    for (int i = 0; status == 0 && i < 3; i++)
-        status = mc_group_run(group, "doze", &number, sizeof(number));
-    if (status == 0)
-        status = mc_group_wait(group, BOUND_MS);
+    int status = mc_group_open(mc_task_pool(task), NULL, group);
+    for (uint32_t i = 0; status == 0 && i < count; i++)
+        status = mc_group_run(*group, handler, &doze_ms, sizeof(doze_ms));
+    return status;
+}
+
+static int wait_inner(mc_group *group)
+{
+    int status = mc_group_wait(group, BOUND_MS);
     struct mc_result result = {.size = sizeof(result)};
     while (status == 0 && mc_group_next(group, &result, 0) == 1)
         status = result.status;
     mc_group_close(group);
     return status;
+}
+
+static int nest(mc_task *task)
+{
+    mc_group *group = NULL;
+    int status = open_inner(task, "doze", 3, number_of(task), &group);
+    return status < 0 ? status : wait_inner(group);
+}
+
+/* The number is how much deeper it goes, by two tasks each. */
+static int descend(mc_task *task)
+{
+    mc_group *group = NULL;
+    uint32_t depth = number_of(task);
+    if (depth == 0)
+        return 0;
+    int status = open_inner(task, "descend", depth > 10 ? 1 : 2, depth - 1, &group);
+    return status < 0 ? status : wait_inner(group);
+}
+
+static int wait_called_back(mc_task *task, unsigned events, void *context)
+{
+    int status = wait_inner(context);
+    return status < 0 ? mc_task_fail(task, status, "%s", mc_error_message()) : 0;
+}
+
+/* Waits for what its first call has submitted in its second. */
+static int nest_later(mc_task *task, const char *handler, uint32_t doze_ms)
+{
+    mc_group *group = NULL;
+    int status = open_inner(task, handler, 1, doze_ms, &group);
+    if (status == 0)
+        status = mc_task_await_timer(task, 20, wait_called_back, group);
+    return status < 0 ? status : MC_PENDING;
+}
+
+static int nest_doze_later(mc_task *task)
+{
+    return nest_later(task, "doze", 20);
+}
+
+static int nest_nest_later(mc_task *task)
+{
+    return nest_later(task, "nest", 2000);
+}
+
+/* Has a value open when its time is up. */
+static int read_value(mc_task *task)
+{
+    mc_value value;
+    int result = mc_task_value(task, &value);
+    if (result == 0)
+        result = mc_task_await_timer(task, 60000, reply_events, NULL);
+    return result < 0 ? result : MC_PENDING;
 }
 
 static int again(mc_task *task)
@@ -212,6 +269,11 @@ static struct mc_handler handlers[] = {
     {.name = "hang-later", .run = hang_later, .flags = MC_IO, .time_limit_ms = 50},
     {.name = "large", .run = large, .flags = MC_IO},
     {.name = "nest", .run = nest, .flags = MC_IO},
+    {.name = "descend", .run = descend, .flags = MC_IO},
+    {.name = "nest-limited", .run = nest, .flags = MC_IO, .time_limit_ms = 100},
+    {.name = "nest-doze-later", .run = nest_doze_later, .flags = MC_IO},
+    {.name = "nest-nest-later", .run = nest_nest_later, .flags = MC_IO},
+    {.name = "read-value", .run = read_value, .flags = MC_IO, .time_limit_ms = 20},
     {.name = "again", .run = again, .flags = MC_IO | MC_IDEMPOTENT},
     {.name = "compute", .run = compute},
 };
@@ -423,16 +485,112 @@ START_TEST(replies_made_before_waiting_arrive)
 }
 END_TEST
 
-START_TEST(a_handler_that_waits_for_a_group_holds_nobody_up)
+START_TEST(replies_without_room_say_so)
+{
+    struct mc_pool_options options = pool_options(HANDLERS(handlers));
+    options.io_engine = _i == 0 ? MC_IO_URING : MC_IO_EPOLL;
+    options.max_payload = options.arena_size = 128 << 10;
+    begin_with(options);
+    mc_group *group = open_group(pool);
+    for (uint32_t i = 0; i < 3; i++)
+        run_number(group, "large", i);
+    wait_all(group);
+    ck_assert_uint_eq(failures(group), 2);
+    for (size_t i = 0; i < 3; i++) {
+        struct mc_result result = result_of(group, i);
+        if (result.status == 0)
+            continue;
+        ck_assert_int_eq(result.status, -ENOSPC);
+        ck_assert_msg(strstr(result.error, "no room for a result of 100000 bytes") != NULL, "%s",
+                      result.error);
+    }
+    finish(group);
+}
+END_TEST
+
+static void expect_all_good(mc_group *group)
+{
+    struct mc_result result = {.size = sizeof(result)};
+    wait_all(group);
+    while (mc_group_next(group, &result, 0) == 1)
+        ck_assert_msg(result.status == 0, "%d: %s", result.status, result.error);
+}
+
+/* More of them than may be within one another, were all taken that come. */
+START_TEST(handlers_that_wait_for_groups_hold_nobody_up)
 {
     begin(_i);
     mc_group *group = open_group(pool);
-    for (int i = 0; i < 4; i++)
-        run(group, "nest", NULL, 0);
+    for (int i = 0; i < 100; i++)
+        run_number(group, "nest", 10);
+    expect_all_good(group);
+    finish(group);
+}
+END_TEST
+
+START_TEST(what_call_backs_wait_for_is_called_back)
+{
+    begin(_i);
+    mc_group *group = open_group(pool);
+    for (int i = 0; i < 20; i++)
+        run(group, "nest-doze-later", NULL, 0);
+    expect_all_good(group);
+    finish(group);
+}
+END_TEST
+
+START_TEST(waits_may_go_deep)
+{
+    begin(_i);
+    mc_group *group = open_group(pool);
+    run_number(group, "descend", 50);
+    expect_all_good(group);
+    finish(group);
+}
+END_TEST
+
+START_TEST(waits_that_cannot_end_are_errors)
+{
+    begin(_i);
+    mc_group *group = open_group(pool);
+    run_number(group, "descend", 70);
+    run(group, "nest-nest-later", NULL, 0);
     wait_all(group);
-    for (size_t i = 0; i < 4; i++)
-        ck_assert_msg(result_of(group, i).status == 0, "%d: %s", result_of(group, i).status,
-                      result_of(group, i).error);
+    for (size_t i = 0; i < 2; i++)
+        ck_assert_int_eq(result_of(group, i).status, -EDEADLK);
+    ck_assert_str_eq(result_of(group, 1).error,
+                     "a task of handler 'nest' is waited for in a call that holds it up: await "
+                     "mc_pool_fd() there");
+    finish(group);
+}
+END_TEST
+
+START_TEST(a_limit_holds_for_one_that_waits_for_a_group)
+{
+    begin(_i);
+    mc_group *group = run_one("nest-limited", 60000);
+    wait_all(group);
+    ck_assert_int_eq(result_of(group, 0).status, -ETIMEDOUT);
+    ck_assert(await_workers(pool, BOUND_MS));
+    finish(group);
+}
+END_TEST
+
+START_TEST(a_limit_ends_one_that_reads_a_value)
+{
+    begin(_i);
+    mc_group *group = open_group(pool);
+    for (int i = 0; i < 10; i++) {
+        mc_writer *writer = NULL;
+        ck_assert_int_eq(mc_group_writer(group, MC_JSON, &writer), 0);
+        mc_write_string(writer, "a string");
+        ck_assert_int_eq(mc_group_run_value(group, "read-value", writer), 0);
+    }
+    wait_all(group);
+    for (size_t i = 0; i < 10; i++)
+        ck_assert_int_eq(result_of(group, i).status, -ETIMEDOUT);
+    pid_t worker[3];
+    ck_assert_uint_eq(mc_pool_worker_pids(pool, worker, 3), 3);
     finish(group);
 }
 END_TEST
@@ -448,6 +606,28 @@ START_TEST(recycling_loses_nothing_that_waits)
         run_number(group, "doze", i % 20);
     wait_all(group);
     ck_assert_uint_eq(failures(group), 0);
+    finish(group);
+}
+END_TEST
+
+/* It takes nothing any more, but hears what its tasks have to be told. */
+START_TEST(a_worker_that_is_to_leave_hears_of_cancels)
+{
+    struct mc_pool_options options = pool_options(HANDLERS(handlers));
+    options.io_engine = _i == 0 ? MC_IO_URING : MC_IO_EPOLL;
+    options.max_tasks_per_worker = 5;
+    begin_with(options);
+    mc_group *waiting = run_one("doze", 60000);
+    ck_assert(board_await(&board->words[0], 1, BOUND_MS));
+    mc_group *group = open_group(pool);
+    for (uint32_t i = 0; i < 50; i++)
+        run_number(group, "doze", 0);
+    pause_us(300000); /* by now it takes no more of them */
+    ck_assert_int_eq(mc_group_cancel(waiting), 0);
+    expect_all_good(group);
+    wait_all(waiting);
+    ck_assert_int_eq(result_of(waiting, 0).status, -ECANCELED);
+    mc_group_close(waiting);
     finish(group);
 }
 END_TEST
@@ -535,9 +715,16 @@ int main(void)
         a_task_that_waits_too_long_ends_and_its_worker_lives,
         a_call_that_hangs_is_killed_with_its_worker,
         a_death_takes_what_waits_along_or_has_it_run_again,
+        a_limit_ends_one_that_reads_a_value,
         replies_made_before_waiting_arrive,
-        a_handler_that_waits_for_a_group_holds_nobody_up,
+        replies_without_room_say_so,
+        handlers_that_wait_for_groups_hold_nobody_up,
+        what_call_backs_wait_for_is_called_back,
+        waits_may_go_deep,
+        waits_that_cannot_end_are_errors,
+        a_limit_holds_for_one_that_waits_for_a_group,
         recycling_loses_nothing_that_waits,
+        a_worker_that_is_to_leave_hears_of_cancels,
         the_tasks_of_a_dead_client_are_given_up,
         where_io_uring_is_forbidden_epoll_does_it,
         closing_waits_for_what_waits,
