@@ -467,8 +467,8 @@ struct mc_group_options {
     bool interruptible;
     /* With on_done the group reports through mc_pool_fd() and
      * mc_pool_dispatch(), and its tasks never run in the caller. It is called
-     * when all tasks submitted so far have ended; again after later ones; never
-     * for a group without tasks. */
+     * when all tasks submitted so far have ended; again after later ones, of which
+     * mc_group_map() may have made none. */
     mc_done_fn *on_done;
     void *context;
 
@@ -550,7 +550,7 @@ struct mc_map_options {
  * may be NULL. Blocking and errors as for mc_group_run(). A group with on_done
  * for whose chunks there are not enough free slots gets none of them; when it
  * fails midway for another reason, the tasks submitted so far stay in the group.
- * items of 0 submits nothing. */
+ * items of 0 submits nothing, which ends at once. */
 MC_API int mc_group_map(mc_group *group, const char *handler, uint64_t items,
                         const struct mc_map_options *options, const void *args, size_t size);
 

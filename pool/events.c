@@ -23,8 +23,7 @@
 static bool anything_done(const struct client *client)
 {
     for (const mc_group *group = client->groups; group != NULL; group = group->next)
-        if (group->on_done != NULL && !group->reported && group->count != 0 &&
-            group->ended == group->count)
+        if (group->on_done != NULL && !group->reported && group->ended == group->count)
             return true;
     return false;
 }
@@ -76,7 +75,7 @@ static mc_group *next_done(struct client *client, unsigned lost)
     mc_group *done = NULL;
     pthread_mutex_lock(&client->lock);
     for (mc_group *group = client->groups; group != NULL && done == NULL; group = group->next) {
-        if (group->on_done == NULL || group->reported || group->count == 0)
+        if (group->on_done == NULL || group->reported)
             continue;
         client_collect(group, true);
         if (group->kill_before != 0)

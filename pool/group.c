@@ -161,6 +161,7 @@ static void set_options(mc_group *group, const struct mc_group_options *known)
     group->urgent = known->urgent;
     group->interruptible = known->interruptible;
     group->on_done = known->on_done;
+    group->reported = true; /* nothing was asked for yet */
     group->context = known->context;
     group->soft_limit_ms = known->soft_time_limit_ms;
     group->time_limit_ms = known->time_limit_ms;

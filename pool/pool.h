@@ -89,7 +89,7 @@ struct mc_group {
     bool urgent, interruptible;
     mc_done_fn *on_done;
     void *context;
-    bool reported; /* on_done was called for what there is */
+    bool reported; /* on_done was called for what there is, or nothing was asked for */
     bool limited;  /* it sets some of the next three */
     uint32_t soft_limit_ms, time_limit_ms, start_within_ms;
     enum mc_full on_full;

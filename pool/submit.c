@@ -15,6 +15,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 enum {
     LINE_NS = 20000000, /* who waits longer for room in the arena gets what becomes free */
@@ -268,6 +269,14 @@ static int check_room(mc_group *group, struct split split)
                      chunks, client->free_count);
 }
 
+/* All that there is has ended, although nothing will. */
+static void map_nothing(mc_group *group)
+{
+    group->reported = false;
+    if (group->on_done != NULL && group->pool->client.self >= 0)
+        (void)eventfd_write(group->pool->client.self, 1);
+}
+
 static int map(mc_group *group, const char *handler, uint64_t items,
                const struct mc_map_options *options, struct request *request)
 {
@@ -295,6 +304,8 @@ static int map(mc_group *group, const char *handler, uint64_t items,
     result = check_pool(group, request);
     if (result == 0 && group->on_done != NULL)
         result = check_room(group, split);
+    if (result == 0 && items == 0)
+        map_nothing(group);
     while (result == 0 && split_next(&split, &range)) {
         request->start = range.start;
         request->end = range.end;

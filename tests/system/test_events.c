@@ -296,6 +296,22 @@ START_TEST(tasks_that_were_cancelled_before_anybody_asked_for_the_descriptor_are
 }
 END_TEST
 
+START_TEST(a_map_of_nothing_is_reported_too)
+{
+    begin();
+    mc_group *group = open_reporting(NULL);
+    ck_assert(!readable(0));
+    ck_assert_int_eq(mc_pool_dispatch(pool), 0);
+    ck_assert_int_eq(mc_group_map(group, "quick", 0, NULL, NULL, 0), 0);
+    ck_assert_msg(readable(1000), "an event loop would wait for ever");
+    ck_assert_int_eq(mc_pool_dispatch(pool), 1);
+    ck_assert_int_eq(mc_pool_dispatch(pool), 0);
+    ck_assert(!readable(0));
+    mc_group_close(group);
+    mc_pool_close(pool);
+}
+END_TEST
+
 START_TEST(tasks_that_another_call_collected_are_still_reported)
 {
     begin();
@@ -380,6 +396,6 @@ TEST_MAIN(events, a_group_is_reported_once_when_all_its_tasks_have_ended,
           max_parallel_goes_on_from_dispatch_to_dispatch,
           tasks_that_were_cancelled_make_the_descriptor_readable,
           tasks_that_were_cancelled_before_anybody_asked_for_the_descriptor_are_told,
-          tasks_that_another_call_collected_are_still_reported,
+          a_map_of_nothing_is_reported_too, tasks_that_another_call_collected_are_still_reported,
           a_task_that_is_slow_for_once_does_not_hold_up_others,
           the_death_of_the_pool_is_readable_and_every_group_is_reported)
