@@ -372,7 +372,7 @@ const char *client_why_gone(const struct client *client)
     /* C2 pairs with C1. */
     return atomic_load_explicit(&client->faulted, memory_order_acquire)
                ? client->fault
-               : "the pool's supervisor is gone";
+               : "the pool's supervisor is gone: close the pool and open another";
 }
 
 /* After the welcome the supervisor says one thing only. */

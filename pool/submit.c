@@ -128,7 +128,7 @@ static int go_on_without(mc_group *group, const struct request *request)
     bool isolated = (pool->config->handlers[request->handler].flags & MC_ISOLATED) != 0;
     if (group->busy && !isolated && (pool->away != NULL || pool->attached))
         return help_run_at_once(group, request);
-    return error_set(-ESHUTDOWN, "the pool is gone");
+    return error_set(-ESHUTDOWN, "%s", client_why_gone(&pool->client));
 }
 
 static int submit_or_wait(mc_group *group, const struct request *request)
