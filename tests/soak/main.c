@@ -27,7 +27,7 @@ enum {
     MIB = 1 << 20,
     SUPERVISOR_GROWTH = 2 * MIB,
     WORKER_GROWTH = 24 * MIB,
-    OPENER_GROWTH = 32 * MIB,
+    OPENER_GROWTH = 8 * MIB,
 };
 
 static uint64_t seed, began_ns, end_ns, printed_ns;

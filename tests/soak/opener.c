@@ -13,6 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+enum { KEPT_FREE = 128 << 10 };
+
 static mc_pool *pool;
 
 /* A process forked while one of our threads allocates gets AddressSanitizer's heap
@@ -131,12 +133,22 @@ static void work(void)
         (void)pthread_join(threads, NULL);
 }
 
+/* What is freed is to be gone, so that what is left is somebody's. By itself glibc lets each
+ * thread's heap keep twice as much as was ever allocated at once, and malloc_trim() does not
+ * take the end of those heaps back. */
+static void keep_nothing_free(void)
+{
+    (void)mallopt(M_MMAP_THRESHOLD, KEPT_FREE);
+    (void)mallopt(M_TRIM_THRESHOLD, KEPT_FREE);
+}
+
 void opener_run(void)
 {
     struct plan *plan = &board->plan;
     struct mc_pool_options options = plan->options;
     options.max_load_average = plan->load[0] != '\0' ? plan->load : NULL;
     unsigned descriptors = own_descriptors();
+    keep_nothing_free();
     int result = mc_pool_open(&options, &pool);
     if (result != 0) {
         complain(&board->wrong, "the pool does not open: %d %s", result, mc_error_message());
