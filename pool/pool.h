@@ -193,6 +193,7 @@ struct client {
     /* the client's habits; hints only, so races between threads are harmless */
     _Atomic uint64_t idle_since_ns; /* when the last wait ended, 0: not since the last submit */
     _Atomic uint32_t think_ns;      /* usual time from there to the next submission */
+    _Atomic uint32_t end_due;       /* of a short task that is waited for; see estimate_due() */
     _Atomic uint32_t vain_looks;    /* in a row; see looks_pay() */
     _Atomic int cpu_told;
     _Atomic bool gone;             /* the supervisor is, or it gave our lane up */

@@ -20,6 +20,7 @@
 #include "base/sys.h"
 #include "ipc/slot.h"
 #include "ipc/wake.h"
+#include "pool/estimate.h"
 #include "pool/io.h"
 
 #include <errno.h>
@@ -29,8 +30,7 @@ enum {
     PROMPT_NS = 50000, /* a wait this soon after its submission is prompt */
     PROMPT_ENOUGH = 4, /* as many in a row are a habit */
     PROMPT_MOST = 8,
-    HURRIED_NS = 20000, /* callers that come again this soon are in a hurry */
-    FIRST_PAUSES = 10,
+    HURRIED_NS = 20000,     /* callers that come again this soon are in a hurry */
     PAUSE_MOST_NS = 400000, /* longer ones count as this */
     SPIN_MOST_NS = 50000,   /* nobody looks longer than this for the end of a task */
     SPIN_SLACK_NS = 5000,
@@ -177,27 +177,38 @@ static uint64_t look_ns(const struct waiting *waiting, const struct record *reco
     return usual > SPIN_MOST_NS ? 0 : usual + usual / 2 + SPIN_SLACK_NS;
 }
 
+/* The first look, when the end of a short task is due: how long that takes depends on where
+ * the two cores are more than on anything else, so it is learned. */
+static bool look_first(struct client *client, const struct record *record)
+{
+    uint32_t due = atomic_load_explicit(&client->end_due, memory_order_relaxed);
+    for (uint32_t pauses = 0; pauses < due / DUE_STEPS; pauses++)
+        sys_pause();
+    bool ended = has_ended(client, record);
+    estimate_due(&due, ended);
+    atomic_store_explicit(&client->end_due, due, memory_order_relaxed);
+    return ended;
+}
+
 /* True when the task ended while we looked. Each look takes the slot's cache line
- * away from the worker that is writing there, so the first comes when the end of
- * a short task is due, and the next are spaced out. */
+ * away from the worker that is writing there, so they are spaced out. */
 static bool look(const struct waiting *waiting, const struct record *record, uint64_t now)
 {
-    const struct client *client = waiting->client;
+    struct client *client = waiting->client;
     uint64_t budget = look_ns(waiting, record);
-    uint64_t until = now + budget;
-    for (uint32_t pauses = 0; budget != 0 && pauses < FIRST_PAUSES; pauses++)
-        sys_pause();
-    while (budget != 0) {
+    if (budget == 0)
+        return has_ended(client, record);
+    if (look_first(client, record))
+        return true;
+    do {
         for (uint32_t looks = 0; looks < 8; looks++) {
+            sys_pause();
+            sys_pause();
             if (has_ended(client, record))
                 return true;
-            sys_pause();
-            sys_pause();
         }
-        if (clock_quick_ns() >= until)
-            break;
-    }
-    return has_ended(client, record);
+    } while (clock_quick_ns() < now + budget);
+    return false;
 }
 
 /* Where many clients want the workers, looking is in vain: then it is tried now and
