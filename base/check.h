@@ -15,4 +15,8 @@
 #define LIKELY(condition)   __builtin_expect(!!(condition), 1)
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
+/* Of a function that is hardly ever called: what leads there is unlikely, and its own
+ * instructions are kept out of the way. */
+#define COLD __attribute__((cold, noinline))
+
 #endif

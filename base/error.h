@@ -5,6 +5,8 @@
 #ifndef BASE_ERROR_H
 #define BASE_ERROR_H
 
+#include "base/check.h"
+
 #include <errno.h>
 #include <stddef.h>
 
@@ -12,10 +14,10 @@ enum { ERROR_MESSAGE_SIZE = 512 };
 
 /* Keeps the message for mc_error_message() and returns code, so that a caller
  * can write `return error_set(-EINVAL, "workers is %u; at most 256", n);`. */
-int error_set(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+COLD int error_set(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The same for a failed system call: appends the text of code. */
-int error_system(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+COLD int error_system(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* strerror() for what should be a negative errno but may be any number. */
 const char *error_text(int code);

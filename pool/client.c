@@ -99,10 +99,8 @@ static void give_back(void *context, uint32_t start, uint32_t units)
 /* Gives memory back when more than TIDY_BOUND of it is free, and more than the
  * largest task of late needs: the next of its kind is to find it warm. `freed` is
  * what was freed just now. */
-static void tidy_arguments(struct client *client, uint32_t freed)
+COLD static void tidy_arguments(struct client *client, uint32_t freed)
 {
-    if (LIKELY(extents_spare(&client->arguments) <= TIDY_BOUND))
-        return;
     uint64_t now = clock_coarse_ms();
     if (freed >= client->large_units || now - client->large_ms > TIDY_IDLE_MS) {
         client->large_units = freed;
@@ -121,7 +119,8 @@ void client_free_slot(struct client *client, uint32_t index)
     if (book->extent != 0)
         freed = extents_free(&client->arguments, book->extent);
     book->extent = 0;
-    tidy_arguments(client, freed);
+    if (UNLIKELY(extents_spare(&client->arguments) > TIDY_BOUND))
+        tidy_arguments(client, freed);
     book->generation++;
     /* Second in line: its cache line is still the worker's, while that of the
      * next one was fetched during the wait; see client_submit(). */
@@ -146,19 +145,25 @@ static bool turn_ring(struct client *client, struct ring *ring)
     return slot_state(word) != SLOT_SUBMITTED || !name_current(old, word) || ring_push(ring, old);
 }
 
-/* Offers the record's slot to the workers. */
-static void push_ticket(struct client *client, mc_group *group, struct record *record)
+/* At least half of a full ring is dead: once round is enough. */
+COLD static void push_into_full(struct client *client, struct ring *ring, name_t name)
 {
-    enum seat_class seats = handler_seats(&group->pool->config->handlers[record->handler]);
-    struct ring *ring = lane_ring(&client->lane, seats, group->urgent ? LANE_URGENT : LANE_NORMAL);
-    name_t name = name_make(record->handler, record->generation, record->slot);
-    /* At least half of a full ring is dead: once round is enough. */
     uint64_t turns = (uint64_t)ring->mask + 1;
     while (!atomic_load_explicit(&client->faulted, memory_order_relaxed) &&
            !ring_push(ring, name)) {
         if (turns-- == 0 || !turn_ring(client, ring))
             client_fault(client, "a ring is damaged");
     }
+}
+
+/* Offers the record's slot to the workers. */
+static void push_ticket(struct client *client, mc_group *group, struct record *record)
+{
+    enum seat_class seats = handler_seats(&group->pool->config->handlers[record->handler]);
+    struct ring *ring = lane_ring(&client->lane, seats, group->urgent ? LANE_URGENT : LANE_NORMAL);
+    name_t name = name_make(record->handler, record->generation, record->slot);
+    if (UNLIKELY(!ring_push(ring, name)))
+        push_into_full(client, ring, name);
     record->offered = true;
     atomic_store_explicit(&group->offered_to, group_offered_to(group) | 1u << seats,
                           memory_order_relaxed);

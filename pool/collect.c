@@ -151,8 +151,12 @@ static bool word_damaged(const struct client *client, const struct record *recor
 }
 
 /* Nobody knows whether somebody still works in the slot: it is not used again. */
-static void settle_damaged(mc_group *group, size_t index, struct record *record)
+COLD static void settle_damaged(mc_group *group, size_t index, struct record *record, uint64_t word)
 {
+    if (taken_away(word)) { /* there is no pool for us */
+        client_settle_lost(group, index);
+        return;
+    }
     client_fault(&group->pool->client, "the word of a slot is damaged");
     record->outcome = SLOT_FAILED;
     record->status = -EFAULT;
@@ -169,10 +173,8 @@ void client_collect(mc_group *group, bool all)
             __builtin_prefetch(&client->lane.slots[group_record(group, index + AHEAD)->slot]);
         if (record_state(record) == RECORD_OPEN) {
             uint64_t word = slot_load(&client->lane.slots[record->slot].word); /* S4 */
-            if (UNLIKELY(taken_away(word)))
-                client_settle_lost(group, index); /* there is no pool for us */
-            else if (UNLIKELY(word_damaged(client, record, word)))
-                settle_damaged(group, index, record);
+            if (UNLIKELY(word_damaged(client, record, word)))
+                settle_damaged(group, index, record, word);
             else if (slot_ended(word))
                 reap(group, index, record, word);
             else if (!all)

@@ -82,11 +82,7 @@ static mc_group *new_group(struct client *client)
     client->spare = NULL;
     if (group == NULL)
         return calloc(1, sizeof(*group));
-    mc_group fresh = {.completed = group->completed,
-                      .completed_capacity = group->completed_capacity,
-                      .smalls = group->smalls};
-    memcpy(fresh.chunks, group->chunks, sizeof(fresh.chunks));
-    *group = fresh;
+    memset(group, 0, offsetof(mc_group, chunks));
     return group;
 }
 

@@ -18,6 +18,7 @@
 #ifndef POOL_POOL_H
 #define POOL_POOL_H
 
+#include "base/check.h"
 #include "ipc/extents.h"
 #include "ipc/lane.h"
 #include "ipc/slot.h"
@@ -101,12 +102,7 @@ struct mc_group {
     bool narrowed;                  /* a task came that may not run here */
     uint32_t parallel_limit;        /* tickets out at once; 0: any number */
     _Atomic unsigned offered_to;    /* classes of seats that it ever had tickets for; by the lock */
-    char reason[192];
 
-    /* Records never move, since results point into them: chunk k holds
-     * FIRST_CHUNK << k of them. */
-    struct record *chunks[CHUNKS];
-    struct smalls *smalls;       /* the newest */
     struct document **documents; /* by index, for mc_group_value() */
     size_t document_count;
     size_t count;              /* submitted */
@@ -116,8 +112,7 @@ struct mc_group {
     uint32_t tickets_out;
     size_t kill_before; /* of the tasks before it some are to be killed, and were not yet */
 
-    uint32_t *completed; /* indexes in the order of completion, for mc_group_next() */
-    size_t completed_capacity, returned;
+    size_t returned;                /* of `completed` */
     _Atomic size_t completed_count; /* written under the lock */
 
     _Atomic bool wake_deferred; /* a submitted task was not announced to any sleeper yet */
@@ -126,6 +121,16 @@ struct mc_group {
     bool writing;
     struct mc_writer *writer;
     struct arguments arguments;
+
+    /* From here on all of it stays when a closed group serves again: see new_group(). */
+
+    /* Records never move, since results point into them: chunk k holds
+     * FIRST_CHUNK << k of them. */
+    struct record *chunks[CHUNKS];
+    struct smalls *smalls; /* the newest */
+    uint32_t *completed;   /* indexes in the order of completion, for mc_group_next() */
+    size_t completed_capacity;
+    char reason[192];
 };
 
 /* One bit each. Whoever adds one makes itself known by a wake-up afterwards. */
@@ -253,7 +258,7 @@ bool client_check_gone(struct client *client);
 /* Why, as part of a sentence; only for a client that is gone. */
 const char *client_why_gone(const struct client *client);
 /* We found our lane damaged, and give it up. */
-void client_fault(struct client *client, const char *why);
+COLD void client_fault(struct client *client, const char *why);
 /* The same, but asks the kernel only now and then. */
 bool client_gone(struct client *client);
 void client_poke(struct client *client);

@@ -131,7 +131,7 @@ static int go_on_without(mc_group *group, const struct request *request)
     return error_set(-ESHUTDOWN, "%s", client_why_gone(&pool->client));
 }
 
-static int submit_or_wait(mc_group *group, const struct request *request)
+COLD static int submit_or_wait(mc_group *group, const struct request *request)
 {
     mc_pool *pool = group->pool;
     struct client *client = &pool->client;
@@ -176,15 +176,18 @@ static int submit_or_wait(mc_group *group, const struct request *request)
 static int submit(mc_group *group, const struct request *request)
 {
     struct client *client = &group->pool->client;
-    int result = submit_or_wait(group, request);
-    if (UNLIKELY(client->first_in_line == group))
+    int result = try_submit(group, request);
+    if (LIKELY(result != -EAGAIN))
+        return result;
+    result = submit_or_wait(group, request);
+    if (client->first_in_line == group)
         client->first_in_line = NULL;
     return result;
 }
 
 /* A pool that programs attach to may leave in the middle of a group, and another come:
  * what may run here does. With the lock held. */
-static bool runs_without_pool(mc_group *group, const struct request *request)
+COLD static bool runs_without_pool(mc_group *group, const struct request *request)
 {
     const mc_pool *pool = group->pool;
     if (!pool->attached || group->on_done != NULL ||
