@@ -28,6 +28,16 @@ static inline uint64_t now_ns(void)
 double elapsed_ns(uint64_t began, uint64_t ended);
 void pause_ns(uint64_t duration);
 
+/* Between two looks at a word. */
+static inline void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield" ::: "memory");
+#endif
+}
+
 /* ---- place ---- */
 
 /* The benchmark uses two CPUs, the first two that it may run on. */

@@ -25,15 +25,6 @@ struct ball {
     pid_t answerer;
 };
 
-static inline void relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield" ::: "memory");
-#endif
-}
-
 static void set(struct ball *ball, uint32_t value)
 {
     atomic_store_explicit(&ball->word, value, memory_order_release);

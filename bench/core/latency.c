@@ -20,7 +20,25 @@ static bool round_trip(const struct mc_group_options *options)
     return fine;
 }
 
-/* The same, and looks at what came of the task. */
+/* The same, with looks at the clock in between. */
+static bool round_trip_in_parts(const struct mc_group_options *options)
+{
+    mc_group *group;
+    uint64_t began = now_ns();
+    if (mc_group_open(subject(), options, &group) < 0)
+        return false;
+    bool fine = mc_group_run(group, "null", NULL, 0) == 0;
+    uint64_t submitted = now_ns();
+    fine = fine && mc_group_wait(group, -1) == 0;
+    uint64_t ended = now_ns();
+    mc_group_close(group);
+    figure_add(HOT_SUBMIT, elapsed_ns(began, submitted));
+    figure_add(HOT_WAIT, elapsed_ns(submitted, ended));
+    figure_add(HOT_CLOSE, elapsed_ns(ended, now_ns()));
+    return fine;
+}
+
+/* A round trip, and a look at what came of its task. */
 static bool check(const struct mc_group_options *options)
 {
     mc_group *group;
@@ -57,6 +75,18 @@ static enum outcome latency(enum figure_id figure, unsigned samples, enum mc_hel
 enum outcome latency_hot(const struct probe *probe, unsigned samples)
 {
     return latency(probe->figure, samples, MC_HELP_NEVER, 0);
+}
+
+enum outcome latency_parts(const struct probe *probe, unsigned samples)
+{
+    struct mc_group_options options = {.size = sizeof(options), .help = MC_HELP_NEVER};
+    bool fine = check(&options);
+    (void)probe;
+    for (int i = 0; fine && i < WARM_UP_HOT; i++)
+        fine = round_trip(&options);
+    for (unsigned i = 0; fine && i < samples; i++)
+        fine = round_trip_in_parts(&options);
+    return fine ? MEASURED : failed("a null task: %s", mc_error_message());
 }
 
 enum outcome latency_cold(const struct probe *probe, unsigned samples)

@@ -12,6 +12,8 @@
 static const struct probe probes[] = {
     {floor_spin, FLOOR_SPIN, .place = FIRST_CPU, .samples = 20000},
     {latency_hot, ROUNDTRIP_HOT, .place = FIRST_CPU, .samples = 20000},
+    {floor_handover, FLOOR_HANDOVER, .place = FIRST_CPU, .samples = 20000},
+    {latency_parts, HOT_SUBMIT, {HOT_WAIT, HOT_CLOSE}, FIRST_CPU, .samples = 20000},
     {floor_futex_same_core, FLOOR_FUTEX_SAME_CORE, .place = FIRST_CPU, .samples = 2000},
     {floor_futex_cross_core, FLOOR_FUTEX_CROSS_CORE, .place = FIRST_CPU, .samples = 500},
     {floor_futex_idle, FLOOR_FUTEX_IDLE, .place = FIRST_CPU, .samples = 100},

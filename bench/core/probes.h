@@ -12,11 +12,13 @@
 #include "multicore.h"
 
 enum outcome floor_spin(const struct probe *probe, unsigned samples);
+enum outcome floor_handover(const struct probe *probe, unsigned samples);
 enum outcome floor_futex_same_core(const struct probe *probe, unsigned samples);
 enum outcome floor_futex_cross_core(const struct probe *probe, unsigned samples);
 enum outcome floor_futex_idle(const struct probe *probe, unsigned samples);
 
 enum outcome latency_hot(const struct probe *probe, unsigned samples);
+enum outcome latency_parts(const struct probe *probe, unsigned samples);
 enum outcome latency_cold(const struct probe *probe, unsigned samples);
 enum outcome latency_helped(const struct probe *probe, unsigned samples);
 

@@ -3,6 +3,8 @@
 
 struct figure figures[] = {
     [FLOOR_SPIN] = {"floor_spin", "ns", .about = "one cache line to and fro, two cores"},
+    [FLOOR_HANDOVER] = {"floor_handover", "ns", .against = FLOOR_SPIN,
+                        .about = "one cache line over, another to and fro, by compare-and-swap"},
     [FLOOR_FUTEX_SAME_CORE] = {"floor_futex_same_core", "ns",
                                .about = "futex to and fro, two processes on one core"},
     [FLOOR_FUTEX_CROSS_CORE] = {"floor_futex_cross_core", "ns",
@@ -11,6 +13,11 @@ struct figure figures[] = {
                           .about = "futex to and fro on one core, after 1 ms idle"},
     [ROUNDTRIP_HOT] = {"roundtrip_hot", "ns", .against = FLOOR_SPIN,
                        .about = "null task, one after the other, not helped"},
+    [HOT_SUBMIT] = {"hot_submit", "ns",
+                    .about = "of roundtrip_hot: mc_group_open and mc_group_run"},
+    [HOT_WAIT] = {"hot_wait", "ns", .against = FLOOR_HANDOVER,
+                  .about = "of roundtrip_hot: mc_group_wait"},
+    [HOT_CLOSE] = {"hot_close", "ns", .about = "of roundtrip_hot: mc_group_close"},
     [ROUNDTRIP_COLD] = {"roundtrip_cold", "ns", .against = FLOOR_FUTEX_IDLE,
                         .about = "null task after 1 ms idle, not helped"},
     [ROUNDTRIP_HELPED] = {"roundtrip_helped", "ns", .against = FLOOR_FUTEX_IDLE,
