@@ -63,18 +63,10 @@ static void close_connection(struct database *database, struct connection *conne
     free(connection);
 }
 
-/* Gives the query's connection back, if it still is of use: to the query that waits
- * longest. Without one, that query may open its own. */
-static void release(struct query *query, bool usable)
+/* Gives a connection to the query that waits longest; or NULL, for it to open its own. */
+static void hand_on(struct database *database, struct connection *connection)
 {
-    struct database *database = query->database;
-    struct connection *connection = query->connection;
     struct query *first = TAILQ_FIRST(&database->waiting);
-    query->connection = NULL;
-    if (!usable) {
-        close_connection(database, connection);
-        connection = NULL;
-    }
     if (first) {
         TAILQ_REMOVE(&database->waiting, first, entry);
         first->waiting = false;
@@ -83,6 +75,18 @@ static void release(struct query *query, bool usable)
     } else if (connection) {
         SLIST_INSERT_HEAD(&database->idle, connection, entry);
     }
+}
+
+/* Gives the query's connection back, if it still is of use. */
+static void release(struct query *query, bool usable)
+{
+    struct connection *connection = query->connection;
+    query->connection = NULL;
+    if (!usable) {
+        close_connection(query->database, connection);
+        connection = NULL;
+    }
+    hand_on(query->database, connection);
 }
 
 /* An idle server says nothing, unless it goes. */
@@ -310,6 +314,8 @@ void query_fini(struct query *query)
     query->waiting = false;
     if (query->connection)
         release(query, !query->sent && is_ready(query->database, query->connection));
+    else if (query->database && may_open(query->database))
+        hand_on(query->database, NULL); /* it may have been told to, and did not */
     PQclear(query->result);
     query->result = NULL;
     for (int i = 0; i < QUERY_VALUES; i++) {

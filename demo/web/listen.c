@@ -3,13 +3,24 @@
 
 #include <errno.h>
 #include <netdb.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 enum { KIND = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC };
+
+/* getaddrinfo() would take larger numbers, and drop what does not fit. */
+static bool is_port(const char *text)
+{
+    size_t length = strlen(text);
+    return length >= 1 && length <= 5 && strspn(text, "0123456789") == length &&
+           strtoul(text, NULL, 10) <= UINT16_MAX;
+}
 
 /* Splits HOST:PORT, where HOST may be in brackets. */
 static int split(const char *place, char *host, size_t size, const char **port,
@@ -22,10 +33,12 @@ static int split(const char *place, char *host, size_t size, const char **port,
         start++;
         length -= 2;
     }
-    if (!colon || colon[1] == '\0' || length >= size) {
+    if (!colon || !is_port(colon + 1) || length >= size) {
         failure->usage = true;
         return failure_set(failure, -EINVAL,
-                           "--listen %s: must be HOST:PORT, such as 127.0.0.1:8080", place);
+                           "--listen %s: must be HOST:PORT, such as 127.0.0.1:8080; the port is a "
+                           "number from 0 to 65535",
+                           place);
     }
     memcpy(host, start, length);
     host[length] = '\0';
@@ -33,7 +46,7 @@ static int split(const char *place, char *host, size_t size, const char **port,
     return 0;
 }
 
-static int bind_tcp(const struct addrinfo *address)
+static int bind_one(const struct addrinfo *address)
 {
     int fd = socket(address->ai_family, KIND, 0);
     if (fd < 0)
@@ -44,6 +57,15 @@ static int bind_tcp(const struct addrinfo *address)
     int status = -errno;
     close(fd);
     return status;
+}
+
+/* At the first address that this machine has: a name may stand for several. */
+static int bind_tcp(const struct addrinfo *found)
+{
+    int fd = -EADDRNOTAVAIL;
+    for (const struct addrinfo *address = found; address && fd < 0; address = address->ai_next)
+        fd = bind_one(address);
+    return fd;
 }
 
 static void put_name(int fd, char *name, size_t size)
@@ -77,15 +99,23 @@ int listen_tcp(const char *place, char *name, size_t size, struct failure *failu
     return fd;
 }
 
-static bool is_served(const struct sockaddr_un *address)
+/* A socket that nobody listens to. Connecting to any other file is refused as well. */
+static bool is_left_over(const struct sockaddr_un *address)
 {
+    struct stat file;
+    if (lstat(address->sun_path, &file) < 0 || !S_ISSOCK(file.st_mode))
+        return false;
     int fd = socket(AF_UNIX, KIND, 0);
-    bool served =
-        fd >= 0 && (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
-                    errno != ECONNREFUSED);
+    bool refused = fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 &&
+                   errno == ECONNREFUSED;
     if (fd >= 0)
         close(fd);
-    return served;
+    return refused;
+}
+
+static int bind_unix(int fd, const struct sockaddr_un *address)
+{
+    return bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ? -errno : 0;
 }
 
 int listen_unix(const char *path, struct failure *failure)
@@ -98,14 +128,13 @@ int listen_unix(const char *path, struct failure *failure)
     int fd = socket(AF_UNIX, KIND, 0);
     if (fd < 0)
         return failure_set(failure, -errno, "no socket: %s", strerror(errno));
-    int status = bind(fd, (const struct sockaddr *)&address, sizeof(address));
-    if (status < 0 && errno == EADDRINUSE && !is_served(&address) && unlink(path) == 0)
-        status = bind(fd, (const struct sockaddr *)&address, sizeof(address));
-    if (status == 0)
-        status = listen(fd, SOMAXCONN);
+    int status = bind_unix(fd, &address);
+    if (status == -EADDRINUSE && is_left_over(&address) && unlink(path) == 0)
+        status = bind_unix(fd, &address);
+    if (status == 0 && listen(fd, SOMAXCONN) < 0)
+        status = -errno;
     if (status == 0)
         return fd;
-    status = failure_set(failure, -errno, "--unix %s: %s", path, strerror(errno));
     close(fd);
-    return status;
+    return failure_set(failure, status, "--unix %s: %s", path, strerror(-status));
 }

@@ -100,8 +100,8 @@ static void pool_start(struct mode *mode, struct job *job)
     mc_group *group = NULL;
     int status = submit(mode, job, &group);
     if (status < 0) {
-        mc_group_close(group);
         job_fail(job, status, mc_error_message());
+        mc_group_close(group);
         return;
     }
     job->running = group;

@@ -242,10 +242,18 @@ static enum MHD_Result send_answer(struct request *request)
                : MHD_NO;
 }
 
+/* Bodies take their time: who began earlier may be suspended later. */
 static void suspend(struct request *request)
 {
+    struct request_list *list = &request->server->suspended;
+    struct request *before = TAILQ_LAST(list, request_list);
+    while (before && before->start_ns > request->start_ns)
+        before = TAILQ_PREV(before, request_list, entry);
+    if (before)
+        TAILQ_INSERT_AFTER(list, before, request, entry);
+    else
+        TAILQ_INSERT_HEAD(list, request, entry);
     request->suspended = true;
-    TAILQ_INSERT_TAIL(&request->server->suspended, request, entry);
     request->server->waiting++;
     MHD_suspend_connection(request->connection);
 }

@@ -44,7 +44,7 @@ struct request {
     size_t sent;
 
     bool suspended;
-    TAILQ_ENTRY(request) entry; /* while suspended, those that have the least time first */
+    TAILQ_ENTRY(request) entry; /* while suspended */
     struct job job;
     void *context; /* the route's own; ended with end_context() */
     void (*end_context)(void *context);
@@ -64,7 +64,7 @@ struct MHD_Response *request_response(const struct request *request);
 
 /* Runs the route's work with the body as its arguments. */
 void serve_work(struct request *request);
-/* Runs work; request_job_done() of it ends the request. */
+/* Runs work; done() is to answer. */
 void request_run(struct request *request, const struct work *work, const void *args, size_t size,
                  void (*done)(struct job *job, const struct outcome *outcome));
 

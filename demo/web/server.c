@@ -2,7 +2,8 @@
  *
  * One thread, one epoll: libmicrohttpd has descriptors of its own to watch and shows them
  * as one. When the server stops, it closes its listening sockets, serves the requests that
- * it has, and then ends.
+ * it has, and then ends; whoever is still sending or reading when the time limit of a request
+ * has passed since is not waited for.
  */
 #include "server.h"
 #include "listen.h"
@@ -48,10 +49,10 @@ static const char *client_name(const struct request *request, char *name, size_t
     return text ? text : "unix";
 }
 
-/* The path is the client's to choose: what would end the line, or the word, is not printed. */
-static void print_path(FILE *log, const char *path)
+/* Method and path are the client's to choose: what would end word or line is not printed. */
+static void print_word(FILE *log, const char *word)
 {
-    for (const unsigned char *c = (const unsigned char *)path; *c; c++)
+    for (const unsigned char *c = (const unsigned char *)word; *c; c++)
         if (*c > ' ' && *c < 0x7f)
             fputc(*c, log);
         else
@@ -66,9 +67,10 @@ void server_log(struct server *server, const struct request *request, bool compl
     if (!server->log)
         return;
     strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-    fprintf(server->log, "%s %s %s ", when, client_name(request, name, sizeof(name)),
-            request->method ? request->method : "-");
-    print_path(server->log, request->url ? request->url : "-");
+    fprintf(server->log, "%s %s ", when, client_name(request, name, sizeof(name)));
+    print_word(server->log, request->method ? request->method : "-");
+    fputc(' ', server->log);
+    print_word(server->log, request->url ? request->url : "-");
     fprintf(server->log, " %u %zu %.1fms%s\n", request->status, request->sent,
             seconds_since(request->start_ns) * 1e3, complete ? "" : " incomplete");
 }
@@ -82,11 +84,19 @@ static void on_readable(struct watch *watch, uint32_t events)
     MHD_run(listener->daemon);
 }
 
+/* A Unix socket's file goes with it: it is ours, as long as that is open. */
+static void close_socket(struct listener *listener)
+{
+    if (listener->path)
+        unlink(listener->path);
+    close(listener->fd);
+}
+
 /* Takes the socket, also when it fails. */
-static int serve_socket(struct server *server, int fd, struct failure *failure)
+static int serve_socket(struct server *server, int fd, const char *path, struct failure *failure)
 {
     struct listener *listener = &server->listeners[server->listener_count];
-    listener->fd = fd;
+    *listener = (struct listener){.fd = fd, .path = path};
     listener->watch = (struct watch){.ready = on_readable, .context = listener};
     listener->daemon = MHD_start_daemon(
         MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, request_on_data, server,
@@ -94,7 +104,7 @@ static int serve_socket(struct server *server, int fd, struct failure *failure)
         MHD_OPTION_CONNECTION_LIMIT, server->options->max_requests + 1000u,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S, MHD_OPTION_END);
     if (!listener->daemon) {
-        close(fd);
+        close_socket(listener);
         return failure_set(failure, -EIO, "libmicrohttpd does not start");
     }
     server->listener_count++;
@@ -111,11 +121,11 @@ static int serve_sockets(struct server *server, struct failure *failure)
     int status = 0;
     if (options->listen) {
         int fd = listen_tcp(options->listen, name, sizeof(name), failure);
-        status = fd < 0 ? fd : serve_socket(server, fd, failure);
+        status = fd < 0 ? fd : serve_socket(server, fd, NULL, failure);
     }
     if (status == 0 && options->unix_path) {
         int fd = listen_unix(options->unix_path, failure);
-        status = fd < 0 ? fd : serve_socket(server, fd, failure);
+        status = fd < 0 ? fd : serve_socket(server, fd, options->unix_path, failure);
     }
     if (status < 0)
         return status;
@@ -140,16 +150,24 @@ static void run_daemons(struct server *server)
 
 /* ---- Stopping ---- */
 
-static void stop_listening(struct server *server)
+static uint64_t limit_ns(const struct server *server)
 {
+    return server->options->time_limit_ms * UINT64_C(1000000);
+}
+
+/* What has been sent until now is taken first. */
+static void stop(struct server *server)
+{
+    if (server->stopping)
+        return;
     for (unsigned i = 0; i < server->listener_count; i++) {
         struct listener *listener = &server->listeners[i];
-        if (listener->fd >= 0 && MHD_quiesce_daemon(listener->daemon) != MHD_INVALID_SOCKET)
-            close(listener->fd);
-        listener->fd = -1;
+        MHD_run(listener->daemon);
+        MHD_quiesce_daemon(listener->daemon);
+        close_socket(listener);
     }
-    if (server->options->unix_path)
-        unlink(server->options->unix_path);
+    server->stopping = true;
+    server->end_ns = monotonic_ns() + limit_ns(server);
 }
 
 static void on_signal(struct watch *watch, uint32_t events)
@@ -160,7 +178,7 @@ static void on_signal(struct watch *watch, uint32_t events)
     if (read(server->signal_fd, &info, sizeof(info)) != sizeof(info))
         return;
     server->hurry = server->stopping;
-    server->stopping = true;
+    stop(server);
 }
 
 static int watch_signals(struct server *server, struct failure *failure)
@@ -179,23 +197,26 @@ static int watch_signals(struct server *server, struct failure *failure)
     return status == 0 ? 0 : failure_set(failure, status, "cannot watch for signals");
 }
 
-/* libmicrohttpd does not end while a request is suspended. */
+/* libmicrohttpd does not end while a request is suspended; and while it answers one, the rest
+ * of another's body may come. */
 static void refuse_suspended(struct server *server)
 {
     struct request *request;
-    while ((request = TAILQ_FIRST(&server->suspended))) {
-        mode_cancel(server->mode, &request->job);
-        request_refuse(request, MHD_HTTP_SERVICE_UNAVAILABLE, "the server is ending");
-    }
-    streams_tell(server);
-    run_daemons(server);
+    do {
+        while ((request = TAILQ_FIRST(&server->suspended))) {
+            mode_cancel(server->mode, &request->job);
+            request_refuse(request, MHD_HTTP_SERVICE_UNAVAILABLE, "the server is ending");
+        }
+        streams_tell(server);
+        run_daemons(server);
+    } while (!TAILQ_EMPTY(&server->suspended));
 }
 
 /* ---- The loop ---- */
 
 static uint64_t deadline_of(const struct server *server, const struct request *request)
 {
-    return request->start_ns + server->options->time_limit_ms * UINT64_C(1000000);
+    return request->start_ns + limit_ns(server);
 }
 
 static void expire(struct server *server)
@@ -233,6 +254,8 @@ static int next_timeout(const struct server *server)
     int timeout = first ? ms_until(deadline_of(server, first)) : -1;
     if (server->stream_count > 0)
         timeout = earlier(timeout, STREAM_MS);
+    if (server->stopping)
+        timeout = earlier(timeout, ms_until(server->end_ns));
     for (unsigned i = 0; i < server->listener_count; i++) {
         MHD_UNSIGNED_LONG_LONG ms;
         if (MHD_get_timeout(server->listeners[i].daemon, &ms) == MHD_YES)
@@ -241,21 +264,24 @@ static int next_timeout(const struct server *server)
     return timeout;
 }
 
+static bool is_over(const struct server *server)
+{
+    bool nothing_left = server->requests == 0 || monotonic_ns() >= server->end_ns;
+    return server->hurry || (server->stopping && nothing_left);
+}
+
 int server_run(struct server *server, struct failure *failure)
 {
     int status = 0;
-    bool quiet = false;
-    while (status == 0 && !server->hurry && (!server->stopping || server->requests > 0)) {
-        if (server->stopping && !quiet)
-            stop_listening(server);
-        quiet = server->stopping;
+    while (status == 0 && !is_over(server)) {
         status = loop_turn(server->loop, next_timeout(server));
         expire(server);
         tell_streams(server);
         run_daemons(server);
         if (server->log)
             fflush(server->log);
-        server->stopping |= server->mode->lost;
+        if (server->mode->lost)
+            stop(server);
     }
     if (server->mode->lost)
         return failure_set(failure, -EOWNERDEAD, "the pool is gone");
@@ -291,8 +317,7 @@ int server_init(struct server *server, const struct options *options, struct mod
 
 void server_fini(struct server *server)
 {
-    server->stopping = true;
-    stop_listening(server);
+    stop(server);
     refuse_suspended(server);
     for (unsigned i = 0; i < server->listener_count; i++)
         MHD_stop_daemon(server->listeners[i].daemon);

@@ -16,7 +16,8 @@ enum { LISTENERS = 2 }; /* TCP and Unix */
 struct listener {
     struct MHD_Daemon *daemon;
     struct watch watch;
-    int fd; /* until the server stops */
+    int fd;           /* until the server stops */
+    const char *path; /* of a Unix socket */
 };
 
 struct server {
@@ -25,19 +26,21 @@ struct server {
     struct loop *loop;
     struct listener listeners[LISTENERS];
     unsigned listener_count;
-    TAILQ_HEAD(request_list, request) suspended;
-    unsigned waiting; /* how many these are */
+    TAILQ_HEAD(request_list, request) suspended; /* those that have the least time first */
+    unsigned waiting;                            /* how many these are */
     TAILQ_HEAD(stream_list, stream) streams;
     unsigned stream_count;
     uint64_t told_ns; /* when the streams were */
     struct documents documents;
     struct tally tally;
     unsigned requests; /* being read, served or answered */
+    unsigned uploads;  /* of these */
     bool resumed;      /* some request was, since libmicrohttpd was called */
     FILE *log;
     struct watch signals;
     int signal_fd;
     bool stopping;
+    uint64_t end_ns; /* when it ends at the latest, if it is stopping */
     bool hurry;
 };
 

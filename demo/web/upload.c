@@ -48,6 +48,8 @@ void serve_page(struct request *request)
 
 /* ---- Uploading ---- */
 
+enum { UPLOADS_MAX = 16 }; /* at once: each has a file, of --max-upload at most */
+
 struct upload {
     struct request *request;
     struct MHD_PostProcessor *form;
@@ -60,6 +62,7 @@ struct upload {
 static void end_upload(void *context)
 {
     struct upload *upload = context;
+    upload->request->server->uploads--;
     if (upload->form)
         MHD_destroy_post_processor(upload->form);
     if (upload->fd >= 0)
@@ -90,7 +93,7 @@ static enum MHD_Result on_form_data(void *context, enum MHD_ValueKind kind, cons
     struct request *request = upload->request;
     struct failure failure = {0};
     (void)kind, (void)file_name, (void)media_type, (void)encoding, (void)offset;
-    if (strcmp(key, "document") != 0 || request->status)
+    if (!key || strcmp(key, "document") != 0 || request->status)
         return MHD_YES;
     if (upload->fd < 0 && open_file(upload, &failure) < 0) {
         request_refuse(request, MHD_HTTP_INSUFFICIENT_STORAGE, failure.text);
@@ -105,11 +108,20 @@ static enum MHD_Result on_form_data(void *context, enum MHD_ValueKind kind, cons
     return MHD_YES;
 }
 
+/* Returns NULL when it was refused. */
 static struct upload *begin_upload(struct request *request)
 {
-    struct upload *upload = calloc(1, sizeof(*upload));
-    if (!upload)
+    struct server *server = request->server;
+    if (server->uploads == UPLOADS_MAX) {
+        request_refuse(request, MHD_HTTP_SERVICE_UNAVAILABLE, "too many documents at once");
         return NULL;
+    }
+    struct upload *upload = calloc(1, sizeof(*upload));
+    if (!upload) {
+        request_fail(request, -ENOMEM, "no memory for the document");
+        return NULL;
+    }
+    server->uploads++;
     upload->request = request;
     upload->fd = -1;
     upload->form = MHD_create_post_processor(request->connection, 16384, on_form_data, upload);
@@ -121,9 +133,8 @@ static struct upload *begin_upload(struct request *request)
 void receive_upload(struct request *request, const char *data, size_t size)
 {
     struct upload *upload = request->context ? request->context : begin_upload(request);
-    if (!upload)
-        request_fail(request, -ENOMEM, "no memory for the document");
-    else if (!upload->form || MHD_post_process(upload->form, data, size) != MHD_YES)
+    bool taken = upload && upload->form && MHD_post_process(upload->form, data, size) == MHD_YES;
+    if (!taken && !request->status)
         request_refuse(request, MHD_HTTP_BAD_REQUEST,
                        "the body must be a form (multipart/form-data) with the file \"document\"");
 }
@@ -239,7 +250,8 @@ void serve_document(struct request *request)
     struct uploaded *uploaded = documents_find(&request->server->documents, name);
     const char *rest = uploaded ? name + DOCUMENT_NAME : "";
     char *end;
-    unsigned long number = rest[0] == '/' ? strtoul(rest + 1, &end, 10) : 0;
+    bool digit = rest[0] == '/' && rest[1] >= '1' && rest[1] <= '9';
+    unsigned long number = digit ? strtoul(rest + 1, &end, 10) : 0;
     if (!uploaded)
         request_refuse(request, MHD_HTTP_NOT_FOUND, "there is no such document, or no longer");
     else if (strcmp(rest, "/") == 0)

@@ -122,6 +122,20 @@ routes_work() {
     check "HEAD" gives 200 '' /posts/cpu/ -I
 }
 
+# A socket that is served, or no socket at all, is nobody's to replace.
+paths_are_respected() {
+    local problem
+    problem=$(timeout 20 "$web" --mode "$mode" --unix "$work/socket" 2>&1)
+    answer=$problem check "a socket that is served" \
+        test "${problem##*: }" = 'Address already in use'
+    check "it is still served" gives 200 '' / --unix-socket "$work/socket"
+    echo precious >"$work/file"
+    answer=$(timeout 20 "$web" --mode "$mode" --unix "$work/file" 2>&1)
+    check "a file that is no socket" grep -q precious "$work/file"
+    answer=$(timeout 20 "$web" --listen 127.0.0.1:65536 2>&1)
+    check "a port that is none" test "$?" = 2
+}
+
 errors_are_clear() {
     check "a missing field is named" gives 400 'content' /posts/io_create/ -d '{"title": "x"}'
     check "no JSON" gives 400 'no JSON, at byte' /posts/io_create/ -d '{"title'
@@ -134,6 +148,8 @@ errors_are_clear() {
     check "too large, and not announced" gives 413 '1048576' /posts/io_create/ \
         -H 'Transfer-Encoding: chunked' --data-binary "@$work/large"
     check "still there" gives 200 '' /posts/cpu/
+    ask /none -X $'G\eT'
+    check "no escapes in the log" grep -q 'G%1BT /none 404' "$work/log"
 }
 
 database_may_go() {
@@ -186,7 +202,7 @@ slow_requests_are_ended() {
 }
 
 documents_are_drawn() {
-    local place
+    local place form='multipart/form-data; boundary=b'
     "$make_pdf" "$work/some.pdf" 3 >/dev/null
     check "a document" gives 303 /documents/ /documents -F "document=@$work/some.pdf"
     place=${answer#* }
@@ -194,10 +210,76 @@ documents_are_drawn() {
     check "a picture" gives 200 PNG "${place}3"
     check "and no other" gives 404 'no such page' "${place}4"
     check "no PDF document" gives 400 'no PDF' /documents -F "document=@$schema"
+    check "and no other way to say it" gives 404 'no such page' "${place}+3"
     check "no document" gives 400 'form' /documents -d x=y
+    check "a form without names" gives 400 'form' /documents -H "Content-Type: $form" \
+        --data-binary $'--b\r\nContent-Disposition: form-data\r\n\r\nx\r\n--b--\r\n'
     check "the page" gives 200 '<form action="/documents"' /
     answer=$(curl -sN -m 1 "$url/events?document=$(basename "$place")" | head -n 1)
     check "events" test "${answer#*\"drawn\":1}" != "$answer"
+}
+
+# begin PATH TEXT [SIZE]: a request whose body, of SIZE bytes, begins with the text; $connection is its.
+begin() {
+    exec {connection}<>"/dev/tcp/127.0.0.1/${url##*:}"
+    printf 'POST %s HTTP/1.0\r\nContent-Length: %d\r\n%s\r\n%s' "$1" "${3:-${#2}}" \
+        "${headers:-}" "$2" >&"$connection"
+}
+
+end() { eval "exec $connection>&-"; }
+
+# Who began first is out of time first, also when the body came late.
+time_is_counted_from_the_beginning() {
+    start_web --time-limit 1000
+    lock_posts
+    begin /posts/io_create/ "${post:0:5}" "${#post}"
+    begin_post "$work/second"
+    printf %s "${post:5}" >&"$connection"
+    answer=$(cat <&"$connection")
+    check "a late body" test "$(tail -n 1 <<<"$answer" | grep -c 'time limit')" = 1
+    wait "$post_pid"
+    check "ended in order" test "$(tail -n 2 "$work/log" | head -n 1 | grep -c 'unix')" = 0
+    end
+    unlock_posts
+    stop_web
+}
+
+# Whoever sends without end is not waited for.
+slow_senders_do_not_hold_the_end() {
+    start_web --time-limit 300
+    begin /posts/io_create/ '{' 1000
+    check "there is a slow sender" gives 200 '' /
+    stop_web
+    end
+}
+
+uploads_are_limited() {
+    local connections=() headers=$'Content-Type: multipart/form-data; boundary=b\r\n'
+    start_web
+    for ((i = 0; i < 16; i++)); do
+        begin /documents $'--b\r\nContent-Disposition: form-data; name="document"\r\n\r\nx' 1000
+        connections+=("$connection")
+    done
+    check "too many uploads" gives 503 'documents at once' /documents -F "document=@$schema"
+    for connection in "${connections[@]}"; do end; done
+    until gives 400 'no PDF' /documents -F "document=@$schema"; do sleep 0.02; done
+    stop_web
+}
+
+# What a server that is busy did not look at before it was told to end.
+requests_that_came_in_time_are_served() {
+    start_web
+    lock_posts
+    begin_post "$work/first"
+    kill -TERM "$web_pid"
+    begin /posts/io_create/ "$post"
+    unlock_posts
+    answer=$(cat <&"$connection")
+    check "the second one got its answer" test "${answer##*\"id\"}" != "$answer"
+    end
+    wait "$post_pid" "$web_pid"
+    check "ended when they were answered" test "$?" = 0
+    web_pid=
 }
 
 too_many_are_turned_away() {
@@ -266,6 +348,7 @@ make_database || { echo "not ok - no PostgreSQL server"; exit 1; }
 for mode in ${5:-sync async pool}; do
     start_web --connections 40
     routes_work
+    paths_are_respected
     errors_are_clear
     database_may_go
     connections_are_shared
@@ -275,8 +358,13 @@ for mode in ${5:-sync async pool}; do
 done
 for mode in async pool; do # sync has nothing in between
     too_many_are_turned_away
+    time_is_counted_from_the_beginning
     requests_are_answered_before_the_end
 done
+mode=sync
+slow_senders_do_not_hold_the_end
+uploads_are_limited
+requests_that_came_in_time_are_served
 mode=pool
 workers_may_die
 pool_may_be_lost
