@@ -143,12 +143,13 @@ static int run_read(mc_task *task)
     return ask(task, &posts_read);
 }
 
-/* What only reads is run again when its worker dies of something else; a post must not be
- * created twice. A renderer may crash on what it is given: once is enough. */
+/* What only reads is run again when its worker dies; a post must not be created twice. A
+ * renderer may have died of what it is given: one more worker finds out. */
+enum { RENDERS = MC_ISOLATED | MC_IDEMPOTENT };
 const struct mc_handler handlers[] = {
     {.name = "cpu", .run = run_cpu, .flags = MC_IDEMPOTENT},
-    {.name = "count", .run = run_count, .flags = MC_ISOLATED},
-    {.name = "page", .run = run_page, .flags = MC_ISOLATED},
+    {.name = "count", .run = run_count, .flags = RENDERS, .max_attempts = 2},
+    {.name = "page", .run = run_page, .flags = RENDERS, .max_attempts = 2},
     {.name = "io_create", .run = run_create, .flags = MC_IO},
     {.name = "io_read", .run = run_read, .flags = MC_IO | MC_IDEMPOTENT},
 };

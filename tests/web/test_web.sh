@@ -322,6 +322,27 @@ workers_may_die() {
     stop_web
 }
 
+# What waits in an I/O worker when that is killed: reads are run again, a post is not.
+reads_survive_their_worker() {
+    local reads=() i
+    start_web
+    lock_posts
+    begin_post "$work/post"
+    for ((i = 0; i < 5; i++)); do
+        curl -s -m 30 -o "$work/read.$i" "$url/posts/io_read/" &
+        reads+=($!)
+    done
+    until [[ $(locks false) == 6 ]]; do sleep 0.02; done
+    kill -KILL "$(worker_pids | tail -n 1)" # the seats for I/O come last
+    wait "$post_pid"
+    unlock_posts
+    wait "${reads[@]}"
+    check "the post is not created again" grep -q '"error"' "$work/post"
+    answer=$(grep -l '"count":' "$work"/read.* | wc -l)
+    check "reads are answered" test "$answer" = 5
+    stop_web
+}
+
 # Whoever waits is told, and the server ends, for others to start it again.
 pool_may_be_lost() {
     local status=0 worker
@@ -367,5 +388,6 @@ uploads_are_limited
 requests_that_came_in_time_are_served
 mode=pool
 workers_may_die
+reads_survive_their_worker
 pool_may_be_lost
 ((failures == 0))
