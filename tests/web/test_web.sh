@@ -47,6 +47,7 @@ sql() { psql -X -q -h "$work/db" -U "$db_user" -d postgres "$@"; }
 
 make_database() {
     db_user=postgres
+    database=(--database "host=$work/db user=$db_user dbname=postgres")
     mkdir "$work/db"
     if ((EUID == 0)); then chown postgres "$work/db"; fi
     as_postgres "$postgres/initdb" -D "$work/db/data" -U postgres -A trust -N >/dev/null &&
@@ -58,7 +59,7 @@ make_database() {
 start_web() { # ARGUMENT...
     : >"$work/out"
     "$web" --mode "$mode" --listen 127.0.0.1:0 --unix "$work/socket" --access-log "$work/log" \
-        --database "host=$work/db user=$db_user dbname=postgres" "$@" >"$work/out" 2>"$work/err" &
+        "${database[@]}" "$@" >"$work/out" 2>"$work/err" &
     web_pid=$!
     for ((i = 0; i < 500; i++)); do
         url=$(sed -n 's|^listening on \([^ ]*\) and .*|http://\1|p' "$work/out")
@@ -166,6 +167,16 @@ database_may_go() {
 connections_are_shared() {
     answer=$(many /posts/io_read/ 100)
     check "a hundred requests" test "$answer" = 200:100
+}
+
+# It starts, and serves what needs none.
+no_database_is_needed() {
+    local database=()
+    start_web
+    check "computes" gives 200 '"result"' /posts/cpu/
+    check "what is missing" gives 503 'no database; it is given with --database' /posts/io_read/
+    check "also for posts" gives 503 'no database' /posts/io_create/ -d "$post"
+    stop_web
 }
 
 locks() { # GRANTED
@@ -376,6 +387,7 @@ for mode in ${5:-sync async pool}; do
     documents_are_drawn
     stop_web
     slow_requests_are_ended
+    no_database_is_needed
 done
 for mode in async pool; do # sync has nothing in between
     too_many_are_turned_away
