@@ -8,6 +8,8 @@
 
 #include <stdbool.h>
 
+enum { EXIT_USAGE = 2 };
+
 struct failure {
     char text[512];
     bool usage; /* the command line is at fault */

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "options.h"
+#include "arguments.h"
 #include "failure.h"
 
-#include <errno.h>
-#include <getopt.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -56,7 +53,7 @@ static const char help[] =
     "  render manual.pdf --out pages\n"
     "  render manual.pdf --out pages --compare --trust\n";
 
-enum { OUT = 1, DPI, WORKERS, MAX_LOAD_AVERAGE, TRUST, SERIAL, COMPARE, CRASH_PAGE, SCENE, HELP };
+enum { OUT = 1, DPI, WORKERS, MAX_LOAD_AVERAGE, TRUST, SERIAL, COMPARE, CRASH_PAGE, SCENE };
 
 static const struct option names[] = {
     {"out", required_argument, NULL, OUT},
@@ -71,21 +68,6 @@ static const struct option names[] = {
     {"help", no_argument, NULL, HELP},
     {0},
 };
-
-static bool read_number(const char *name, const char *text, unsigned min, unsigned max,
-                        const char *otherwise, unsigned *number)
-{
-    char *end;
-    errno = 0;
-    unsigned long value = strtoul(text, &end, 10);
-    bool digits = text[0] >= '0' && text[0] <= '9' && *end == '\0';
-    if (digits && errno == 0 && value >= min && value <= max) {
-        *number = (unsigned)value;
-        return true;
-    }
-    complain("--%s %s: must be a whole number from %u to %u; %s", name, text, min, max, otherwise);
-    return false;
-}
 
 static bool read_scene(const char *text, struct options *options)
 {
@@ -151,41 +133,17 @@ static bool check(const struct options *options)
     return !problem;
 }
 
-static void complain_unknown(int option, char **argv)
-{
-    /* getopt_long() has just gone past the argument it did not like. */
-    const char *argument = argv[optind - 1];
-    if (option == '?' && optopt)
-        complain("%s: the option takes no value", argument);
-    else if (option == ':')
-        complain("%s needs a value; see --help", argument);
-    else
-        complain("%s: there is no such option; see --help", argument);
-}
-
 bool options_read(int argc, char **argv, struct options *options, int *status)
 {
-    int option;
+    const struct arguments arguments = {.help = help, .names = names, .read = read_option};
     *options = (struct options){.dpi = DPI_DEFAULT};
-    *status = EXIT_USAGE;
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, ":", names, NULL)) != -1) {
-        if (option == HELP) {
-            fputs(help, stdout);
-            *status = EXIT_SUCCESS;
-            return false;
-        }
-        if (option == '?' || option == ':') {
-            complain_unknown(option, argv);
-            return false;
-        }
-        if (!read_option(option, optarg, options))
-            return false;
-    }
-    if (optind < argc)
-        options->path = argv[optind++];
-    if (optind < argc) {
-        complain("%s: one document at a time; run render once for each", argv[optind]);
+    int next = arguments_read(&arguments, argc, argv, options, status);
+    if (next == 0)
+        return false;
+    if (next < argc)
+        options->path = argv[next++];
+    if (next < argc) {
+        complain("%s: one document at a time; run render once for each", argv[next]);
         return false;
     }
     return check(options);

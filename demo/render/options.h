@@ -4,8 +4,6 @@
 
 #include <stdbool.h>
 
-enum { EXIT_USAGE = 2 };
-
 struct options {
     const char *path; /* NULL with a scene */
     const char *out;

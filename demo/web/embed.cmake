@@ -1,8 +1,16 @@
-# Writes OUT, with a string page_NAME for each of FILES.
+# Writes OUT, with a string page_NAME for each of FILES. A line <!-- FILE.part --> stands for that
+# file beside it.
 set(text "/* Made from demo/web/page. */\n")
 foreach(file ${FILES})
   cmake_path(GET file STEM name)
-  file(READ ${file} bytes HEX)
+  file(READ ${file} page)
+  string(REGEX MATCHALL "[a-z]+\\.part" parts "${page}")
+  foreach(part ${parts})
+    cmake_path(REPLACE_FILENAME file ${part} OUTPUT_VARIABLE part_file)
+    file(READ ${part_file} bytes)
+    string(REPLACE "<!-- ${part} -->\n" "${bytes}" page "${page}")
+  endforeach()
+  string(HEX "${page}" bytes)
   string(REGEX REPLACE "(..)" "0x\\1," bytes "${bytes}")
   string(APPEND text "extern const char page_${name}[];\nconst char page_${name}[] = {${bytes}0};\n")
 endforeach()

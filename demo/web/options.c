@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "options.h"
+#include "arguments.h"
 #include "failure.h"
 
-#include <errno.h>
-#include <getopt.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const char help[] =
@@ -62,8 +59,7 @@ enum {
     MAX_REQUESTS,
     TIME_LIMIT,
     MAX_UPLOAD,
-    ACCESS_LOG,
-    HELP
+    ACCESS_LOG
 };
 
 static const struct option names[] = {
@@ -83,22 +79,6 @@ static const struct option names[] = {
     {0},
 };
 
-static bool read_number(const char *name, const char *text, unsigned min, unsigned max,
-                        unsigned *number)
-{
-    char *end;
-    errno = 0;
-    unsigned long value = strtoul(text, &end, 10);
-    bool digits = text[0] >= '0' && text[0] <= '9' && *end == '\0';
-    if (digits && errno == 0 && value >= min && value <= max) {
-        *number = (unsigned)value;
-        return true;
-    }
-    complain("--%s %s: must be a whole number from %u to %u; leave it out for the default", name,
-             text, min, max);
-    return false;
-}
-
 static bool read_mode(const char *text, struct options *options)
 {
     static const char *const modes[] = {[SYNC] = "sync", [ASYNC] = "async", [POOL] = "pool"};
@@ -109,6 +89,12 @@ static bool read_mode(const char *text, struct options *options)
         }
     complain("--mode %s: there is no such mode; give sync, async or pool", text);
     return false;
+}
+
+static bool read_default(const char *name, const char *text, unsigned min, unsigned max,
+                         unsigned *number)
+{
+    return read_number(name, text, min, max, "leave it out for the default", number);
 }
 
 static bool read_option(int option, const char *text, struct options *options)
@@ -127,20 +113,20 @@ static bool read_option(int option, const char *text, struct options *options)
         options->database = text;
         return true;
     case CONNECTIONS:
-        return read_number("connections", text, 1, 1000, &options->connections);
+        return read_default("connections", text, 1, 1000, &options->connections);
     case WORKERS:
-        return read_number("workers", text, 1, 256, &options->workers);
+        return read_default("workers", text, 1, 256, &options->workers);
     case IO_WORKERS:
-        return read_number("io-workers", text, 1, 64, &options->io_workers);
+        return read_default("io-workers", text, 1, 64, &options->io_workers);
     case MAX_LOAD_AVERAGE:
         options->max_load_average = text;
         return true;
     case MAX_REQUESTS:
-        return read_number("max-requests", text, 1, 60000, &options->max_requests);
+        return read_default("max-requests", text, 1, 60000, &options->max_requests);
     case TIME_LIMIT:
-        return read_number("time-limit", text, 1, 3600000, &options->time_limit_ms);
+        return read_default("time-limit", text, 1, 3600000, &options->time_limit_ms);
     case MAX_UPLOAD:
-        if (!read_number("max-upload", text, 1, 256, &mib))
+        if (!read_default("max-upload", text, 1, 256, &mib))
             return false;
         options->max_upload = (size_t)mib << 20;
         return true;
@@ -158,21 +144,9 @@ static bool check(const struct options *options)
     return somewhere;
 }
 
-static void complain_unknown(int option, char **argv)
-{
-    /* getopt_long() has just gone past the argument it did not like. */
-    const char *argument = argv[optind - 1];
-    if (option == '?' && optopt)
-        complain("%s: the option takes no value", argument);
-    else if (option == ':')
-        complain("%s needs a value; see --help", argument);
-    else
-        complain("%s: there is no such option; see --help", argument);
-}
-
 bool options_read(int argc, char **argv, struct options *options, int *status)
 {
-    int option;
+    const struct arguments arguments = {.help = help, .names = names, .read = read_option};
     *options = (struct options){
         .mode = POOL,
         .connections = 64,
@@ -180,23 +154,11 @@ bool options_read(int argc, char **argv, struct options *options, int *status)
         .time_limit_ms = 30000,
         .max_upload = (size_t)32 << 20,
     };
-    *status = EXIT_USAGE;
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, ":", names, NULL)) != -1) {
-        if (option == HELP) {
-            fputs(help, stdout);
-            *status = EXIT_SUCCESS;
-            return false;
-        }
-        if (option == '?' || option == ':') {
-            complain_unknown(option, argv);
-            return false;
-        }
-        if (!read_option(option, optarg, options))
-            return false;
-    }
-    if (optind < argc) {
-        complain("%s: there are only options; see --help", argv[optind]);
+    int next = arguments_read(&arguments, argc, argv, options, status);
+    if (next == 0)
+        return false;
+    if (next < argc) {
+        complain("%s: there are only options; see --help", argv[next]);
         return false;
     }
     return check(options);

@@ -5,7 +5,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { EXIT_USAGE = 2 };
 enum mode_name { SYNC, ASYNC, POOL };
 
 struct options {
