@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * A connection is connecting, then prepares one statement after the other, then is
- * ready. It belongs to one query at a time, also while it is made, and goes from there
+ * A connection belongs to one query at a time, also while it is made, and goes from there
  * to the query that waits longest, or to the idle ones. Of these the last used is the
- * first taken, so that few are kept warm.
+ * first taken, so that few are kept warm. A statement is prepared when a connection is
+ * first asked it: over a slow network a new one answers that much earlier.
  */
 #include "database.h"
 #include "seconds.h"
@@ -19,8 +19,8 @@ struct connection {
     SLIST_ENTRY(connection) entry; /* while idle */
     PGconn *pg;
     bool connected;
-    unsigned prepared; /* statements; all of them, and it is ready */
-    bool preparing;    /* the next one was sent */
+    unsigned prepared; /* a bit for each statement */
+    bool preparing;    /* the query's was sent */
 };
 
 struct database {
@@ -28,18 +28,13 @@ struct database {
     const struct statement *statements;
     unsigned limit;
     unsigned open;
-    unsigned ready;            /* of those that are open, have been set up */
-    uint64_t refused_until_ns; /* until then those that are ready have to do */
+    unsigned connected;        /* of these */
+    uint64_t refused_until_ns; /* until then those that are connected have to do */
     SLIST_HEAD(connection_list, connection) idle;
     TAILQ_HEAD(query_list, query) waiting;
 };
 
 /* ---- Connections ---- */
-
-static bool is_ready(const struct database *database, const struct connection *connection)
-{
-    return connection->connected && !database->statements[connection->prepared].name;
-}
 
 static void be_quiet(void *context, const PGresult *notice)
 {
@@ -57,8 +52,8 @@ static int explain(const PGconn *pg, int status, const char *doing, struct failu
 static void close_connection(struct database *database, struct connection *connection)
 {
     database->open--;
-    if (is_ready(database, connection))
-        database->ready--;
+    if (connection->connected)
+        database->connected--;
     PQfinish(connection->pg);
     free(connection);
 }
@@ -112,7 +107,7 @@ static struct connection *take_idle(struct database *database)
 static bool may_open(const struct database *database)
 {
     return database->open < database->limit &&
-           (database->ready == 0 || monotonic_ns() >= database->refused_until_ns);
+           (database->connected == 0 || monotonic_ns() >= database->refused_until_ns);
 }
 
 static int open_connection(struct query *query, struct failure *failure)
@@ -172,7 +167,7 @@ static int connection_refused(struct query *query, struct failure *failure)
 {
     struct database *database = query->database;
     int status = explain(query->connection->pg, -ECONNREFUSED, "no database", failure);
-    if (database->ready == 0) {
+    if (database->connected == 0) {
         release(query, false);
         return status;
     }
@@ -192,6 +187,7 @@ static int go_on_connecting(struct query *query, struct failure *failure)
         return wait_for(query, QUERY_WRITE);
     case PGRES_POLLING_OK:
         connection->connected = true;
+        query->database->connected++;
         return PQsetnonblocking(connection->pg, 1) == 0 ? 0 : connection_broke(query, failure);
     default:
         return connection_refused(query, failure);
@@ -247,29 +243,31 @@ static int check_result(struct query *query, struct failure *failure)
     return status;
 }
 
+static unsigned bit_of(const struct query *query)
+{
+    return 1u << (query->statement - query->database->statements);
+}
+
 static int go_on_preparing(struct query *query, struct failure *failure)
 {
-    struct database *database = query->database;
+    const struct statement *statement = query->statement;
     struct connection *connection = query->connection;
-    const struct statement *next = &database->statements[connection->prepared];
     if (!connection->preparing &&
-        !PQsendPrepare(connection->pg, next->name, next->text, next->values, NULL))
+        !PQsendPrepare(connection->pg, statement->name, statement->text, statement->values, NULL))
         return connection_broke(query, failure);
     connection->preparing = true;
     int status = receive(query, failure);
     if (status != 0)
         return status;
+    connection->preparing = false;
     status = check_result(query, failure);
     if (status < 0) {
-        release(query, false);
+        release(query, true);
         return status;
     }
     PQclear(query->result);
     query->result = NULL;
-    connection->preparing = false;
-    connection->prepared++;
-    if (is_ready(database, connection))
-        database->ready++;
+    connection->prepared |= bit_of(query);
     return 0;
 }
 
@@ -302,9 +300,16 @@ int query_advance(struct query *query, struct failure *failure)
         status = take_connection(query, failure);
     while (status == 0 && !query->connection->connected)
         status = go_on_connecting(query, failure);
-    while (status == 0 && !is_ready(query->database, query->connection))
+    if (status == 0 && !(query->connection->prepared & bit_of(query)))
         status = go_on_preparing(query, failure);
     return status == 0 ? go_on_asking(query, failure) : status;
+}
+
+/* A connection that nothing is under way on can be used by others. */
+static bool is_unused(const struct query *query)
+{
+    const struct connection *connection = query->connection;
+    return connection->connected && !connection->preparing && !query->sent;
 }
 
 void query_fini(struct query *query)
@@ -313,7 +318,7 @@ void query_fini(struct query *query)
         TAILQ_REMOVE(&query->database->waiting, query, entry);
     query->waiting = false;
     if (query->connection)
-        release(query, !query->sent && is_ready(query->database, query->connection));
+        release(query, is_unused(query));
     else if (query->database && may_open(query->database))
         hand_on(query->database, NULL); /* it may have been told to, and did not */
     PQclear(query->result);

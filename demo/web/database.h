@@ -28,7 +28,7 @@
 enum { QUERY_PENDING = 1, QUERY_VALUES = 2 };
 enum { QUERY_READ = 1 << 0, QUERY_WRITE = 1 << 1 };
 
-/* Prepared once on each connection. */
+/* Prepared on each connection that it is used on. */
 struct statement {
     const char *name;
     const char *text;
@@ -61,9 +61,9 @@ struct query {
     bool sent;
 };
 
-/* Checks conninfo, and remembers it; nothing is opened yet. conninfo, and statements,
- * of which there is one at least and the last has no name, are not copied. Returns 0, or -EINVAL or
- * -ENOMEM and a sentence. */
+/* Checks conninfo, and remembers it; nothing is opened yet. The statements are all that queries
+ * will have, 32 at the most; they and conninfo are not copied. Returns 0, or -EINVAL or -ENOMEM
+ * and a sentence. */
 int database_open(const char *conninfo, const struct statement *statements, unsigned connections,
                   struct database **database, struct failure *failure);
 

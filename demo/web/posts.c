@@ -24,7 +24,6 @@ const struct statement posts_statements[] = {
      "SELECT " COLUMNS ", (SELECT count(*) FROM posts) AS count FROM posts ORDER BY posts.id"
      " LIMIT 25",
      0},
-    {0},
 };
 
 static const char *const columns[] = {"id", "title", "content", "created_at", "updated_at"};

@@ -169,6 +169,16 @@ connections_are_shared() {
     check "a hundred requests" test "$answer" = 200:100
 }
 
+# The server says so, and the connection is used on.
+tables_may_be_missing() {
+    sql -c 'ALTER TABLE posts RENAME TO other'
+    start_web --connections 1
+    check "no table" gives 500 'does not exist' /posts/io_read/
+    sql -c 'ALTER TABLE other RENAME TO posts'
+    check "a table" gives 200 '"count":' /posts/io_read/
+    stop_web
+}
+
 # It starts, and serves what needs none.
 no_database_is_needed() {
     local database=()
@@ -388,6 +398,7 @@ for mode in ${5:-sync async pool}; do
     stop_web
     slow_requests_are_ended
     no_database_is_needed
+    tables_may_be_missing
 done
 for mode in async pool; do # sync has nothing in between
     too_many_are_turned_away
