@@ -100,7 +100,7 @@ class Effort:
 
 
 FULL = Effort(5, 10, 5, (0, 100, 200), tuple(SERVERS), ("django_async_unlimited", *OURS))
-QUICK = Effort(0.5, 1.5, 1, (0, 200), ("django_sync", "django_async_unlimited", *OURS), ("pool",))
+QUICK = Effort(0.5, 1.5, 1, (0, 200), ("django_async_unlimited", *OURS), ("pool",))
 
 PACE = 1.0
 CPU_USERS = Users("cpu", 20)

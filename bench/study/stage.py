@@ -85,7 +85,10 @@ def speedup(programs):
     work = (f"{programs}/study_squares.so", 0.5)
     with multiprocessing.Pool(2) as pool:
         (alone,) = pool.map(count_sums, [work])
-        return sum(pool.map(count_sums, [work] * 2, 1)) / alone
+        together = sum(pool.map(count_sums, [work] * 2, 1))
+        pool.close()  # otherwise its end would be by SIGTERM, which is an interrupt here
+        pool.join()
+    return together / alone
 
 
 # ---- the database -----------------------------------------------------------
@@ -122,13 +125,13 @@ def psql(database, sql):
 
 
 @contextlib.contextmanager
-def postgres(data, connections, end=signal.SIGQUIT):
+def postgres(data, connections, *options, end=signal.SIGQUIT):
     """Ends it at once, whatever its clients are doing: the files are not needed any more."""
     log = open(f"{ROOT}/postgres.log", "ab")
     process = subprocess.Popen(
         [postgres_program("postgres"), "-D", data, "-c", "listen_addresses=*",
          "-c", f"unix_socket_directories={ROOT}", "-c", f"max_connections={connections}",
-         "-c", "max_wal_size=256MB"],
+         "-c", "max_wal_size=256MB", *options],
         stdout=log, stderr=log, **as_postgres())  # fmt: skip
     ready = [postgres_program("pg_isready"), "-q", "-h", ROOT]
     try:
@@ -147,7 +150,9 @@ def seed():
         "-E", "UTF8", "--locale=C.UTF-8", **as_postgres())  # fmt: skip
     with open(f"{SEED}/pg_hba.conf", "a", encoding="ascii") as access:
         access.write(f"host all all {FAR}/32 trust\n")
-    with postgres(SEED, 100, signal.SIGINT):  # a clean end
+    # The rows need no log, which would be copied as well; and a clean end.
+    without_log = ("-c", "wal_level=minimal", "-c", "max_wal_senders=0")
+    with postgres(SEED, 100, *without_log, end=signal.SIGINT):
         psql("postgres", "create database study")
         psql("study", SEED_SQL)
         psql("study", "vacuum analyze posts")
