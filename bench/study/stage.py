@@ -252,13 +252,21 @@ def named(prefix):
 
 
 class Load:
-    """Users who ask for one route. Begins at once; result() waits for the end."""
+    """Users who ask for one route. Begins at once; result() waits for the end, and whoever leaves
+    the context without it ends it."""
 
     def __init__(self, programs, method, path, body, **options):
         words = [f"--{name}={value}" for name, value in options.items()]
         self.process = subprocess.Popen(
             [f"{programs}/study_load", f"--connect={FAR}:{PORT}", *words, method, path, *body],
             stdout=subprocess.PIPE, text=True)  # fmt: skip
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
 
     def running(self):
         return self.process.poll() is None

@@ -54,8 +54,10 @@ def measure(run, effort, programs):
     if run.squares:
         environment["STUDY_SQUARES"] = f"{programs}/study_squares.so"
     with stage.wire(programs, run.latency) as enter, stage.database(server.connections):
-        with stage.server((*enter, *server.command(programs)), environment) as process:
-            loads = [begin_load(run, users, effort, programs) for users in run.users]
+        with (stage.server((*enter, *server.command(programs)), environment) as process,
+              contextlib.ExitStack() as begun):  # fmt: skip
+            loads = [begun.enter_context(begin_load(run, users, effort, programs))
+                     for users in run.users]  # fmt: skip
             kills = kill_workers(loads) if run.kill else 0
             results = [load.result() for load in loads]
             ended = process.poll()
