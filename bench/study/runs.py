@@ -59,8 +59,8 @@ SERVERS = {
     "django_async_limited": Server("Django async limited", django_async, 100),
     "django_async_unlimited": Server("Django async unlimited", django_async, 1000),
     "sync": Server("sync", web("sync"), 1000),
-    "async": Server("async", web("async", "--connections=128"), 1000),
-    "pool": Server("pool", web("pool", "--connections=128"), 1000),
+    "async": Server("async", web("async", "--connections=256"), 1000),
+    "pool": Server("pool", web("pool", "--connections=256"), 1000),
 }
 OURS = ("sync", "async", "pool")
 

@@ -286,8 +286,8 @@ DIFFERENCES = """\
   as 4.x does by itself. No middleware.
 - PostgreSQL keeps its files in memory, so no disk limits it. Each run begins with the same table.
 - Our servers keep their connections to the database open, Django opens one for each request.
-  The database of ours allows 1,000 connections, of which they use 128; that of Django sync
-  100, as with the limited one.
+  The database of ours allows 1,000 connections, of which they use 256, 64 of them
+  for reading; that of Django sync 100, as with the limited one.
 - Our cpu route is in C, Django's in Python (table 4 has both in C). Ours reads the page and the count in
   one statement, Django in two."""
 

@@ -29,6 +29,7 @@ struct database {
     unsigned limit;
     unsigned open;
     unsigned connected;        /* of these */
+    unsigned heavy;            /* of these have a heavy query */
     uint64_t refused_until_ns; /* until then those that are connected have to do */
     SLIST_HEAD(connection_list, connection) idle;
     TAILQ_HEAD(query_list, query) waiting;
@@ -58,14 +59,38 @@ static void close_connection(struct database *database, struct connection *conne
     free(connection);
 }
 
+static bool may_have_one(const struct query *query)
+{
+    const struct database *database = query->database;
+    return !query->statement->heavy || database->heavy < (database->limit + 3) / 4;
+}
+
+static void give(struct query *query, struct connection *connection)
+{
+    query->connection = connection;
+    if (connection && query->statement->heavy)
+        query->database->heavy++;
+}
+
+static struct connection *take_back(struct query *query)
+{
+    struct connection *connection = query->connection;
+    query->connection = NULL;
+    if (query->statement->heavy)
+        query->database->heavy--;
+    return connection;
+}
+
 /* Gives a connection to the query that waits longest; or NULL, for it to open its own. */
 static void hand_on(struct database *database, struct connection *connection)
 {
     struct query *first = TAILQ_FIRST(&database->waiting);
+    while (first && !may_have_one(first))
+        first = TAILQ_NEXT(first, entry);
     if (first) {
         TAILQ_REMOVE(&database->waiting, first, entry);
         first->waiting = false;
-        first->connection = connection;
+        give(first, connection);
         first->wake(first);
     } else if (connection) {
         SLIST_INSERT_HEAD(&database->idle, connection, entry);
@@ -75,8 +100,7 @@ static void hand_on(struct database *database, struct connection *connection)
 /* Gives the query's connection back, if it still is of use. */
 static void release(struct query *query, bool usable)
 {
-    struct connection *connection = query->connection;
-    query->connection = NULL;
+    struct connection *connection = take_back(query);
     if (!usable) {
         close_connection(query->database, connection);
         connection = NULL;
@@ -118,7 +142,7 @@ static int open_connection(struct query *query, struct failure *failure)
         return failure_set(failure, -ENOMEM, "no memory for a connection to the database");
     connection->pg = PQconnectStart(database->conninfo);
     database->open++;
-    query->connection = connection;
+    give(query, connection);
     if (!connection->pg || PQstatus(connection->pg) == CONNECTION_BAD) {
         int status = explain(connection->pg, -ECONNREFUSED, "no database", failure);
         release(query, false);
@@ -149,7 +173,9 @@ static int wait_for_connection(struct query *query)
 static int take_connection(struct query *query, struct failure *failure)
 {
     struct database *database = query->database;
-    query->connection = take_idle(database);
+    if (!may_have_one(query))
+        return wait_for_connection(query);
+    give(query, take_idle(database));
     if (query->connection)
         return 0;
     return may_open(database) ? open_connection(query, failure) : wait_for_connection(query);
@@ -172,8 +198,7 @@ static int connection_refused(struct query *query, struct failure *failure)
         return status;
     }
     database->refused_until_ns = monotonic_ns() + REFUSED_MS * UINT64_C(1000000);
-    close_connection(database, query->connection);
-    query->connection = NULL;
+    close_connection(database, take_back(query));
     return take_connection(query, failure);
 }
 

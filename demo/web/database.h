@@ -26,6 +26,7 @@
 #include <sys/queue.h>
 
 enum { QUERY_PENDING = 1, QUERY_VALUES = 2 };
+enum { STATEMENTS_MAX = 32 };
 enum { QUERY_READ = 1 << 0, QUERY_WRITE = 1 << 1 };
 
 /* Prepared on each connection that it is used on. */
@@ -33,6 +34,7 @@ struct statement {
     const char *name;
     const char *text;
     int values; /* how many it takes */
+    bool heavy; /* has a quarter of the connections at the most: others go on beside it */
 };
 
 struct database;
@@ -62,8 +64,8 @@ struct query {
 };
 
 /* Checks conninfo, and remembers it; nothing is opened yet. The statements are all that queries
- * will have, 32 at the most; they and conninfo are not copied. Returns 0, or -EINVAL or -ENOMEM
- * and a sentence. */
+ * will have, STATEMENTS_MAX at the most; they and conninfo are not copied. Returns 0, or -EINVAL or
+ * -ENOMEM and a sentence. */
 int database_open(const char *conninfo, const struct statement *statements, unsigned connections,
                   struct database **database, struct failure *failure);
 

@@ -19,11 +19,11 @@ const struct statement posts_statements[] = {
     {"create",
      "INSERT INTO posts (id, title, content, created_at, updated_at)"
      " VALUES (gen_random_uuid(), $1, $2, now(), now()) RETURNING " COLUMNS,
-     2},
+     2, false},
     {"read",
      "SELECT " COLUMNS ", (SELECT count(*) FROM posts) AS count FROM posts ORDER BY posts.id"
      " LIMIT 25",
-     0},
+     0, true},
 };
 
 static const char *const columns[] = {"id", "title", "content", "created_at", "updated_at"};

@@ -207,6 +207,29 @@ unlock_posts() {
     wait "$lock_pid"
 }
 
+# Reads, of which each takes long, leave connections to posts.
+reads_leave_connections_to_posts() {
+    local reads=() i
+    start_web --connections 8
+    lock_posts
+    for ((i = 0; i < 10; i++)); do
+        curl -s -m 30 -o "$work/read.$i" "$url/posts/io_read/" &
+        reads+=($!)
+    done
+    until [[ $(locks false) == 2 ]]; do sleep 0.02; done
+    curl -s -m 30 -o "$work/post" -d "$post" "$url/posts/io_create/" &
+    post_pid=$!
+    until [[ $(locks false) == 3 ]] || ! kill -0 "$post_pid" 2>/dev/null; do sleep 0.02; done
+    check "a post beside reads" kill -0 "$post_pid"
+    unlock_posts
+    wait "$post_pid" "${reads[@]}"
+    answer=$(grep -l '"count":' "$work"/read.* | wc -l)
+    check "reads are answered" test "$answer" = 10
+    check "and the post" grep -q '"id"' "$work/post"
+    rm "$work"/read.*
+    stop_web
+}
+
 # A request that waits for the lock, in the background; its answer goes to a file.
 begin_post() { # FILE
     curl -s -m 30 -o "$1" -d "$post" "$url/posts/io_create/" &
@@ -404,6 +427,7 @@ for mode in async pool; do # sync has nothing in between
     too_many_are_turned_away
     time_is_counted_from_the_beginning
     requests_are_answered_before_the_end
+    reads_leave_connections_to_posts
 done
 mode=sync
 slow_senders_do_not_hold_the_end
