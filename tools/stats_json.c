@@ -49,17 +49,17 @@ static json_t *worker_json(const struct view *view, uint32_t index)
 {
     const struct view_worker *worker = &view->workers[index];
     bool named = worker->handler >= 0;
-    return json_pack("{s:i, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "seat",
-                     (int)worker->seat, "pid", number_or_null(worker->pid > 0 ? worker->pid : -1),
-                     "heir_pid", number_or_null(worker->heir > 0 ? worker->heir : -1), "cpu",
-                     number_or_null(worker->cpu), "state", view_state_name(worker->state),
-                     "handler",
-                     named ? json_string(view_worker_handler(view, worker)) : json_null(), "lane",
-                     number_or_null(worker->lane), "task_age_seconds",
-                     if_known(worker->state == VIEW_BUSY, (double)worker->age_ns / 1e9), "tasks",
-                     whole(worker->tasks), "busy_seconds", seconds(worker->busy_ns), "load",
-                     if_known(view->interval_ns != 0, worker->load), "resident_bytes",
-                     whole(worker->rss), "private_bytes", whole(worker->private_bytes));
+    return json_pack(
+        "{s:i, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "seat",
+        (int)worker->seat, "pid", number_or_null(worker->pid > 0 ? worker->pid : -1), "heir_pid",
+        number_or_null(worker->heir > 0 ? worker->heir : -1), "cpu", number_or_null(worker->cpu),
+        "state", view_state_name(worker->state), "handler",
+        named ? json_string(view_worker_handler(view, worker)) : json_null(), "lane",
+        number_or_null(worker->lane), "task_age_seconds",
+        if_known(worker->state == VIEW_BUSY, (double)worker->age_ns / 1e9), "pending",
+        number_or_null(worker->pending), "tasks", whole(worker->tasks), "busy_seconds",
+        seconds(worker->busy_ns), "load", if_known(view->interval_ns != 0, worker->load),
+        "resident_bytes", whole(worker->rss), "private_bytes", whole(worker->private_bytes));
 }
 
 static json_t *client_json(const struct view *view, uint32_t index)
@@ -105,9 +105,10 @@ static json_t *pool_json(const struct view *view)
 
 static json_t *tasks_json(const struct view *view)
 {
-    return json_pack("{s:o, s:o, s:o, s:o}", "queued", whole(view->queued), "delay_seconds",
-                     json_real(stats_delay_ms(view) / 1e3), "ended", whole(view->ended),
-                     "per_second", if_known(view->interval_ns != 0, view->per_second));
+    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "queued", whole(view->queued), "pending",
+                     whole(view->pending), "delay_seconds", json_real(stats_delay_ms(view) / 1e3),
+                     "ended", whole(view->ended), "per_second",
+                     if_known(view->interval_ns != 0, view->per_second));
 }
 
 static json_t *admission_json(const struct view *view)

@@ -79,6 +79,8 @@ static void print_pool(const struct view *view, FILE *out)
     gauge(out, "clients", NULL, "Clients that are attached.", view->client_count);
     gauge(out, "client_limit", NULL, "Clients that may be attached at once.", view->client_limit);
     gauge(out, "queued_tasks", NULL, "Tasks that wait for a worker.", (double)view->queued);
+    gauge(out, "pending_tasks", NULL, "Tasks that have begun, and wait in I/O workers.",
+          (double)view->pending);
     gauge(out, "queue_delay_seconds", "seconds",
           "For how long the oldest task has waited, at least.", stats_delay_ms(view) / 1e3);
     uint32_t late = 0;
@@ -124,14 +126,20 @@ static double worker_private(const struct view_worker *worker)
     return (double)worker->private_bytes;
 }
 
+static double worker_pending(const struct view_worker *worker)
+{
+    return worker->pending;
+}
+
 static const struct worker_metric {
     const char *name, *type, *unit, *help;
-    double (*value)(const struct view_worker *worker);
+    double (*value)(const struct view_worker *worker); /* negative: has none */
 } worker_metrics[] = {
     {"worker_busy_seconds", "counter", "seconds", "Time in tasks that ended.", worker_busy},
     {"worker_tasks", "counter", NULL, "Tasks that were taken and ended.", worker_tasks},
     {"worker_task_age_seconds", "gauge", "seconds",
      "For how long the present task has been running; 0 without one.", worker_age},
+    {"worker_pending_tasks", "gauge", NULL, "Tasks that wait in this I/O worker.", worker_pending},
     {"worker_resident_memory_bytes", "gauge", "bytes", "Resident memory.", worker_rss},
     {"worker_private_memory_bytes", "gauge", "bytes", "Of it, what is shared with nobody.",
      worker_private},
@@ -142,9 +150,11 @@ static void print_worker_metric(const struct view *view, const struct worker_met
 {
     const char *suffix = strcmp(metric->type, "counter") == 0 ? "_total" : "";
     family(out, metric->name, metric->type, metric->unit, metric->help);
-    for (uint32_t i = 0; i < view->seat_count; i++)
-        fprintf(out, "multicore_%s%s{seat=\"%u\"} %.15g\n", metric->name, suffix, i,
-                metric->value(&view->workers[i]));
+    for (uint32_t i = 0; i < view->seat_count; i++) {
+        double value = metric->value(&view->workers[i]);
+        if (value >= 0)
+            fprintf(out, "multicore_%s%s{seat=\"%u\"} %.15g\n", metric->name, suffix, i, value);
+    }
 }
 
 static void print_workers(const struct view *view, FILE *out)

@@ -12,7 +12,10 @@ static void print_pool(const struct view *view, FILE *out)
             (int)view->supervisor, view->hopeless ? ", and no worker can be started" : "");
     fprintf(out, "workers: %u of %u ready, %u busy\n", view->seats_up, view->seat_count,
             view->busy);
-    fprintf(out, "tasks: %" PRIu64 " waiting, %" PRIu64 " ended", view->queued, view->ended);
+    fprintf(out, "tasks: %" PRIu64 " waiting, ", view->queued);
+    if (view->io_seats != 0)
+        fprintf(out, "%" PRIu64 " pending, ", view->pending);
+    fprintf(out, "%" PRIu64 " ended", view->ended);
     if (view->interval_ns != 0)
         fprintf(out, ", %.1f a second over %s", view->per_second,
                 units_short_time(view->interval_ns, interval));
@@ -33,23 +36,27 @@ static void print_machine(const struct view *view, FILE *out)
 static void print_worker(const struct view *view, const struct view_worker *worker, FILE *out)
 {
     char cpu[UNITS_TEXT_SIZE] = "-", load[UNITS_TEXT_SIZE] = "-", age[UNITS_TEXT_SIZE] = "-";
-    char busy[UNITS_TEXT_SIZE], rss[UNITS_TEXT_SIZE], own[UNITS_TEXT_SIZE];
+    char pending[UNITS_TEXT_SIZE] = "-", busy[UNITS_TEXT_SIZE], rss[UNITS_TEXT_SIZE];
+    char own[UNITS_TEXT_SIZE];
     if (worker->cpu >= 0)
         snprintf(cpu, sizeof(cpu), "%d", worker->cpu);
     if (view->interval_ns != 0)
         snprintf(load, sizeof(load), "%.0f%%", worker->load * 100);
     if (worker->handler >= 0)
         (void)units_short_time(worker->age_ns, age);
-    fprintf(out, "%5u %8d %4s %-8s %5s %8s %12" PRIu64 " %8s %7s %7s  %s\n", worker->seat,
-            (int)worker->pid, cpu, view_state_name(worker->state), load, age, worker->tasks,
-            units_short_time(worker->busy_ns, busy), units_short_size(worker->rss, rss),
-            units_short_size(worker->private_bytes, own), view_worker_handler(view, worker));
+    if (worker->pending >= 0)
+        snprintf(pending, sizeof(pending), "%d", worker->pending);
+    fprintf(out, "%5u %8d %4s %-8s %5s %8s %7s %12" PRIu64 " %8s %7s %7s  %s\n", worker->seat,
+            (int)worker->pid, cpu, view_state_name(worker->state), load, age, pending,
+            worker->tasks, units_short_time(worker->busy_ns, busy),
+            units_short_size(worker->rss, rss), units_short_size(worker->private_bytes, own),
+            view_worker_handler(view, worker));
 }
 
 static void print_workers(const struct view *view, FILE *out)
 {
-    fprintf(out, "\n%5s %8s %4s %-8s %5s %8s %12s %8s %7s %7s  %s\n", "SEAT", "PID", "CPU", "STATE",
-            "LOAD", "FOR", "TASKS", "BUSY", "RSS", "PRIVATE", "HANDLER");
+    fprintf(out, "\n%5s %8s %4s %-8s %5s %8s %7s %12s %8s %7s %7s  %s\n", "SEAT", "PID", "CPU",
+            "STATE", "LOAD", "FOR", "PENDING", "TASKS", "BUSY", "RSS", "PRIVATE", "HANDLER");
     for (uint32_t i = 0; i < view->seat_count; i++)
         print_worker(view, &view->workers[i], out);
 }

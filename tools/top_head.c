@@ -68,10 +68,13 @@ static void add_state(struct flow *flow, const struct view *view)
 static void add_tasks(struct flow *flow, const struct top *top)
 {
     const struct view *view = top->view;
-    char queued[UNITS_TEXT_SIZE], rate[UNITS_TEXT_SIZE], failed[UNITS_TEXT_SIZE];
+    char queued[UNITS_TEXT_SIZE], pending[UNITS_TEXT_SIZE], rate[UNITS_TEXT_SIZE];
+    char failed[UNITS_TEXT_SIZE];
     add(flow, "workers %u/%u, %u busy", view->seats_up, view->seat_count, view->busy);
     add(flow, "clients %u/%u", view->client_count, view->client_limit);
     add(flow, "waiting %s", number_write(NUMBER_COUNT, (double)view->queued, queued));
+    if (view->io_seats != 0)
+        add(flow, "pending %s", number_write(NUMBER_COUNT, (double)view->pending, pending));
     add(flow, "tasks/s %s", number_write(NUMBER_RATE, view->per_second, rate));
     add(flow, "failed/s %s", number_write(NUMBER_RATE, top->failed_per_second, failed));
 }

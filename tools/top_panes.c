@@ -20,6 +20,7 @@ enum worker_column {
     WORKER_STATE,
     WORKER_AGE,
     WORKER_LOAD,
+    WORKER_PENDING,
     WORKER_TASKS,
     WORKER_BUSY,
     WORKER_RSS,
@@ -37,11 +38,12 @@ static const struct table_column worker_columns[WORKER_COLUMNS] = {
     [WORKER_STATE] = {"STATE", 8, 0, 0, COLUMN_TEXT | COLUMN_SOUGHT},
     [WORKER_AGE] = {"FOR", 7, 1, NUMBER_TIME, 0},
     [WORKER_LOAD] = {"LOAD", 4, 2, NUMBER_SHARE, 0},
+    [WORKER_PENDING] = {"PENDING", 7, 8, NUMBER_PLAIN, 0},
     [WORKER_TASKS] = {"TASKS", 7, 3, NUMBER_COUNT, 0},
     [WORKER_BUSY] = {"BUSY", 7, 7, NUMBER_TIME, 0},
     [WORKER_RSS] = {"RSS", 7, 4, NUMBER_BYTES, 0},
-    [WORKER_PRIVATE] = {"PRIVATE", 7, 8, NUMBER_BYTES, 0},
-    [WORKER_HEIR] = {"HEIR", 7, 9, NUMBER_PLAIN, 0},
+    [WORKER_PRIVATE] = {"PRIVATE", 7, 9, NUMBER_BYTES, 0},
+    [WORKER_HEIR] = {"HEIR", 7, 10, NUMBER_PLAIN, 0},
     [WORKER_LANE] = {"LANE", 4, 6, NUMBER_PLAIN, COLUMN_ASCENDING},
     [WORKER_HANDLER] = {"HANDLER", 12, 0, 0, COLUMN_TEXT | COLUMN_SOUGHT},
 };
@@ -63,6 +65,8 @@ static struct table_value worker_value(const void *row, uint32_t column)
         return (struct table_value){.number = (double)worker->age_ns};
     case WORKER_LOAD:
         return (struct table_value){.number = worker->load};
+    case WORKER_PENDING:
+        return (struct table_value){.number = worker->pending};
     case WORKER_TASKS:
         return (struct table_value){.number = (double)worker->tasks};
     case WORKER_BUSY:

@@ -149,6 +149,16 @@ static uint64_t busy_until_now(const struct view_worker *worker)
     return worker->busy_ns + worker->age_ns;
 }
 
+/* The worker counts them itself; it has no room for more. */
+static int pending_in(const struct control *control, uint32_t seat)
+{
+    if (control_class(control, seat) != SEAT_IO)
+        return -1;
+    uint32_t waiting =
+        atomic_load_explicit(&control_book(control, seat)->waiting, memory_order_relaxed);
+    return waiting < PENDING_MOST ? (int)waiting : PENDING_MOST;
+}
+
 static void take_worker(struct view *view, uint32_t seat, uint64_t now_ticks)
 {
     const struct seat_row *row = &view->observer.control->rows[seat];
@@ -166,6 +176,7 @@ static void take_worker(struct view *view, uint32_t seat, uint64_t now_ticks)
         .lane = running && lane < MAX_LANES ? (int)lane : -1,
         .began = running ? (uint32_t)started : 0,
         .age_ns = running ? clock_ticks_ns(since(now_ticks, started)) : 0,
+        .pending = pending_in(view->observer.control, seat),
         .tasks = atomic_load_explicit(&row->tasks_done, memory_order_relaxed),
     };
     worker->state = state_of(
@@ -184,10 +195,13 @@ static void take_workers(struct view *view)
 {
     uint64_t now_ticks = clock_ticks();
     view->busy = 0;
+    view->pending = 0;
     for (uint32_t seat = 0; seat < view->seat_count; seat++) {
         view->memory->busy_before[seat] = busy_until_now(&view->workers[seat]);
         take_worker(view, seat, now_ticks);
         view->busy += view->workers[seat].state == VIEW_BUSY;
+        if (view->workers[seat].pending > 0)
+            view->pending += (uint32_t)view->workers[seat].pending;
     }
 }
 
@@ -337,6 +351,7 @@ static int allocate(struct view *view)
     const struct control *control = view->observer.control;
     view->supervisor = view->observer.supervisor;
     view->seat_count = control->seat_count;
+    view->io_seats = control->io_seats;
     view->client_limit = control->lane_limit < MAX_LANES ? control->lane_limit : MAX_LANES;
     /* One more of each: none is no error. */
     view->workers = calloc(view->seat_count + 1, sizeof(*view->workers));

@@ -42,6 +42,7 @@ struct view_worker {
     int lane;         /* whose task it is: view_client.lane; -1: none */
     uint64_t age_ns;  /* of the present task */
     uint32_t began;   /* when it began, as its row has it: the low half; 0: none */
+    int pending;      /* tasks that wait in this I/O seat; -1: it is for computing */
     uint64_t tasks;   /* of the seat, since the pool was opened */
     uint64_t busy_ns; /* likewise, with tasks that ended */
     double load;      /* the share of the interval that it was busy, from 0 to 1 */
@@ -90,13 +91,15 @@ struct view {
     uint32_t seat_count; /* workers[] has one for each */
     uint32_t seats_up;   /* of them, those whose worker is ready */
     uint32_t busy;       /* of them, those with a task */
+    uint32_t io_seats;   /* the last of all seats */
     struct view_worker *workers;
     uint32_t client_count, client_limit;
     struct view_client *clients; /* attached ones only */
     uint32_t handler_count;
     struct view_handler *handlers;
 
-    uint64_t queued;   /* tasks that wait, of all clients */
+    uint64_t queued;   /* tasks that wait for a worker, of all clients */
+    uint64_t pending;  /* tasks that have begun, and wait in I/O seats */
     uint64_t ended;    /* tasks of all handlers */
     double per_second; /* likewise, in the interval; 0 without one */
     struct view_totals totals;

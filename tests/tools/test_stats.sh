@@ -243,6 +243,33 @@ kill -INT "$exporter"
 wait "$exporter" || fail "the exporter ended with $?: $(<exporter.log)"
 exporter=
 
+# ---- Tasks that wait in an I/O worker ------------------------------------------
+stop
+cat >conf <<'CONF'
+socket = "socket"
+workers = 1
+socket-mode = 0666
+io-workers = 1
+module "linger" { path = "modules/linger.so" }
+CONF
+serve
+expect_json '[each["pending"] for each in s["workers"]] == [None, 0] and s["tasks"]["pending"] == 0'
+"$client" socket linger 7 60000 </dev/null >/dev/null 2>&1 &
+clients+=($!)
+soon json 's["workers"][1]["pending"] == 7'
+expect_json 's["tasks"]["pending"] == 7 and s["tasks"]["queued"] == 0 and s["pool"]["seats_busy"] == 0'
+expect 0 'tasks: 0 waiting, 7 pending, 0 ended' stats -s socket
+"$program" stats -s socket --prometheus >metrics || fail "--prometheus"
+expect_metric 7 multicore_pending_tasks '' metrics
+expect_metric 7 multicore_worker_pending_tasks seat=1 metrics
+expect_metric '' multicore_worker_pending_tasks seat=0 metrics
+expect 0 'pending 7' top -s socket -n 1 -d 0.1
+grep -q '^ *1 .* 7  *0 .* -$' said || fail "no task of the I/O worker: $(<said)"
+kill "${clients[0]}"
+wait "${clients[0]}" 2>/dev/null
+clients=()
+soon json 's["workers"][1]["pending"] == 0'
+
 # ---- Who may -------------------------------------------------------------------
 if ((EUID == 0)); then
     chmod 755 .

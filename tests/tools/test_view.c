@@ -94,8 +94,15 @@ END_TEST
 /* ---- forms ---- */
 
 static struct view_worker workers[] = {
-    {.seat = 0, .pid = 11, .cpu = 3, .state = VIEW_BUSY, .handler = 0, .lane = 5, .age_ns = MS},
-    {.seat = 1, .cpu = -1, .state = VIEW_NONE, .handler = -1, .lane = -1},
+    {.seat = 0,
+     .pid = 11,
+     .cpu = 3,
+     .state = VIEW_BUSY,
+     .handler = 0,
+     .lane = 5,
+     .age_ns = MS,
+     .pending = -1},
+    {.seat = 1, .cpu = -1, .state = VIEW_NONE, .handler = -1, .lane = -1, .pending = 16384},
 };
 static struct view_client clients[] = {
     {.lane = 5, .pid = 12, .uid = (uid_t)-2, .command = "a \"b\\", .queued = 7, .delay_ms = 250},
@@ -106,6 +113,8 @@ static struct view example(void)
 {
     struct view view = {.seat_count = 2,
                         .seats_up = 1,
+                        .io_seats = 1,
+                        .pending = 16384,
                         .workers = workers,
                         .client_count = 1,
                         .clients = clients,
@@ -156,6 +165,8 @@ START_TEST(json_has_null_for_what_is_not_known)
     has(text, "\"command\":\"a \\\"b\\\\\"");
     has(text, "\"handler\":\"a\\\\b\\\"c\"");
     has(text, "\"pid\":null,\"heir_pid\":null,\"cpu\":null,\"state\":\"none\",\"handler\":null");
+    has(text, "\"pending\":null");
+    has(text, "\"pending\":16384,\"tasks\":0");
     has(text, "\"reloads_failed\":9223372036854775807");
     free(text);
 }
@@ -173,6 +184,9 @@ START_TEST(metrics_escape_labels_and_accumulate_buckets)
     has(text, "multicore_task_run_seconds_count{handler=\"a\\\\b\\\"c\"} 5\n");
     has(text, "multicore_queue_delay_seconds 0.25\n");
     has(text, "multicore_workers{state=\"busy\"} 1\n");
+    has(text, "multicore_pending_tasks 16384\n");
+    has(text, "multicore_worker_pending_tasks{seat=\"1\"} 16384\n");
+    ck_assert_ptr_null(strstr(text, "multicore_worker_pending_tasks{seat=\"0\"}"));
     ck_assert_str_eq(text + strlen(text) - strlen("\n# EOF\n"), "\n# EOF\n");
     free(text);
     text = printed(stats_metrics, NULL);
@@ -201,6 +215,7 @@ START_TEST(text_has_a_dash_for_what_is_not_known)
     has(text, "pool at /a\"b: open");
     has(text, "load: unknown\n");
     has(text, "1 of 2 ready");
+    has(text, "0 waiting, 16384 pending, 0 ended");
     free(text);
 }
 END_TEST
