@@ -1,65 +1,9 @@
 #!/usr/bin/env bash
 # test_command.sh PROGRAM MODULES SOURCE: the command line, its exit codes, and a server
 # from start to end.
-# shellcheck disable=SC2317 # some functions are called by name, or by trap
-set -uo pipefail
-
-program=$1 modules=$2
-work=$(mktemp -d)
-server=
-finish() {
-    [[ -z $server ]] || kill -KILL "$server" 2>/dev/null
-    rm -rf "$work"
-}
-trap finish EXIT
-ln -s "$modules" "$work/modules"
-cd "$work" || exit 1
-unset NOTIFY_SOCKET WATCHDOG_USEC LISTEN_FDS LISTEN_PID JOURNAL_STREAM
-failed=0
-
-fail() {
-    echo "FAILED: $*" >&2
-    failed=1
-}
-
-# expect STATUS TEXT ARGUMENT...: how the program ends, and what it says.
-expect() {
-    local status=0 wanted=$1 text=$2
-    shift 2
-    timeout 20 "$program" "$@" >said 2>&1 || status=$?
-    [[ $status == "$wanted" ]] || fail "multicore $*: status $status instead of $wanted: $(<said)"
-    grep -qF -- "$text" said || fail "multicore $*: nothing of '$text' in: $(<said)"
-}
-
-# soon COMMAND...: until it succeeds, for 10 s at most.
-soon() {
-    local i
-    for ((i = 0; i < 500; i++)); do
-        if "$@"; then return; fi
-        sleep 0.02
-    done
-    fail "not even after 10 s: $*"
-    cat log >&2
-    return 1
-}
-
-ready() { grep -q 'ready, with' log; }
-
-start() {
-    : >log
-    "$program" serve "$1" >>log 2>&1 &
-    server=$!
-    soon ready
-}
-
-# stop STATUS
-stop() {
-    local status=0
-    kill -TERM "$server"
-    wait "$server" || status=$?
-    server=
-    [[ $status == "$1" ]] || fail "the server ended with $status instead of $1: $(<log)"
-}
+# shellcheck source=tests/tools/common.sh
+. "$(dirname "$0")/common.sh" || exit
+ln -s "$modules" modules
 
 # ---- The command line ---------------------------------------------------------
 expect 2 'usage: multicore COMMAND'
@@ -108,7 +52,7 @@ soon grep -q 'reloaded' log
 for text in 'workres is no key' 'which font to use'; do
     [[ $(grep -c "$text" log) == 1 ]] || fail "not told once: $text: $(<log)"
 done
-stop 0
+stop
 [[ ! -e socket ]] || fail "the socket is still there after an orderly end"
 
 # A dead server's socket is replaced; anything else is left alone.
@@ -119,7 +63,7 @@ wait "$server" 2>/dev/null
 [[ -S socket ]] || fail "a killed server cannot remove its socket, but it is gone"
 start good.conf
 [[ $(stat -c %a socket) == 660 ]] || fail "socket-mode is not used: $(stat -c %a socket)"
-stop 0
+stop
 echo keep >socket
 expect 1 'is there and no socket' serve good.conf
 [[ $(<socket) == keep ]] || fail "a file was taken for a socket"

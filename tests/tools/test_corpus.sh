@@ -3,32 +3,23 @@
 # tests/data/tools. good-*: nothing but warnings, and what --effective prints gives the
 # same values again. bad-*: what is in its .expected, of which each line but the last
 # names the file, with a line where there is one.
-set -uo pipefail
+# shellcheck source=tests/tools/common.sh
+. "$(dirname "$0")/common.sh" || exit
+corpus=$source/tests/data/tools
+cp "$corpus"/* .
+ln -s "$modules" modules
 
-program=$1 modules=$2 corpus=$3/tests/data/tools
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cp "$corpus"/* "$work"
-ln -s "$modules" "$work/modules"
-cd "$work" || exit 1
-failed=0
-
-fail() {
-    echo "FAILED: $*" >&2
-    failed=1
-}
-
-# says FILE ARGUMENT...: what it prints, without what differs from one machine to another.
-says() {
+# answer FILE ARGUMENT...: what it prints, without what differs from one machine to another.
+answer() {
     "$program" "$@" 2>&1 |
         sed "s|$(readlink -f "$work")|DIR|g; s|$work|DIR|g; s|'[^']*/multicore/nowhere|'MODULES/nowhere|"
     return "${PIPESTATUS[0]}"
 }
 
-# expect NAME STATUS: with UPDATE set, writes what is said into the source tree instead.
-expect() {
+# verdict NAME STATUS: with UPDATE set, writes what is said into the source tree instead.
+verdict() {
     local status=0 said
-    said=$(says check "$1.conf") || status=$?
+    said=$(answer check "$1.conf") || status=$?
     [[ $status == "$2" ]] || fail "$1: status $status instead of $2"
     if [[ -n ${UPDATE-} ]]; then
         printf '%s\n' "$said" | tee "$1.expected" >"$corpus/$1.expected"
@@ -42,13 +33,13 @@ values() { sed 's/  # .*//' "$1"; }
 count=0
 for file in bad-*.conf; do
     name=${file%.conf}
-    expect "$name" 3
+    verdict "$name" 3
     grep -qE "^$file(:[0-9]+)?: [^ ]+ " "$name.expected" || fail "$name: no place and key"
     count=$((count + 1))
 done
 for file in good-*.conf; do
     name=${file%.conf}
-    expect "$name" 0
+    verdict "$name" 0
     "$program" check --effective "$file" >first.conf 2>/dev/null || fail "$name: not effective"
     "$program" check first.conf >/dev/null 2>&1 || fail "$name: --effective is no configuration"
     "$program" check --effective first.conf >second.conf 2>/dev/null

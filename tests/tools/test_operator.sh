@@ -1,37 +1,11 @@
 #!/usr/bin/env bash
 # test_operator.sh PROGRAM MODULES: the commands that ask a pool, with a pool, without
 # one, and as somebody whom it does not concern.
-# shellcheck disable=SC2317 # some functions are called by name, or by trap
-set -uo pipefail
-
-program=$1 modules=$2
-work=$(mktemp -d)
-server=
-finish() {
-    [[ -z $server ]] || kill -KILL "$server" 2>/dev/null
-    rm -rf "$work"
-}
-trap finish EXIT
-chmod 755 "$work"
-cd "$work" || exit 1
-unset NOTIFY_SOCKET WATCHDOG_USEC LISTEN_FDS LISTEN_PID JOURNAL_STREAM
+# shellcheck disable=SC2317 # some functions are called by name
+# shellcheck source=tests/tools/common.sh
+. "$(dirname "$0")/common.sh" || exit
+chmod 755 .
 export MULTICORE_SOCKET=$work/socket
-failed=0
-
-fail() {
-    echo "FAILED: $*" >&2
-    failed=1
-}
-
-# expect STATUS TEXT ARGUMENT...: how the program ends, and what it says.
-expect() {
-    local status=0 wanted=$1 text=$2
-    shift 2
-    timeout 30 "$program" "$@" >said 2>&1 || status=$?
-    [[ $status == "$wanted" ]] || fail "multicore $*: status $status instead of $wanted: $(<said)"
-    [[ -z $text ]] || grep -qF -- "$text" said ||
-        fail "multicore $*: nothing of '$text' in: $(<said)"
-}
 
 # exactly TEXT ARGUMENT...: what it prints, to the byte.
 exactly() {
@@ -40,39 +14,6 @@ exactly() {
     timeout 30 "$program" "$@" >said 2>errors || fail "multicore $*: $(<errors)"
     [[ $(<said) == "$text" ]] || fail "multicore $*: not '$text' but '$(<said)'"
 }
-
-# soon COMMAND...: until it succeeds, for 10 s at most.
-soon() {
-    local i
-    for ((i = 0; i < 500; i++)); do
-        if "$@"; then return; fi
-        sleep 0.02
-    done
-    fail "not even after 10 s: $*"
-    cat log >&2
-    return 1
-}
-
-ready() { grep -q 'ready, with' log; }
-
-# start: a server, with what is in pool.conf.
-start() {
-    : >log
-    "$program" serve pool.conf >>log 2>&1 &
-    server=$!
-    soon ready
-}
-
-# gone: the server has ended in good order.
-gone() {
-    local status=0
-    wait "$server" || status=$?
-    server=
-    [[ $status == 0 ]] || fail "the server ended with $status: $(<log)"
-}
-
-# says TEXT: what was said last has it.
-says() { grep -qF -- "$1" said || fail "nothing of '$1' in: $(<said)"; }
 
 # valid FILE: it is JSON.
 valid() { /usr/bin/env python3 -m json.tool "$1" >/dev/null 2>&1; }
@@ -120,7 +61,7 @@ valid found.json || fail "doctor --json is no JSON: $(<found.json)"
 grep -q '^warning *descriptors .*LimitNOFILE=' said || fail "600 descriptors are enough: $(<said)"
 
 # ---- run ----------------------------------------------------------------------
-start
+start pool.conf
 exactly 'hello' run echo hello
 exactly 'from standard input' run echo - <<<'from standard input'
 exactly '' run echo
@@ -223,7 +164,7 @@ fi
 # ---- drain --------------------------------------------------------------------
 expect 0 'the pool ended after' drain
 gone
-start
+start pool.conf
 "$program" run deaf 2>/dev/null &
 deaf=$!
 soon running "runs 'deaf'"

@@ -1,33 +1,8 @@
 #!/usr/bin/env bash
 # test_startup.sh PROGRAM MODULES SOURCE GRAPH: profiles and budgets of the start.
-# shellcheck disable=SC2317 # some functions are called by trap
-set -uo pipefail
-
-program=$1 graph=$4
-work=$(mktemp -d)
-server=
-finish() {
-    [[ -z $server ]] || kill -KILL "$server" 2>/dev/null
-    rm -rf "$work"
-}
-trap finish EXIT
-cd "$work" || exit 1
-unset NOTIFY_SOCKET WATCHDOG_USEC LISTEN_FDS LISTEN_PID JOURNAL_STREAM MULTICORE_SOCKET
-failed=0
-
-fail() {
-    echo "FAILED: $*" >&2
-    failed=1
-}
-
-# expect STATUS TEXT ARGUMENT...: how the program ends, and what it says.
-expect() {
-    local status=0 wanted=$1 text=$2
-    shift 2
-    timeout 60 "$program" "$@" >said 2>&1 || status=$?
-    [[ $status == "$wanted" ]] || fail "multicore $*: status $status instead of $wanted: $(<said)"
-    grep -qF -- "$text" said || fail "multicore $*: nothing of '$text' in: $(<said)"
-}
+# shellcheck source=tests/tools/common.sh
+. "$(dirname "$0")/common.sh" || exit
+graph=$(realpath "$4")
 
 # value PROGRAM FILE: what jansson wrote, read by somebody else.
 value() { /usr/bin/python3 -c "import json, sys; j = json.load(open(sys.argv[1])); print($1)" "$2"; }
@@ -67,16 +42,11 @@ expect 3 'bad.conf' warmup bad.conf
 expect 2 '--startup-profile' serve --json good.conf
 "$program" serve --startup-profile --json --startup-trace trace.json good.conf >profile 2>log &
 server=$!
-for ((i = 0; i < 500; i++)); do
-    [[ -s profile && -S socket ]] && break
-    sleep 0.02
-done
+soon grep -q 'ready, with' log
 [[ $(value 'len(j["modules"])' profile) == 5 ]] || fail "the profile: $(<profile) $(<log)"
 [[ $(value 'sum(1 for e in j["traceEvents"] if e.get("cat") == "load")' trace.json) == 5 ]] ||
     fail "the trace: $(<trace.json)"
-kill -TERM "$server"
-wait "$server" || fail "the server ended with $?: $(<log)"
-server=
+stop
 
 ((failed == 0)) && echo "startup: all is well"
 exit "$failed"

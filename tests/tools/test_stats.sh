@@ -1,49 +1,13 @@
 #!/usr/bin/env bash
 # test_stats.sh PROGRAM MODULES SOURCE CLIENT: multicore stats, with a server that runs
 # tasks of known durations. What it prints is read by parsers that others have written.
-# shellcheck disable=SC2317 # some functions are called by name, or by trap
-set -uo pipefail
-
-program=$1 modules=$2 client=$4
+# shellcheck disable=SC2317 # some functions are called by name
+# shellcheck source=tests/tools/common.sh
+. "$(dirname "$0")/common.sh" || exit
+client=$(realpath "$4")
 python=/usr/bin/python3
-work=$(mktemp -d)
-server='' exporter='' clients=()
-finish() {
-    local pid
-    for pid in $server $exporter "${clients[@]}"; do kill -KILL "$pid" 2>/dev/null; done
-    rm -rf "$work"
-}
-trap finish EXIT
-ln -s "$modules" "$work/modules"
-cd "$work" || exit 1
-unset NOTIFY_SOCKET WATCHDOG_USEC LISTEN_FDS LISTEN_PID JOURNAL_STREAM MULTICORE_SOCKET
-failed=0
-
-fail() {
-    echo "FAILED: $*" >&2
-    failed=1
-}
-
-# expect STATUS TEXT ARGUMENT...: how the program ends, and what it says.
-expect() {
-    local status=0 wanted=$1 text=$2
-    shift 2
-    timeout 20 "$program" "$@" >said 2>&1 || status=$?
-    [[ $status == "$wanted" ]] || fail "multicore $*: status $status instead of $wanted: $(<said)"
-    grep -qF -- "$text" said || fail "multicore $*: nothing of '$text' in: $(<said)"
-}
-
-# soon COMMAND...: until it succeeds, for 20 s at most.
-soon() {
-    local i
-    for ((i = 0; i < 400; i++)); do
-        if "$@"; then return; fi
-        sleep 0.05
-    done
-    fail "not even after 20 s: $*"
-    cat log >&2
-    return 1
-}
+ln -s "$modules" modules
+clients=()
 
 # json EXPRESSION [ARGUMENT...]: of the parsed snapshot s; true, or a report of what it is.
 # handler(NAME) is the handler of that name.
@@ -85,20 +49,6 @@ expect_metric() {
     [[ $value == "$1" ]] || fail "$2{$3} is '$value' instead of $1"
 }
 
-# serve LOG
-serve() {
-    : >log
-    "$program" serve conf >>log 2>&1 &
-    server=$!
-    soon grep -q 'ready, with' log || exit 1
-}
-
-stop() {
-    kill -TERM "$server"
-    wait "$server"
-    server=
-}
-
 # ---- The command line ----------------------------------------------------------
 expect 4 'no pool listens at' stats -s socket
 expect 2 'exclude each other' stats --json --prometheus
@@ -120,7 +70,7 @@ workers = 2
 close-timeout = 20s
 module "doze" { path = "modules/doze.so" }
 CONF
-serve
+start conf
 expect_json 's["pool"]["phase"] == "open" and s["pool"]["seats_up"] == 2 and s["clients"] == []'
 expect_json 's["interval_seconds"] is None and handler("doze")["per_second"] is None'
 expect_json 'all(each["state"] in ("idle", "looking") and each["resident_bytes"] > 0
@@ -199,7 +149,7 @@ up() {
     get -o scraped http://localhost/metrics && [[ $(metric multicore_up '' scraped) == "$1" ]]
 }
 soon up 0
-serve
+start conf
 soon up 1
 expect_metric 0 multicore_tasks_total handler=doze scraped
 
@@ -215,11 +165,10 @@ soon drains
 wait "$server"
 wait "${clients[0]}"
 clients=()
-serve
+start conf
 
 kill -TERM "$exporter"
 wait "$exporter" || fail "the exporter ended with $?: $(<exporter.log)"
-exporter=
 [[ ! -e metrics.socket ]] || fail "the exporter leaves its socket"
 
 "$program" stats -s socket --listen localhost:0 2>exporter.log &
@@ -241,7 +190,6 @@ expect_metric 1 multicore_up '' scraped
 expect 1 'cannot listen at' stats --listen "localhost:$port"
 kill -INT "$exporter"
 wait "$exporter" || fail "the exporter ended with $?: $(<exporter.log)"
-exporter=
 
 # ---- Tasks that wait in an I/O worker ------------------------------------------
 stop
@@ -252,7 +200,7 @@ socket-mode = 0666
 io-workers = 1
 module "linger" { path = "modules/linger.so" }
 CONF
-serve
+start conf
 expect_json '[each["pending"] for each in s["workers"]] == [None, 0] and s["tasks"]["pending"] == 0'
 "$client" socket linger 7 60000 </dev/null >/dev/null 2>&1 &
 clients+=($!)
