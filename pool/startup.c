@@ -32,16 +32,30 @@ void startup_free(struct startup *startup)
         (void)munmap(startup, sizeof(*startup));
 }
 
+/* Each module stands in it once. */
+static bool is_order(const struct startup *startup)
+{
+    uint64_t seen = 0;
+    for (uint32_t i = 0; i < startup->module_count; i++) {
+        uint32_t module = startup->order[i];
+        if (module >= startup->module_count || (seen >> module & 1) != 0)
+            return false;
+        seen |= UINT64_C(1) << module;
+    }
+    return true;
+}
+
 void startup_read(const struct startup *startup, struct startup *copy)
 {
     memcpy((void *)copy, (const void *)startup, sizeof(*copy));
     if (copy->module_count > MODULES_MOST)
         copy->module_count = MODULES_MOST;
+    bool ordered = is_order(copy);
     for (uint32_t i = 0; i < copy->module_count; i++) {
         struct startup_module *module = &copy->modules[i];
         module->name[sizeof(module->name) - 1] = '\0';
         module->warmup[sizeof(module->warmup) - 1] = '\0';
-        if (copy->order[i] >= copy->module_count)
+        if (!ordered)
             copy->order[i] = i;
     }
 }
@@ -111,13 +125,14 @@ static const int fatal_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SI
 enum { FATAL_SIGNALS = sizeof(fatal_signals) / sizeof(fatal_signals[0]) };
 
 /* When this returns, an instruction that brought the signal does so again, and meets no
- * handler. */
+ * handler; but for breakpoints and forbidden system calls, after which it would go on. */
 static void on_fatal(int number, siginfo_t *info, void *context)
 {
     (void)context;
     if (watched != NULL)
         watched->fatal = 1 + watched_module;
-    if (info->si_code <= 0) /* somebody sent it */
+    bool sent = info->si_code <= 0; /* by somebody */
+    if (sent || number == SIGTRAP || number == SIGSYS)
         (void)raise(number);
 }
 

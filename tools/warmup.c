@@ -38,7 +38,7 @@ struct warmup {
     bool serial_load, json;
     const char *trace;
 
-    char directory[64], socket[96];
+    char directory[96], socket[104];
     pid_t server;
     int ready; /* a pipe: a byte when it is, the end when it never will be */
     struct told *told;
@@ -94,6 +94,7 @@ _Noreturn static void be_server(const struct warmup *warmup, struct configuratio
     struct teller teller = {.told = warmup->told, .ready = ready};
     struct serve_options *serve = &configuration->settings.serve;
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    (void)madvise((void *)warmup->told, sizeof(*warmup->told), MADV_DONTFORK); /* for modules */
     serve->pool.log = on_log;
     serve->listener = listen_at(warmup->socket);
     serve->tell = on_event;
@@ -107,6 +108,26 @@ _Noreturn static void be_server(const struct warmup *warmup, struct configuratio
     else if (serve_run(serve) < 0)
         snprintf(teller.told->why, sizeof(teller.told->why), "%s", error_message());
     _exit(1);
+}
+
+/* Until it is gone; its status as for waitpid(). */
+static int await_server(struct warmup *warmup)
+{
+    int status = 0;
+    while (waitpid(warmup->server, &status, 0) < 0 && errno == EINTR) {
+    }
+    close(warmup->ready);
+    warmup->server = 0;
+    return status;
+}
+
+static int did_not_start(struct warmup *warmup)
+{
+    int status = await_server(warmup);
+    if (warmup->told->why[0] == '\0' && WIFSIGNALED(status))
+        return error_set(-ESRCH, "the pool did not start: it was killed by signal %d (%s)",
+                         WTERMSIG(status), strsignal(WTERMSIG(status)));
+    return error_set(-ESRCH, "the pool did not start: %s", warmup->told->why);
 }
 
 static int start(struct warmup *warmup, struct configuration *configuration)
@@ -126,21 +147,18 @@ static int start(struct warmup *warmup, struct configuration *configuration)
     ssize_t got;
     while ((got = read(warmup->ready, &byte, 1)) < 0 && errno == EINTR) {
     }
-    return got == 1 ? 0 : error_set(-ESRCH, "the pool did not start: %s", warmup->told->why);
+    return got == 1 ? 0 : did_not_start(warmup);
 }
 
-/* Waits for it, and for all whom it has waited for. */
+/* What it has used is known when it is gone, with that of all whom it has waited for. */
 static void stop(struct warmup *warmup)
 {
     struct rusage usage = {0};
-    int status;
     if (warmup->server > 0) {
         (void)kill(warmup->server, SIGTERM);
-        while (waitpid(warmup->server, &status, 0) < 0 && errno == EINTR) {
-        }
-        (void)getrusage(RUSAGE_CHILDREN, &usage);
-        close(warmup->ready);
+        (void)await_server(warmup);
     }
+    (void)getrusage(RUSAGE_CHILDREN, &usage);
     warmup->cpu_ms = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1e3 +
                      (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e3;
 }
@@ -270,7 +288,6 @@ static void print_json(const struct warmup *warmup)
 
 static int report(const struct warmup *warmup)
 {
-    int status = STATUS_OK;
     if (warmup->json) {
         print_json(warmup);
     } else {
@@ -279,7 +296,7 @@ static int report(const struct warmup *warmup)
                "time, with the end\n",
                warmup->ready_ms, warmup->answered_ms, warmup->cpu_ms);
     }
-    fflush(stdout);
+    int status = fflush(stdout) == 0 ? STATUS_OK : STATUS_FAILED;
     for (int cpu = 0; cpu <= 1; cpu++)
         if (is_over(warmup, cpu != 0)) {
             print_over(warmup, cpu != 0);
@@ -290,21 +307,68 @@ static int report(const struct warmup *warmup)
     return status;
 }
 
+/* ---- The place ---- */
+
+static const struct warmup *placed; /* for on_signal() */
+
+static void remove_place(const struct warmup *warmup)
+{
+    unlink(warmup->socket);
+    rmdir(warmup->directory);
+}
+
+/* The server ends with this process. */
+static void on_signal(int number)
+{
+    remove_place(placed);
+    (void)raise(number);
+}
+
+static void watch_signals(const struct warmup *warmup)
+{
+    static const int numbers[] = {SIGHUP, SIGINT, SIGTERM};
+    const struct sigaction ours = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    struct sigaction before;
+    placed = warmup;
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+        if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+            (void)sigaction(numbers[i], &ours, NULL);
+}
+
+/* A directory of its own for the socket. */
+static int make_place(struct warmup *warmup)
+{
+    const char *set = getenv("TMPDIR");
+    const char *above = set != NULL && set[0] != '\0' ? set : "/tmp";
+    int size =
+        snprintf(warmup->directory, sizeof(warmup->directory), "%s/multicore-warmup-XXXXXX", above);
+    if ((size_t)size >= sizeof(warmup->directory))
+        return error_set(-ENAMETOOLONG,
+                         "TMPDIR is '%s': it is %zu bytes too long for a socket in a directory "
+                         "there; set it to another one",
+                         above, (size_t)size + 1 - sizeof(warmup->directory));
+    if (mkdtemp(warmup->directory) == NULL)
+        return error_system(-errno, "no place for a socket in %s", above);
+    snprintf(warmup->socket, sizeof(warmup->socket), "%s/socket", warmup->directory);
+    watch_signals(warmup);
+    return 0;
+}
+
 /* ---- The command ---- */
 
 static int run(struct warmup *warmup, struct configuration *configuration)
 {
-    snprintf(warmup->directory, sizeof(warmup->directory), "/tmp/multicore-warmup-XXXXXX");
     warmup->told = mmap(NULL, sizeof(*warmup->told), PROT_READ | PROT_WRITE,
                         MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (warmup->told == MAP_FAILED || mkdtemp(warmup->directory) == NULL)
-        return command_failed(error_system(-errno, "no place for a socket in /tmp"));
-    snprintf(warmup->socket, sizeof(warmup->socket), "%s/socket", warmup->directory);
-    journal_open();
-    int result = warm_up(warmup, configuration);
-    stop(warmup);
-    unlink(warmup->socket);
-    rmdir(warmup->directory);
+    if (warmup->told == MAP_FAILED)
+        return command_failed(error_system(-errno, "no memory to share with the server"));
+    int result = make_place(warmup);
+    if (result == 0) {
+        journal_open();
+        result = warm_up(warmup, configuration);
+        stop(warmup);
+        remove_place(warmup);
+    }
     if (result < 0) {
         fprintf(stderr, "multicore: %s\n", error_message());
         return STATUS_FAILED;

@@ -38,6 +38,30 @@ expect 2 "--budget is 'soon'" warmup --budget soon good.conf
 expect 3 'bad.conf' warmup bad.conf
 [[ ! -e socket ]] || fail "warmup made the socket of the configuration"
 
+# ---- warmup that is interrupted -------------------------------------------------
+mkdir tmp
+sed 's/name "lone" {/&/; s/\(lone.so".*\) }/\1; hang = load }/' good.conf >hang.conf
+there() { compgen -G 'tmp/*/socket' >/dev/null; }
+begin_to_hang() {
+    TMPDIR=tmp "$program" warmup hang.conf >said 2>&1 &
+    warmup=$!
+    soon there
+}
+begin_to_hang
+kill -TERM "$warmup"
+wait "$warmup"
+[[ $? == 143 ]] || fail "it did not end by the signal: $(<said)"
+[[ -z $(ls tmp) ]] || fail "a warmup that was ended left $(ls tmp)"
+begin_to_hang
+kill -KILL "$(pgrep -P "$warmup")"
+wait "$warmup"
+[[ $? == 1 ]] || fail "a warmup whose server was killed: $(<said)"
+says 'the pool did not start: it was killed by signal 9 (Killed)'
+[[ -z $(ls tmp) ]] || fail "a warmup whose server was killed left $(ls tmp)"
+TMPDIR=nowhere expect 1 'no place for a socket in nowhere' warmup good.conf
+TMPDIR=/$(printf 'x%.0s' {1..100}) expect 1 'is 30 bytes too long' warmup good.conf
+"$program" warmup good.conf >/dev/full 2>&1 && fail "a full disk is no failure"
+
 # ---- serve --startup-profile --------------------------------------------------
 expect 2 '--startup-profile' serve --json good.conf
 "$program" serve --startup-profile --json --startup-trace trace.json good.conf >profile 2>log &
