@@ -20,23 +20,26 @@ static int null(mc_task *task)
     return mc_task_reply(task, NULL, 0);
 }
 
-static void time_library(mc_group *group, unsigned samples)
+static enum outcome time_library(mc_group *group, unsigned samples)
 {
     const char *name = names[NAMES - 1];
+    if (mc_group_map(group, name, 0, NULL, NULL, 0) < 0)
+        return failed("no map of no items: %s", mc_error_message());
     for (unsigned i = 0; i < samples; i++) {
         uint64_t began = now_ns();
         for (int j = 0; j < TIMES; j++)
             (void)mc_group_map(group, name, 0, NULL, NULL, 0);
         figure_add(LOOKUP, elapsed_ns(began, now_ns()) / TIMES);
     }
+    return MEASURED;
 }
 
-static void time_hash(unsigned samples)
+static enum outcome time_hash(unsigned samples)
 {
     struct hsearch_data table = {0};
     ENTRY *found;
     if (hcreate_r(NAMES * 2, &table) == 0)
-        return;
+        return failed("no table of %d names", NAMES);
     for (int i = 0; i < NAMES; i++)
         (void)hsearch_r((ENTRY){.key = names[i]}, ENTER, &found, &table);
     for (unsigned i = 0; i < samples; i++) {
@@ -46,17 +49,20 @@ static void time_hash(unsigned samples)
         figure_add(LOOKUP_HASH, elapsed_ns(began, now_ns()) / TIMES);
     }
     hdestroy_r(&table);
+    return MEASURED;
 }
 
-static void time_dlsym(unsigned samples)
+static enum outcome time_dlsym(unsigned samples)
 {
+    if (dlsym(RTLD_DEFAULT, "mc_pool_open") == NULL)
+        return failed("the library has no symbols: %s", dlerror());
     for (unsigned i = 0; i < samples; i++) {
         uint64_t began = now_ns();
         for (int j = 0; j < TIMES; j++)
-            if (dlsym(RTLD_DEFAULT, "mc_pool_open") == NULL)
-                return;
+            (void)dlsym(RTLD_DEFAULT, "mc_pool_open");
         figure_add(LOOKUP_DLSYM, elapsed_ns(began, now_ns()) / TIMES);
     }
+    return MEASURED;
 }
 
 enum outcome lookup_name(const struct probe *probe, unsigned samples)
@@ -72,12 +78,15 @@ enum outcome lookup_name(const struct probe *probe, unsigned samples)
     mc_group *group;
     if (mc_pool_open(&options, &pool) < 0)
         return failed("no pool: %s", mc_error_message());
+    enum outcome outcome;
     if (mc_group_open(pool, NULL, &group) == 0) {
-        time_library(group, samples);
+        outcome = time_library(group, samples);
         mc_group_close(group);
+    } else {
+        outcome = failed("no group: %s", mc_error_message());
     }
     mc_pool_close(pool);
-    time_hash(samples);
-    time_dlsym(samples);
-    return MEASURED;
+    if (outcome == MEASURED)
+        outcome = time_hash(samples);
+    return outcome == MEASURED ? time_dlsym(samples) : outcome;
 }

@@ -46,11 +46,11 @@ static enum outcome measure_modules(const struct probe *probe, unsigned samples,
     struct site site = {.directory = ""};
     struct times times;
     enum outcome outcome = site_open(&site, (unsigned)probe->size, kind, COST_MS);
+    bool only_load = probe->figure == LOAD_10_COMPUTE;
     for (unsigned i = 0; outcome == MEASURED && i < samples; i++) {
         outcome = warm_up(&site, option, &times);
         if (outcome != MEASURED)
             break;
-        bool only_load = probe->figure == LOAD_10_COMPUTE;
         figure_add(probe->figure, only_load ? times.load_ms : times.first_ms);
         if (probe->beside[0] != NO_FIGURE)
             figure_add(probe->beside[0], times.load_ms);
@@ -78,10 +78,10 @@ enum outcome compute_floor(const struct probe *probe, unsigned samples)
 {
     for (unsigned i = 0; i < samples; i++) {
         uint64_t began = now_ns();
-        for (size_t j = 0; j < probe->size; j++) {
+        bool fine = true;
+        for (size_t j = 0; fine && j < probe->size; j++) {
             pid_t pid = fork();
-            if (pid < 0)
-                return failed("no process");
+            fine = pid >= 0;
             if (pid == 0) {
                 work_compute(COST_MS);
                 _exit(0);
@@ -89,6 +89,8 @@ enum outcome compute_floor(const struct probe *probe, unsigned samples)
         }
         while (wait(NULL) > 0) {
         }
+        if (!fine)
+            return failed("no process");
         figure_add(probe->figure, (double)(now_ns() - began) / 1e6);
     }
     return MEASURED;

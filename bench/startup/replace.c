@@ -25,11 +25,12 @@ enum outcome fork_floor(const struct probe *probe, unsigned samples)
         if (pid == 0)
             _exit(write(ends[1], "", 1) == 1 ? 0 : 1);
         bool fine = pid > 0 && read(ends[0], &byte, 1) == 1 && waitpid(pid, NULL, 0) == pid;
-        figure_add(probe->figure, (double)(now_ns() - began) / 1e6);
+        uint64_t ended = now_ns();
         close(ends[0]);
         close(ends[1]);
         if (!fine)
             return failed("no process");
+        figure_add(probe->figure, (double)(ended - began) / 1e6);
     }
     return MEASURED;
 }
@@ -39,9 +40,8 @@ static pid_t serve(const struct site *site)
     pid_t pid = fork();
     if (pid != 0)
         return pid;
-    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    (void)dup2(null, STDERR_FILENO);
+    (void)dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), STDERR_FILENO);
     execl(BENCH_COMMAND, "multicore", "serve", site->file, (char *)NULL);
     _exit(127);
 }
@@ -66,17 +66,20 @@ static enum outcome replace(const struct probe *probe, mc_pool *pool, unsigned s
 {
     uint64_t limit = now_ns() + (uint64_t)PATIENCE_MS * 1000000;
     pid_t worker;
-    while ((worker = ask(pool)) == 0)
+    while ((worker = ask(pool)) == 0) {
         if (now_ns() > limit)
             return failed("the pool does not answer: %s", mc_error_message());
+        pause_ns(1000000);
+    }
     for (unsigned i = 0; i < samples; i++) {
         pause_ns(250000000); /* deaths in quick succession are something else */
         uint64_t began = now_ns();
         (void)kill(worker, SIGKILL);
         pid_t next = ask(pool);
-        figure_add(probe->figure, (double)(now_ns() - began) / 1e6);
+        uint64_t ended = now_ns();
         if (next == 0 || next == worker)
             return failed("no worker followed: %s", mc_error_message());
+        figure_add(probe->figure, (double)(ended - began) / 1e6);
         worker = next;
     }
     return MEASURED;
