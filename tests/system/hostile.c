@@ -147,17 +147,10 @@ void hostile_begin(void)
     honest_begin();
 }
 
-void hostile_stop(void)
-{
-    int status = server_stop(&server);
-    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %x", status);
-    server_remove(&server);
-}
-
 void hostile_finish(const char *amid)
 {
     honest_end(amid, 100);
-    hostile_stop();
+    server_end(&server);
 }
 
 mc_pool *behind(mc_pool *handle)

@@ -26,7 +26,6 @@ extern struct server server;
 void hostile_start(void);
 /* Board, server, and the client that behaves: with the defaults. */
 void hostile_begin(void);
-void hostile_stop(void);
 /* Both end; fails the test if the client did not fare well. */
 void hostile_finish(const char *amid);
 

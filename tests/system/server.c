@@ -93,6 +93,13 @@ int server_stop(struct server *server)
     return await_exit(server->pid);
 }
 
+void server_end(struct server *server)
+{
+    int status = server_stop(server);
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %x", status);
+    server_remove(server);
+}
+
 void server_kill(struct server *server)
 {
     kill(server->pid, SIGKILL);
@@ -114,4 +121,43 @@ mc_pool *attach(const struct server *server, const struct mc_handler *handlers, 
     ck_assert_msg(result == 0, "%d %s", result, mc_error_message());
     ck_assert(mc_pool_connected(pool));
     return pool;
+}
+
+int version_of(mc_pool *pool)
+{
+    mc_group *group = open_unhelped(pool);
+    run(group, "version", NULL, 0);
+    wait_all(group);
+    struct mc_result result = result_of(group, 0);
+    ck_assert_msg(result.status == 0, "%d %s", result.status, result.error);
+    int answer;
+    memcpy(&answer, result.data, sizeof(answer));
+    mc_group_close(group);
+    return answer;
+}
+
+void await_version(mc_pool *pool, int version)
+{
+    uint64_t began = clock_ns();
+    while (version_of(pool) != version && ms_since(began) < BOUND_MS)
+        pause_us(10000);
+    ck_assert_int_eq(version_of(pool), version);
+}
+
+void expect_echo(mc_pool *pool, size_t size)
+{
+    char *bytes = malloc(size);
+    ck_assert_ptr_nonnull(bytes);
+    for (size_t i = 0; i < size; i++)
+        bytes[i] = (char)(i * 7);
+    mc_group *group = open_unhelped(pool);
+    run(group, "echo", bytes, size);
+    wait_all(group);
+    struct mc_result result = result_of(group, 0);
+    ck_assert_msg(result.status == 0, "%d %s", result.status, result.error);
+    ck_assert_uint_eq(result.data_size, size);
+    if (size > 0)
+        ck_assert_mem_eq(result.data, bytes, size);
+    mc_group_close(group);
+    free(bytes);
 }

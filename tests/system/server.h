@@ -34,9 +34,18 @@ void server_start(struct server *server);
 int server_stop(struct server *server);
 void server_kill(struct server *server);
 bool server_await(struct server *server, enum serve_event event, uint32_t least);
+/* What it left in the file system. */
 void server_remove(struct server *server);
+/* Stops and removes it; fails the test unless it ended in good order. */
+void server_end(struct server *server);
 
 /* Attaches; fails the test unless the pool is there. */
 mc_pool *attach(const struct server *server, const struct mc_handler *handlers, size_t count);
+/* What the handler "version" answers: of the basic module 107, and of its second build 207. */
+int version_of(mc_pool *pool);
+/* Until it answers that. */
+void await_version(mc_pool *pool, int version);
+/* So many bytes to the handler "echo" and back. */
+void expect_echo(mc_pool *pool, size_t size);
 
 #endif

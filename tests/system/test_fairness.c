@@ -89,8 +89,7 @@ START_TEST(clients_share_time_and_not_turns)
     run_beside(clients, 2, worked);
     double ratio = worked[1] / worked[0];
     ck_assert_msg(ratio > 0.5 && ratio < 2, "%.2f", ratio);
-    (void)server_stop(&server);
-    server_remove(&server);
+    server_end(&server);
 }
 END_TEST
 
@@ -105,8 +104,7 @@ START_TEST(urgent_tasks_take_no_more_than_a_share)
     for (int i = 0; i < 3; i++)
         ck_assert_msg(worked[i] > 0.2 * (worked[0] + worked[1] + worked[2]), "%.0f, %.0f, %.0f",
                       worked[0], worked[1], worked[2]);
-    (void)server_stop(&server);
-    server_remove(&server);
+    server_end(&server);
 }
 END_TEST
 
@@ -128,8 +126,7 @@ START_TEST(a_weight_is_a_share)
     run_beside(clients, 2, worked);
     double ratio = worked[1] / worked[0];
     ck_assert_msg(ratio > 2.5 && ratio < 6, "%.2f", ratio);
-    (void)server_stop(&server);
-    server_remove(&server);
+    server_end(&server);
 }
 END_TEST
 

@@ -149,7 +149,7 @@ static void expect_delay_only(enum way way, unsigned scribblers)
     for (unsigned i = 0; i < scribblers; i++)
         ck_assert_int_eq(await_exit(children[i]), 0);
     mc_pool_close(pool);
-    hostile_stop();
+    server_end(&server);
 }
 
 START_TEST(a_reload_ends_although_seats_are_said_to_look)
@@ -167,7 +167,7 @@ START_TEST(a_reload_ends_although_seats_are_said_to_look)
     }
     atomic_store(&board->words[5], 1);
     ck_assert_int_eq(await_exit(child), 0);
-    hostile_stop();
+    server_end(&server);
 }
 END_TEST
 

@@ -50,7 +50,7 @@ START_TEST(lists_of_users_and_groups_decide_who_comes_in)
     server_prepare(&server);
     hostile_start();
     ck_assert_int_eq(attach_as(NOBODY, NULL, 0), 0); /* no lists: the socket's mode decides */
-    hostile_stop();
+    server_end(&server);
     server_prepare(&server);
     server.options.users = users;
     server.options.user_count = 1;

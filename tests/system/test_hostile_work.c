@@ -34,7 +34,7 @@ START_TEST(urgent_work_of_one_client_does_not_keep_others_out)
     honest_end("urgent work without end", 200);
     atomic_store(&board->words[7], 1);
     (void)await_exit(child);
-    hostile_stop();
+    server_end(&server);
 }
 END_TEST
 
@@ -57,7 +57,7 @@ START_TEST(pokes_without_end_cost_little)
     honest_end("pokes", 100);
     atomic_store(&board->words[7], 1);
     ck_assert_int_eq(await_exit(child), 0);
-    hostile_stop();
+    server_end(&server);
 }
 END_TEST
 
@@ -98,7 +98,7 @@ START_TEST(crashing_tasks_cost_others_time_but_no_task)
     printf("%u crashes in 3 s\n", crashes);
     mc_pool_close(pool);
     honest_end("crashes", SLOWEST_MS);
-    hostile_stop();
+    server_end(&server);
 }
 END_TEST
 

@@ -244,8 +244,7 @@ START_TEST(a_set_up_with_modules_that_require_each_other_works)
     ck_assert_uint_eq(failures(group), 0);
     mc_group_close(group);
     mc_pool_close(pool);
-    ck_assert_int_eq(server_stop(&server), 0);
-    server_remove(&server);
+    server_end(&server);
 }
 END_TEST
 

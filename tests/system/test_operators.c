@@ -28,8 +28,7 @@ static void begin(void)
 
 static void finish(void)
 {
-    (void)server_stop(&server);
-    server_remove(&server);
+    server_end(&server);
 }
 
 /* The answer to one request. */

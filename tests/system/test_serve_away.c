@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * While a served pool is away, and when it is back: what is linked runs in the caller.
+ */
+#include "tests/system/server.h"
+
+#include "base/clock.h"
+#include "base/fault.h"
+
+#include <poll.h>
+#include <signal.h>
+
+static struct server server;
+
+static int here(mc_task *task)
+{
+    int answer = mc_task_inline(task) ? 1 : 0;
+    return mc_task_reply(task, &answer, sizeof(answer));
+}
+
+static const struct mc_handler linked[] = {{.name = "version", .run = here}};
+
+static void begin(void)
+{
+    board_open();
+    server_prepare(&server);
+    server_start(&server);
+    ck_assert_msg(atomic_load(&server.told->events[SERVE_READY]) == 1, "%s", server.told->text);
+}
+
+START_TEST(a_group_of_a_pool_that_leaves_runs_here)
+{
+    const unsigned doze_ms = 700;
+    begin();
+    mc_pool *pool = attach(&server, linked, 1);
+    mc_group *busy = open_unhelped(pool), *group = open_group(pool);
+    run(busy, "doze", &doze_ms, sizeof(doze_ms));
+    kill(server.pid, SIGTERM);
+    ck_assert(server_await(&server, SERVE_STOPPING, 1));
+    run(group, "version", NULL, 0);
+    expect_error(mc_group_run(group, "echo", NULL, 0), -ESHUTDOWN, "");
+    wait_all(group);
+    struct mc_result result = result_of(group, 0);
+    ck_assert_msg(result.status == 0, "%d %s", result.status, result.error);
+    ck_assert_int_eq(*(const int *)result.data, 1);
+    ck_assert_int_eq(mc_group_mode(group), MC_INLINE);
+    wait_all(busy);
+    mc_group_close(busy);
+    ck_assert_int_eq(await_exit(server.pid), 0);
+    run(group, "version", NULL, 0);
+    wait_all(group);
+    ck_assert_int_eq(failures(group), 0);
+    mc_group_close(group);
+    mc_pool_close(pool);
+    server_remove(&server);
+}
+END_TEST
+
+START_TEST(while_the_pool_is_away_linked_handlers_run_here)
+{
+    board_open();
+    server_prepare(&server);
+    mc_pool *pool;
+    struct mc_attach_options options = {
+        .size = sizeof(options), .handlers = linked, .handler_count = 1};
+    ck_assert_int_eq(mc_pool_attach(server.path, &options, &pool), 0);
+    ck_assert(!mc_pool_connected(pool));
+    ck_assert_uint_eq(mc_pool_workers(pool), 0);
+    ck_assert_int_eq(version_of(pool), 1);
+    mc_group *group = open_group(pool);
+    ck_assert_int_eq(mc_group_mode(group), MC_INLINE);
+    ck_assert_ptr_nonnull(strstr(mc_group_reason(group), "No such file"));
+    expect_error(mc_group_run(group, "echo", NULL, 0), -ENOTCONN, "not linked");
+    ck_assert_int_eq(mc_group_map(group, "version", 100, NULL, NULL, 0), 0);
+    for (int i = 0; i < 10000; i++) /* more than the queue holds */
+        run(group, "version", NULL, 0);
+    wait_all(group);
+    ck_assert_uint_eq(failures(group), 0);
+    mc_group_close(group);
+    server_start(&server);
+    await_version(pool, 107);
+    ck_assert(mc_pool_connected(pool));
+    mc_pool_close(pool);
+    server_end(&server);
+}
+END_TEST
+
+START_TEST(a_pool_that_dies_and_comes_back_is_found_again)
+{
+    begin();
+    mc_pool *pool = attach(&server, linked, 1);
+    for (int round = 0; round < 5; round++) {
+        mc_group *across = open_unhelped(pool);
+        unsigned ms = 20;
+        run(across, "doze", &ms, sizeof(ms));
+        ck_assert_int_eq(version_of(pool), 107);
+        server_kill(&server);
+        ck_assert_int_eq(version_of(pool), 1); /* inline */
+        wait_all(across);
+        server_start(&server);
+        await_version(pool, 107);
+        mc_group_close(across);
+    }
+    mc_pool_close(pool);
+    server_end(&server);
+}
+END_TEST
+
+START_TEST(an_answer_that_comes_late_is_still_taken)
+{
+    begin();
+    kill(server.pid, SIGSTOP);
+    mc_pool *pool;
+    struct mc_attach_options options = {
+        .size = sizeof(options), .handlers = linked, .handler_count = 1, .timeout_ms = 50};
+    ck_assert_int_eq(mc_pool_attach(server.path, &options, &pool), 0);
+    ck_assert(!mc_pool_connected(pool));
+    for (int i = 0; i < 20; i++)
+        ck_assert_int_eq(version_of(pool), 1);
+    kill(server.pid, SIGCONT);
+    uint64_t began = clock_ns();
+    while (version_of(pool) != 107 && ms_since(began) < BOUND_MS)
+        pause_us(10000);
+    ck_assert_uint_lt(ms_since(began), 3000);
+    ck_assert(mc_pool_connected(pool));
+    mc_pool_close(pool);
+    server_end(&server);
+}
+END_TEST
+
+START_TEST(groups_do_not_wait_for_a_pool_that_does_not_answer)
+{
+    begin();
+    mc_pool *pool = attach(&server, linked, 1);
+    server_kill(&server);
+    server_start(&server);
+    kill(server.pid, SIGSTOP);
+    uint64_t began = clock_ns();
+    for (int i = 0; i < 20; i++, pause_us(10000))
+        ck_assert_int_eq(version_of(pool), 1);
+    ck_assert_uint_lt(ms_since(began), 900); /* the default timeout_ms is 1,000 */
+    kill(server.pid, SIGCONT);
+    await_version(pool, 107);
+    mc_pool_close(pool);
+    server_end(&server);
+}
+END_TEST
+
+START_TEST(no_more_clients_of_a_user_than_allowed)
+{
+    board_open();
+    server_prepare(&server);
+    server.options.pool.max_clients = 3;
+    server_start(&server);
+    mc_pool *pools[3], *late;
+    for (int i = 0; i < 3; i++)
+        pools[i] = attach(&server, NULL, 0);
+    struct mc_attach_options options = {
+        .size = sizeof(options), .handlers = linked, .handler_count = 1};
+    ck_assert_int_eq(mc_pool_attach(server.path, &options, &late), 0);
+    ck_assert(!mc_pool_connected(late));
+    mc_group *group = open_group(late);
+    ck_assert_ptr_nonnull(strstr(mc_group_reason(group), "max_clients"));
+    mc_group_close(group);
+    ck_assert_int_eq(version_of(late), 1);
+    mc_pool_close(pools[0]);
+    await_version(late, 107);
+    mc_pool_close(late);
+    mc_pool_close(pools[1]);
+    mc_pool_close(pools[2]);
+    server_end(&server);
+}
+END_TEST
+
+/* ---- event loops ---- */
+
+static int dones;
+
+static void on_done(mc_group *group, void *context)
+{
+    dones++;
+    mc_group_close(group);
+}
+
+START_TEST(an_event_loop_survives_the_pools_restart)
+{
+    begin();
+    mc_pool *pool = attach(&server, linked, 1);
+    int fd = mc_pool_fd(pool);
+    ck_assert_int_ge(fd, 0);
+    for (int round = 0; round < 3; round++) {
+        mc_group *group = NULL;
+        struct mc_group_options options = {.size = sizeof(options), .on_done = on_done};
+        uint64_t began = clock_ns();
+        while (mc_group_open(pool, &options, &group) == -ENOTCONN && ms_since(began) < BOUND_MS)
+            pause_us(10000);
+        ck_assert_ptr_nonnull(group);
+        ck_assert_int_eq(mc_group_run(group, "echo", "x", 1), 0);
+        began = clock_ns();
+        while (dones == round && ms_since(began) < BOUND_MS) {
+            (void)mc_pool_dispatch(pool);
+            pause_us(1000);
+        }
+        ck_assert_int_eq(dones, round + 1);
+        ck_assert_int_eq(mc_pool_fd(pool), fd);
+        server_kill(&server);
+        ck_assert_int_ge(mc_pool_dispatch(pool), 0);
+        server_start(&server);
+    }
+    mc_pool_close(pool);
+    server_end(&server);
+}
+END_TEST
+
+START_TEST(an_event_loop_that_cannot_watch_the_pool_is_told)
+{
+    begin();
+    mc_pool *pool = attach(&server, linked, 1);
+    fault_arm("attach_listen", 0, 1);
+    ck_assert_int_eq(mc_pool_fd(pool), -ENOMEM);
+    ck_assert_int_ge(mc_pool_fd(pool), 0);
+    server_kill(&server);
+    uint64_t began = clock_ns();
+    while (mc_pool_connected(pool) && ms_since(began) < BOUND_MS)
+        (void)mc_pool_dispatch(pool);
+    server_start(&server);
+    fault_arm("attach_listen", 0, 1); /* when it is found; it is tried again for the group */
+    began = clock_ns();
+    while (!mc_pool_connected(pool) && ms_since(began) < BOUND_MS)
+        (void)mc_pool_dispatch(pool);
+    ck_assert(fault_struck());
+    mc_group *group = NULL;
+    struct mc_group_options options = {.size = sizeof(options), .on_done = on_done};
+    fault_arm("attach_listen", 0, 1);
+    ck_assert_int_eq(mc_group_open(pool, &options, &group), -ENOMEM);
+    ck_assert_ptr_null(group);
+    ck_assert_int_eq(mc_group_open(pool, &options, &group), 0);
+    ck_assert_int_eq(mc_group_run(group, "echo", "x", 1), 0);
+    struct pollfd ready = {.fd = mc_pool_fd(pool), .events = POLLIN};
+    ck_assert_int_eq(poll(&ready, 1, BOUND_MS), 1);
+    mc_group_close(group);
+    mc_pool_close(pool);
+    server_end(&server);
+}
+END_TEST
+
+TEST_MAIN(serve_away, a_group_of_a_pool_that_leaves_runs_here,
+          while_the_pool_is_away_linked_handlers_run_here,
+          a_pool_that_dies_and_comes_back_is_found_again, an_answer_that_comes_late_is_still_taken,
+          groups_do_not_wait_for_a_pool_that_does_not_answer,
+          no_more_clients_of_a_user_than_allowed, an_event_loop_survives_the_pools_restart,
+          an_event_loop_that_cannot_watch_the_pool_is_told)
