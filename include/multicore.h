@@ -591,7 +591,8 @@ MC_API int mc_group_cancel(mc_group *group);
 /* The same, and by force: workers that run tasks of this group are killed and
  * replaced, and those tasks end with -ECANCELED. Only a task that was ending
  * anyway still ends as it does. Does not block: wait for the group to see it
- * done. Tasks that run in the caller go on. */
+ * done. Tasks that run in the caller go on. An I/O worker in which tasks of other
+ * clients wait is not killed: there this is mc_group_cancel(). */
 MC_API int mc_group_kill(mc_group *group);
 
 /* The number of tasks that were submitted to the group. */
@@ -757,7 +758,8 @@ MC_API mc_pool *mc_task_pool(mc_task *task);
  *
  * Time limits count from the task's start. Past the soft one on_soft_limit is called,
  * here not from a signal handler; past the other one the task ends with -ETIMEDOUT, and
- * its worker lives on, unless it is one call that has run for that long. A worker
+ * its worker lives on, unless it is one call that has run for that long; where tasks of
+ * other clients wait there too, for as long as the handler's own time_limit_ms. A worker
  * that dies takes all tasks that wait in it along: they end with -EOWNERDEAD, or are run
  * again where the handler is MC_IDEMPOTENT.
  *

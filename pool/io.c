@@ -39,30 +39,43 @@ static void hear_event(struct io *io, const struct loop_event *event)
     pending_tell(io, self, event->events);
 }
 
-/* Of tasks that wait in a lane, those to which this applies are ended. */
-static void end_some(struct io *io, uint32_t lane, bool all)
+static bool in_set(const uint64_t *lanes, uint32_t lane)
+{
+    return (lanes[lane / 64] >> (lane % 64) & 1) != 0;
+}
+
+/* Ends the tasks of lanes that are gone, and those that were cancelled in lanes that say so.
+ * All in one pass: any client can have it made at each turn. */
+static void end_some(struct io *io, const uint64_t *gone, const uint64_t *cancelling)
 {
     for (uint32_t i = 0; i < io->made; i++) {
         struct io_task *self = io->table[i];
-        if (self->waits && self->lane == lane && (all || mc_task_cancelled(&self->task)))
+        if (self->waits && (in_set(gone, self->lane) ||
+                            (in_set(cancelling, self->lane) && mc_task_cancelled(&self->task))))
             pending_tell(io, self, MC_EVENT_END);
     }
 }
 
 static void look_for_cancels(struct io *io)
 {
+    uint64_t gone[MASK_WORDS] = {0}, cancelling[MASK_WORDS] = {0};
+    bool any = false;
     for (uint32_t word = 0; word < MASK_WORDS; word++)
         for (uint64_t bits = io->lanes_held[word]; bits != 0; bits &= bits - 1) {
             uint32_t lane = word * 64 + (uint32_t)__builtin_ctzll(bits);
+            uint64_t bit = bits & -bits;
             const struct view *view = &io->worker->views.table[lane];
             uint32_t cancels =
                 atomic_load_explicit(&view->lane.header->cancels, memory_order_acquire);
             if (!views_current(&io->worker->views, lane))
-                end_some(io, lane, true);
+                gone[word] |= bit;
             else if (cancels != io->cancels[lane])
-                end_some(io, lane, false);
+                cancelling[word] |= bit;
+            any |= (gone[word] | cancelling[word]) != 0;
             io->cancels[lane] = cancels;
         }
+    if (any)
+        end_some(io, gone, cancelling);
 }
 
 static void hear_due(struct io *io)

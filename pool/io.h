@@ -32,6 +32,9 @@ void io_keep(struct io *io, struct view *view, struct slot *slot, name_t name);
 void io_end(struct io *io, struct view *view, struct slot *slot, enum slot_state state,
             uint64_t now);
 
+/* Tasks of other clients than this lane's wait here. */
+bool io_others_wait(const struct io *io, const struct view *view);
+
 /* The worker's present task waits for a group of its own: runs another task meanwhile, and
  * calls back who has something to hear. own: a task of that group that nobody has taken
  * yet, or NULL; any: there may be none, but others are in its way. -EDEADLK: too many do

@@ -207,6 +207,11 @@ static void let_go(struct io *io, struct io_task *self)
     atomic_store_explicit(&book->waiting, --io->waiting, memory_order_relaxed);
 }
 
+bool io_others_wait(const struct io *io, const struct view *view)
+{
+    return io->waiting != view->held;
+}
+
 /* The next task needs another. */
 static void give_object(struct io *io, const struct io_task *self)
 {
@@ -232,6 +237,9 @@ void io_keep(struct io *io, struct view *view, struct slot *slot, name_t name)
     self->submitted = self->task.attempt == 0 ? slot->submitted_ticks : 0;
     set_limits(self);
     hold(io, self);
+    if (view->held > view->lane.geometry->slot_count) /* one slot, run over and over */
+        views_fault(&io->worker->views, self->lane, view->generation,
+                    "more of its tasks wait than it has slots");
     if (mc_task_cancelled(&self->task))
         pending_tell(io, self, MC_EVENT_END);
     pending_schedule(io, self);

@@ -191,7 +191,10 @@ void run_end(struct worker *worker, struct view *view, struct slot *slot, enum s
     FAULT_POINT("worker_after_notify");
     if (task->unit != 0)
         atomic_store_explicit(&worker->row->block_unit, 0, memory_order_release);
-    if (slot_flags(word) & SLOT_KILL) /* too late to be killed for it, but not to be gone */
+    /* Too late to be killed for it, but not to be gone. Where tasks of others wait, they
+     * do not go for a mark that the client can make itself. */
+    if ((slot_flags(word) & SLOT_KILL) != 0 &&
+        (worker->io == NULL || !io_others_wait(worker->io, view)))
         (void)raise(SIGKILL);
     worker->looked_since = now;
     worker->look_ns = 1000 * (uint64_t)(spin_us < LOOK_MOST_US ? spin_us : LOOK_MOST_US);

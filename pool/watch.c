@@ -78,14 +78,40 @@ static struct slot *slot_of(const struct tenant *tenant, name_t name)
                : NULL;
 }
 
+/* Tasks of other clients than this lane's wait in that seat, and would go with its worker:
+ * so what their neighbour wishes for its own tasks is no reason to kill it. */
+static bool others_wait(const struct supervisor *supervisor, uint32_t index, uint32_t lane)
+{
+    const struct control *control = supervisor->control;
+    if (control_class(control, index) != SEAT_IO)
+        return false;
+    const struct pending_book *book = control_book(control, index);
+    bool any = false;
+    for (uint32_t i = 0; i < MAX_LANES; i++)
+        any |= i != lane && atomic_load_explicit(&book->of_lane[i], memory_order_acquire) != 0;
+    return any;
+}
+
+/* Over that of its handler, whatever its client has set. */
+static bool over_handlers_limit(const struct supervisor *supervisor, const struct sight *sight)
+{
+    uint32_t handler = name_handler(sight->name);
+    uint32_t limit_ms = handler < supervisor->config->handler_count
+                            ? supervisor->config->handlers[handler].time_limit_ms
+                            : 0;
+    return limit_ms != 0 && sight->ran_ms >= limit_ms;
+}
+
 /* A task that is over its limit and cannot be marked is just ending, or its lane is
  * damaged; if it is still there at the next tick, it is the latter. */
 static void end_task(struct supervisor *supervisor, uint32_t index, const struct sight *sight)
 {
     struct seat *seat = &supervisor->seats[index];
-    if (seat->doom.why != DOOM_NONE)
+    const struct seat_row *row = &supervisor->control->rows[index];
+    if (seat->doom.why != DOOM_NONE ||
+        (others_wait(supervisor, index, row->run_lane) && !over_handlers_limit(supervisor, sight)))
         return;
-    const struct tenant *tenant = lanes_find_run(supervisor, &supervisor->control->rows[index]);
+    const struct tenant *tenant = lanes_find_run(supervisor, row);
     struct slot *slot = tenant != NULL ? slot_of(tenant, sight->name) : NULL;
     if ((slot == NULL || !slot_mark(&slot->word, sight->name, index + 1, SLOT_KILL)) &&
         seat->doom.started != sight->started) {
@@ -107,7 +133,8 @@ void watch_kill(struct supervisor *supervisor, const struct tenant *tenant, uint
     for (uint32_t index = 0; index < supervisor->config->seats; index++) {
         const struct seat_row *row = &supervisor->control->rows[index];
         uint32_t count = atomic_load_explicit(&row->run_count, memory_order_acquire);
-        if (row->run_lane != lane || row->run_lane_generation != tenant->generation)
+        if (row->run_lane != lane || row->run_lane_generation != tenant->generation ||
+            others_wait(supervisor, index, lane))
             continue;
         for (uint32_t i = 0; i < count && i < RUN_MAX; i++) {
             name_t name = row->run_names[i];

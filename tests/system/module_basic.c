@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * A module for the tests of served pools. VERSION tells two builds of it apart.
+ * A module for the tests of served pools. VERSION tells its builds apart; the third has
+ * handlers that wait.
  */
 #include "multicore.h"
 
 #include <errno.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -64,6 +66,29 @@ static int novel(mc_task *task)
 }
 #endif
 
+#if VERSION == 3
+static int spend(mc_task *task, unsigned events, void *ms)
+{
+    size_t size;
+    const void *args = mc_task_args(task, &size);
+    if ((events & MC_EVENT_END) != 0)
+        return -ECANCELED;
+    usleep((unsigned)(uintptr_t)ms * 1000);
+    return mc_task_reply(task, args, size);
+}
+
+/* Waits for so many milliseconds, and then keeps its worker for so many, but not for ever:
+ * clients may write there. */
+static int linger(mc_task *task)
+{
+    size_t size;
+    const unsigned *ms = mc_task_args(task, &size);
+    void *spend_ms = (void *)(uintptr_t)(ms[1] % 2000);
+    int result = mc_task_await_timer(task, ms[0], spend, spend_ms);
+    return result < 0 ? result : MC_PENDING;
+}
+#endif
+
 static const struct mc_handler handlers[] = {
     {.name = "echo", .run = echo},
     {.name = "sum", .run = sum},
@@ -74,6 +99,10 @@ static const struct mc_handler handlers[] = {
     {.name = "doze", .run = doze, .flags = MC_ISOLATED | MC_IDEMPOTENT},
 #if VERSION == 2
     {.name = "novel", .run = novel},
+#endif
+#if VERSION == 3
+    {.name = "linger", .run = linger, .flags = MC_IO},
+    {.name = "linger-limited", .run = linger, .flags = MC_IO, .time_limit_ms = 200},
 #endif
 };
 
