@@ -131,6 +131,7 @@ static void await_both_workers(void)
 
 void hostile_start(void)
 {
+    setvbuf(stdout, NULL, _IOLBF, 0);
     server_start(&server);
     ck_assert_msg(atomic_load(&server.told->events[SERVE_READY]) == 1, "%s", server.told->text);
     await_both_workers();
@@ -140,7 +141,6 @@ void hostile_start(void)
 
 void hostile_begin(void)
 {
-    setvbuf(stdout, NULL, _IOLBF, 0);
     board_open();
     server_prepare(&server);
     hostile_start();

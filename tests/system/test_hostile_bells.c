@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * What clients do to the bells, which everybody can write.
+ * What clients do to the bells, which everybody can write: those of both classes of seats.
  */
 #include "tests/system/hostile.h"
 
@@ -13,6 +13,8 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
+
+enum { SEATS = 3 }; /* two for computing, and one for I/O */
 
 static long futex(void *word, int operation, uint32_t value, uintptr_t value2, void *word2,
                   uint32_t value3)
@@ -64,12 +66,12 @@ static void scribble(struct bells *bells, enum way way, uint32_t *own)
         break;
     case SWALLOW:
         clear_masks(bells);
-        (void)futex((void *)&bells->seats[draw() % 2].state, FUTEX_WAIT, SEAT_SLEEPING,
+        (void)futex((void *)&bells->seats[draw() % SEATS].state, FUTEX_WAIT, SEAT_SLEEPING,
                     (uintptr_t)&soon, NULL, 0);
         break;
     case REQUEUE:
         clear_masks(bells);
-        for (int seat = 0; seat < 2; seat++)
+        for (int seat = 0; seat < SEATS; seat++)
             (void)futex((void *)&bells->seats[seat].state, FUTEX_REQUEUE, 0, INT32_MAX, own, 0);
         break;
     default:
@@ -86,14 +88,14 @@ static void scribble_until(enum way way, const _Atomic uint32_t *enough)
         become(NOBODY, NULL, 0);
     if (join_raw(&parcel) < 0)
         _exit(1);
-    struct bells *bells = mmap(NULL, sizeof(*bells), PROT_READ | PROT_WRITE, MAP_SHARED,
-                               parcel.descriptors[BELLS], 0);
+    struct bells *bells =
+        mmap(NULL, BELLS_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, parcel.descriptors[BELLS], 0);
     if (bells == MAP_FAILED)
         _exit(2);
     board_count(&board->words[4]);
     for (uint64_t began = clock_ns(); ms_since(began) < 2 * BOUND_MS && atomic_load(enough) == 0;)
-        for (int i = 0; i < (way == SWALLOW ? 1 : 100); i++)
-            scribble(bells, way, own);
+        for (int i = 0; i < (way == SWALLOW ? 2 : 100); i++)
+            scribble(&bells[i % SEAT_CLASSES], way, own);
     _exit(0);
 }
 
@@ -125,9 +127,33 @@ static uint32_t loops_ms(mc_pool *pool, unsigned tasks)
     return slowest;
 }
 
+/* Tasks that wait for a millisecond in the I/O worker. */
+static uint32_t waits_ms(mc_pool *pool, unsigned tasks)
+{
+    const unsigned wish[] = {1, 0};
+    uint32_t slowest = 0;
+    for (unsigned i = 0; i < tasks; i++) {
+        mc_group *group = open_unhelped(pool);
+        uint64_t began = clock_ns();
+        run(group, "linger", wish, sizeof(wish));
+        wait_all(group);
+        ck_assert_int_eq(result_of(group, 0).status, 0);
+        uint32_t took = (uint32_t)ms_since(began);
+        slowest = took > slowest ? took : slowest;
+        mc_group_close(group);
+        pause_us(3000);
+    }
+    return slowest;
+}
+
 static void expect_delay_only(enum way way, unsigned scribblers)
 {
-    hostile_begin();
+    board_open();
+    server_prepare(&server);
+    server.module.path = TEST_MODULE_3;
+    server.options.pool.io_workers = 1;
+    hostile_start();
+    honest_begin();
     mc_pool *pool = attach(&server, NULL, 0);
     pid_t children[8];
     for (unsigned i = 0; i < scribblers; i++) {
@@ -139,6 +165,9 @@ static void expect_delay_only(enum way way, unsigned scribblers)
     honest_go_on(100);
     pause_us(300000); /* seats fall asleep in between, and are scribbled at */
     honest_go_on(20);
+    uint32_t waits = waits_ms(pool, 30);
+    printf("amid %s: the slowest task that waits %u ms\n", way_names[way], waits);
+    ck_assert_uint_lt(waits, SLOWEST_MS);
     if (geteuid() == 0) { /* other users' clients are looked after, even in event loops */
         uint32_t slowest = loops_ms(pool, 20);
         printf("amid %s: an event loop's slowest task %u ms\n", way_names[way], slowest);
