@@ -2,6 +2,7 @@
 #include "tests/fault/ledger.h"
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/fault.h"
 
 #include <errno.h>
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "multicore.h"
@@ -54,6 +56,18 @@ uint32_t ledger_reserve(uint32_t count)
     uint32_t first = atomic_fetch_add(&ledger->count, count);
     CHECK(first + count <= LEDGER_TASKS);
     return first;
+}
+
+bool ledger_await(_Atomic uint32_t *word, uint32_t least, int bound_ms)
+{
+    uint64_t deadline = clock_ns() + (uint64_t)bound_ms * 1000000;
+    while (atomic_load(word) < least) {
+        if (clock_ns() >= deadline)
+            return false;
+        struct timespec pause = {.tv_nsec = 50000};
+        (void)nanosleep(&pause, NULL);
+    }
+    return true;
 }
 
 /* ---- judging ---- */

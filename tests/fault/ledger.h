@@ -91,6 +91,9 @@ bool ledger_call(int result, const char *call);
 /* Room for count tasks; their numbers follow each other. */
 uint32_t ledger_reserve(uint32_t count);
 
+/* Until one of its words is at least that; false when the time is over. */
+bool ledger_await(_Atomic uint32_t *word, uint32_t least, int bound_ms);
+
 /* How the run was disturbed, for ledger_judge(). */
 struct disturbance {
     bool kills, fails; /* by a signal, or by an errno; neither: stopped for a while */

@@ -5,6 +5,7 @@
 #ifndef TESTS_FAULT_SCENES_H
 #define TESTS_FAULT_SCENES_H
 
+#include "tests/fault/batch.h"
 #include "tests/fault/troupe.h"
 
 extern const struct mc_group_options unhelped, helped;

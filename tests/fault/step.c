@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "pool/pool.h"
+#include "tests/fault/batch.h"
 #include "tests/fault/troupe.h"
 
 #include <errno.h>
