@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # test_startup.sh PROGRAM MODULES SOURCE GRAPH: profiles and budgets of the start.
+# shellcheck disable=SC2317 # some functions are called by name
 # shellcheck source=tests/tools/common.sh
 . "$(dirname "$0")/common.sh" || exit
 graph=$(realpath "$4")
