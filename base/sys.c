@@ -122,16 +122,16 @@ unsigned sys_thread_count(void)
     char text[512];
     int fd = FAULT_CALL("thread_count", EMFILE, open("/proc/self/stat", O_RDONLY | O_CLOEXEC));
     if (fd < 0)
-        return 1;
+        return 0;
     ssize_t length = read(fd, text, sizeof(text) - 1);
     close(fd);
     if (length <= 0)
-        return 1;
+        return 0;
     text[length] = '\0';
     /* num_threads is the 18th field after the name, which may hold anything
      * but ends with the last parenthesis. */
     const char *name_end = strrchr(text, ')');
-    unsigned threads = 1;
+    unsigned threads = 0;
     if (name_end != NULL)
         (void)sscanf(name_end + 1,
                      " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d"

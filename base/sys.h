@@ -37,7 +37,7 @@ int sys_pidfd_reap_group(int pidfd, pid_t pid, int *status);
 
 int sys_close_from(int first);
 
-/* The number of threads of this process, from /proc; 1 if it cannot be read. */
+/* The number of threads of this process, from /proc; 0 if it cannot be read. */
 unsigned sys_thread_count(void);
 
 static inline void sys_pause(void)

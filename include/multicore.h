@@ -199,7 +199,8 @@ struct mc_pool_options {
     /* Called in each worker before its first task, and once in a client
      * before its first inline task. *state is what mc_task_state() returns. A
      * negative errno return keeps that worker from starting; if no worker can
-     * start, mc_pool_open() fails with that value. */
+     * start, mc_pool_open() fails with that value. With refork_after it may find
+     * a process that has done tasks. */
     int (*worker_init)(void *hook_context, void **state);
     /* Called in a worker that ends in an orderly way, and at mc_pool_close()
      * for the state of inline tasks. */
@@ -261,6 +262,27 @@ struct mc_pool_options {
     uint64_t max_tasks_per_worker;
     unsigned max_worker_age_s;
     size_t max_worker_memory;
+
+    /* After how many tasks of one worker the pool is made anew from it, so that what tasks
+     * have built up in memory (caches, tables that are filled at the first use) is there
+     * once for all workers, and in every worker from its first task on. The first that
+     * has done so many forks between two tasks; workers are forks of that process from
+     * then on, and those that are there are followed by such, one by one, each set up
+     * before it takes over. No task is lost or repeated for it. At most 1,000,000,000,
+     * and less than max_tasks_per_worker; 0: never.
+     *
+     * It happens once, in a pool that is served once after each reload, and again when
+     * that process has died. A worker that has more than one thread is not taken, nor one
+     * for handlers that are MC_IO; the log says why. If it fails, which the log says too,
+     * all stays as it was, and another try comes after as many tasks, three in all.
+     *
+     * worker_init does not find a blank process then, but one that has run worker_init
+     * and so many tasks, without worker_exit: static memory and the heap are as that worker
+     * left them, *state is NULL as ever, and all descriptors but the standard output and
+     * error streams are closed. Whatever static memory says of descriptors, connections,
+     * threads or process ids has to be forgotten there, and generators of random numbers
+     * other than those of libc have to be seeded. */
+    unsigned refork_after;
 
     /* Tasks that run for longer are reported in the log once, with handler, age,
      * and the place where the worker is. 0: none. */

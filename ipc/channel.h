@@ -46,10 +46,13 @@ enum message_type {
     MESSAGE_WATCH,       /* I run a task that has a limit */
     MESSAGE_RETIRE,      /* I should like to be replaced; text: why */
     MESSAGE_LEAVING,     /* now I go */
+    MESSAGE_WARM,        /* a zygote could be made of me; value: how many threads I have */
     MESSAGE_LANE_FAULT,  /* index, generation, text: why the lane cannot be trusted */
     /* supervisor to worker */
     MESSAGE_GO,   /* value: CPU to stay on, -1: none; status: 1 for an heir */
     MESSAGE_TAKE, /* to an heir: the seat is yours */
+    MESSAGE_FORK, /* after MESSAGE_WARM; one descriptor: the socket of the zygote that is to be
+                     forked; or status: -EAGAIN, later perhaps, -ECANCELED, do not ask again */
     MESSAGE_LANE, /* index, generation; descriptors: lane, notify; status: 0 or -ENOENT */
 };
 

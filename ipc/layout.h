@@ -239,6 +239,7 @@ struct seat_row {
     alignas(CACHE_LINE) _Atomic int32_t pid; /* the kernel, at fork; supervisor clears */
     _Atomic int32_t heir_pid;                /* of who is to follow: the same two */
     _Atomic uint32_t cpu_plus_one;           /* where it is pinned; 0: nowhere */
+    _Atomic int32_t zygote_pid; /* the kernel: of a zygote that this worker has forked */
 
     alignas(CACHE_LINE) _Atomic uint32_t run_count;
     uint32_t run_lane;

@@ -248,12 +248,22 @@ static int set_rest(struct config *config, const struct mc_pool_options *options
                          options->flags & ~known);
     if (options->max_clients > MAX_LANES)
         return error_set(-EINVAL, "max_clients is %u: at most %d", options->max_clients, MAX_LANES);
+    if (options->refork_after > REFORK_AFTER_MOST)
+        return error_set(-EINVAL, "refork_after is %u: at most %d; 0 means never",
+                         options->refork_after, REFORK_AFTER_MOST);
+    if (options->max_tasks_per_worker != 0 &&
+        options->refork_after >= options->max_tasks_per_worker)
+        return error_set(-EINVAL,
+                         "refork_after is %u, but workers are replaced after %llu tasks: give less "
+                         "than max_tasks_per_worker",
+                         options->refork_after, (unsigned long long)options->max_tasks_per_worker);
     config->max_clients = options->max_clients != 0 ? options->max_clients : MAX_LANES;
     config->close_timeout_ms =
         options->close_timeout_ms != 0 ? options->close_timeout_ms : DEFAULT_CLOSE_TIMEOUT_MS;
     config->max_tasks_per_worker = options->max_tasks_per_worker;
     config->max_worker_age_s = options->max_worker_age_s;
     config->max_worker_memory = options->max_worker_memory;
+    config->refork_after = options->refork_after;
     config->log = options->log;
     config->log_context = options->log_context;
     config->flags = options->flags;

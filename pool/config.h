@@ -16,6 +16,8 @@
 
 #include <stdatomic.h>
 
+enum { REFORK_AFTER_MOST = 1000000000 };
+
 struct handler {
     char name[HANDLER_NAME_SIZE];
     mc_handler_fn *run;
@@ -77,6 +79,7 @@ struct config {
     uint64_t max_tasks_per_worker; /* these four: 0 for never */
     uint32_t max_worker_age_s;
     uint64_t max_worker_memory;
+    uint32_t refork_after; /* tasks, until a worker becomes the zygote of the others; 0: never */
     uint32_t slow_task_ms;
     mc_log_fn *log;
     void *log_context;

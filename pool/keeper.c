@@ -445,6 +445,10 @@ static void hear(struct supervisor *supervisor, uint32_t index, int which, struc
     case MESSAGE_RETIRE:
         wants_to_retire(supervisor, index, message);
         break;
+    case MESSAGE_WARM:
+        if (which == HOLDER)
+            zygotes_refork(supervisor, index, message->value);
+        break;
     case MESSAGE_LEAVING:
         supervisor->seats[index].leave_due_ms = supervisor_now_ms() + LEAVE_WAIT_MS;
         supervisor->seats[index].rouse_due_ms = 0;
@@ -571,7 +575,8 @@ void keeper_due(struct supervisor *supervisor, uint64_t now_ms)
             rouse(supervisor, i);
         }
         if (seat->retire_due_ms == 0 && outlived(supervisor, i)) {
-            snprintf(seat->retire_text, sizeof(seat->retire_text), "a new set-up");
+            snprintf(seat->retire_text, sizeof(seat->retire_text), "%s",
+                     supervisor->warming ? "a warm zygote" : "a new set-up");
             seat->outlived = true;
             seat->retire_due_ms = now_ms;
         }

@@ -66,6 +66,12 @@ void startup_seal(struct startup *startup)
     (void)mprotect((void *)startup, sizeof(*startup), PROT_READ);
 }
 
+void startup_unseal(struct startup *startup)
+{
+    FAULT_POINT("startup_unseal");
+    (void)mprotect((void *)startup, sizeof(*startup), PROT_READ | PROT_WRITE);
+}
+
 void startup_reset(struct startup *startup, uint32_t module_count)
 {
     memset((void *)startup, 0, sizeof(*startup));

@@ -58,6 +58,8 @@ void startup_free(struct startup *startup);
 void startup_read(const struct startup *startup, struct startup *copy);
 /* For those who are done with writing: it can only be read from here on. */
 void startup_seal(struct startup *startup);
+/* Undoes that, in a process that workers will be made from. */
+void startup_unseal(struct startup *startup);
 /* For another zygote. */
 void startup_reset(struct startup *startup, uint32_t module_count);
 

@@ -76,8 +76,13 @@ struct zygote {
     int pidfd;
     int socket;
     uint64_t started_ms;
-    bool late;      /* it was killed because it took too long */
-    char text[236]; /* why it failed, as it said itself */
+    bool warm;                /* it was forked by a worker (refork.c), ... */
+    uint32_t seat;            /* ... of this seat, ... */
+    pid_t parent;             /* ... which is, or was, this process */
+    uint32_t refork_failures; /* of this set-up, since it was loaded */
+    bool threads_told;        /* that workers with threads cannot be forked */
+    bool late;                /* it was killed because it took too long */
+    char text[236];           /* why it failed, as it said itself */
 };
 
 /* How far a ring was filled when it was looked at, and when that was. */
@@ -138,7 +143,8 @@ struct supervisor {
 
     struct zygote zygotes[2];
     int target;            /* of the two, the one that workers are to come from */
-    bool moving;           /* seats are changing hands, from the other to the target */
+    bool moving;           /* seats are changing hands, from the other to the target, ... */
+    bool warming;          /* ... which is no new set-up, but a warm zygote */
     bool reload_wanted;    /* and not begun */
     uint32_t zygote_count; /* so many were there in all */
 
@@ -218,6 +224,8 @@ struct zygote *zygotes_target(struct supervisor *supervisor);
  * soon as the pool is open and an earlier reload is over. -ESHUTDOWN with a message when
  * the pool is closing. */
 int zygotes_reload(struct supervisor *supervisor);
+/* The worker that has this seat would be a good zygote: tells it to fork one, or not to. */
+void zygotes_refork(struct supervisor *supervisor, uint32_t seat, int32_t threads);
 /* A worker of the target cannot be set up: if another set-up is there, back to that. */
 void zygotes_give_up(struct supervisor *supervisor, const char *why);
 bool zygotes_all_gone(const struct supervisor *supervisor);

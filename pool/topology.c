@@ -30,6 +30,11 @@ static bool mask_has(const struct mask *mask, unsigned cpu)
     return mask->words[cpu / WORD_BITS] >> cpu % WORD_BITS & 1;
 }
 
+static void mask_add(struct mask *mask, unsigned cpu)
+{
+    mask->words[cpu / WORD_BITS] |= 1ul << cpu % WORD_BITS;
+}
+
 static unsigned mask_count(const struct mask *mask)
 {
     unsigned count = 0;
@@ -73,6 +78,14 @@ int topology_read_at(const char *root, struct topology *topology)
 int topology_read(struct topology *topology)
 {
     return topology_read_at("", topology);
+}
+
+void topology_unpin(const struct topology *topology)
+{
+    struct mask mask = {{0}};
+    for (unsigned i = 0; i < topology->cpu_count; i++)
+        mask_add(&mask, topology->cpus[i]);
+    (void)sched_setaffinity(0, sizeof(mask.words), (cpu_set_t *)mask.words);
 }
 
 MC_API unsigned mc_usable_cores(void)

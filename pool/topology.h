@@ -40,6 +40,9 @@ int topology_read_at(const char *root, struct topology *topology);
  * CPUs' numbers, and the pool works as well. */
 int topology_spread(struct topology *topology, unsigned workers);
 
+/* Lets the calling process, and what it starts, run on all cpus again. */
+void topology_unpin(const struct topology *topology);
+
 /* The ordering, pure. core_of[cpu] is the core of each CPU in cpus, below
  * TOPOLOGY_CPU_MAX; first is the CPU to begin with, if it is among them. */
 void topology_order(struct topology *topology, const uint16_t *core_of, unsigned first);

@@ -31,6 +31,12 @@ static void drop(struct view *view)
     view->generation = 0;
 }
 
+void views_forget(struct views *views)
+{
+    for (uint32_t i = 0; i < MAX_LANES; i++)
+        drop(&views->table[i]);
+}
+
 /* What a nanosecond costs a client of this weight. */
 static uint32_t charge_of(uint32_t weight)
 {

@@ -40,6 +40,10 @@ struct views {
 void views_init(struct views *views, const struct config *config, struct control *control,
                 struct bells *bells, uint32_t seat, int socket);
 
+/* In a fork of the worker, before it maps anything: the lanes are not mapped there, and
+ * what is private to the worker is given back. */
+void views_forget(struct views *views);
+
 /* Clears the activity bit of a lane that was empty, or gone, in this generation (W4).
  * False if the lane is another client's by now, who may have seen the bit set just
  * before, and so relies on it: then it is set again, and that lane is to be looked at. */

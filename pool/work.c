@@ -8,6 +8,7 @@
 #include "ipc/channel.h"
 #include "ipc/slot.h"
 #include "ipc/wake.h"
+#include "pool/refork.h"
 #include "pool/tidy.h"
 
 #include <stdio.h>
@@ -412,13 +413,20 @@ void work_consider_retirement(struct worker *worker)
     retirement->asked = channel_send(worker->socket, &parcel, 0) == 0;
 }
 
-/* Nobody is to count on this seat until a successor has it. */
+/* Nobody is to count on this seat until a successor has it, or it is back. */
 void work_pass_on(struct worker *worker)
 {
     mark(worker, SEAT_BUSY);
     atomic_thread_fence(memory_order_seq_cst);
     if (work_any(worker))
         wake_another(worker->bells, worker->control, worker->seat);
+}
+
+static void offer_refork(struct worker *worker)
+{
+    work_pass_on(worker);
+    refork_offer(worker);
+    mark(worker, SEAT_LOOKING);
 }
 
 void work(struct worker *worker)
@@ -432,6 +440,8 @@ void work(struct worker *worker)
             worked = rest(worker);
         if (UNLIKELY(worked && worker->retirement.possible))
             work_consider_retirement(worker);
+        if (UNLIKELY(worked && refork_due(worker)))
+            offer_refork(worker);
     }
     work_pass_on(worker);
 }

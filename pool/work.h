@@ -15,6 +15,7 @@
  *   run.c     claiming and running what was taken
  *   io.c      where tasks may wait: taking, calling back and sleeping
  *   pending.c a task there, from its first wait to its end
+ *   refork.c  becoming the next zygote's model
  *   tidy.c    giving memory back while it sleeps
  *   worker.c  a worker's birth and end
  */
@@ -40,6 +41,7 @@ struct worker {
     enum seat_class seats;
     int socket;
     pid_t pid;
+    pid_t supervisor;
     int cpu; /* -1: not pinned */
     struct states states;
     uint32_t next_lane; /* where the next round begins */
@@ -67,6 +69,7 @@ struct worker {
         bool cramped;           /* it had too much of that before its first task */
         bool possible, asked;
     } retirement;
+    uint64_t refork_at; /* tasks of this seat after which the worker offers itself; 0: never */
 };
 
 /* Takes and runs some tasks, of one lane; false if there is nothing. */

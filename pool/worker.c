@@ -9,6 +9,7 @@
 #include "pool/io.h"
 #include "pool/limits.h"
 #include "pool/process.h"
+#include "pool/refork.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -149,6 +150,7 @@ void worker_run(const struct config *config, struct control *control, struct bel
     worker.tallies = control_tallies(control, seat);
     worker.seat = seat;
     worker.socket = socket;
+    worker.supervisor = supervisor;
     views_init(&worker.views, config, control, worker.bells, seat, socket);
     struct parcel parcel;
     tell(&worker, MESSAGE_HELLO, 0, "");
@@ -178,6 +180,7 @@ void worker_run(const struct config *config, struct control *control, struct bel
         expect(&worker, MESSAGE_TAKE, &parcel);
     limits_prepare(&worker);
     plan_retirement(&worker);
+    refork_plan(&worker);
     if (worker.seats == SEAT_IO)
         io_work(&worker);
     else

@@ -65,14 +65,9 @@ static void load(struct config *config, int socket)
     tell(socket, &parcel);
 }
 
-void zygote_run(struct config *config, struct control *control, struct bells *bells, int socket,
-                pid_t supervisor)
+_Noreturn static void make_workers(const struct config *config, struct control *control,
+                                   struct bells *bells, int socket, pid_t supervisor)
 {
-    process_begin("mc-zygote", &socket, true);
-    process_follow(supervisor);
-    if (config->serve != NULL)
-        load(config, socket);
-    limits_load(config);
     struct parcel parcel;
     for (;;) {
         int result = channel_receive(socket, &parcel, 0);
@@ -82,4 +77,26 @@ void zygote_run(struct config *config, struct control *control, struct bells *be
             spawn(config, control, bells, &parcel, supervisor);
         parcel_drop(&parcel);
     }
+}
+
+void zygote_run(struct config *config, struct control *control, struct bells *bells, int socket,
+                pid_t supervisor)
+{
+    process_begin("mc-zygote", &socket, true);
+    process_follow(supervisor);
+    if (config->serve != NULL)
+        load(config, socket);
+    limits_load(config);
+    make_workers(config, control, bells, socket, supervisor);
+}
+
+void zygote_go_on(const struct config *config, struct control *control, struct bells *bells,
+                  int socket, pid_t supervisor)
+{
+    const struct parcel parcel = {.message = {.type = MESSAGE_LOADED}};
+    process_begin("mc-zygote", &socket, true);
+    process_follow(supervisor);
+    FAULT_POINT("zygote_forked");
+    tell(socket, &parcel);
+    make_workers(config, control, bells, socket, supervisor);
 }

@@ -16,4 +16,8 @@
 _Noreturn void zygote_run(struct config *config, struct control *control, struct bells *bells,
                           int socket, pid_t supervisor);
 
+/* The same in a fork of a worker (refork.c), where everything is loaded. */
+_Noreturn void zygote_go_on(const struct config *config, struct control *control,
+                            struct bells *bells, int socket, pid_t supervisor);
+
 #endif

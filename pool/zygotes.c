@@ -7,6 +7,9 @@
  * worker of the other is followed by one of the new, seat by seat (keeper.c), and then
  * the other zygote ends. If the new one cannot load, or its workers cannot start, the
  * other is the target again, and seats that have changed hands change back.
+ *
+ * A warm zygote, which a worker has forked (refork.c), becomes the target in the same way,
+ * with the same configuration: once, and again when it has died.
  */
 #include "pool/supervisor.h"
 
@@ -26,6 +29,7 @@
 #include <unistd.h>
 
 enum { LOAD_REST_MS = 1000 };
+enum { REFORKS_MOST = 3 }; /* that may fail */
 
 static struct zygote *other(struct supervisor *supervisor)
 {
@@ -40,13 +44,18 @@ struct zygote *zygotes_target(struct supervisor *supervisor)
 
 /* ---- start ---- */
 
+static int watch(struct supervisor *supervisor, const struct zygote *zygote, int fd,
+                 enum watched kind)
+{
+    return supervisor_watch(supervisor, fd, kind, (uint32_t)(zygote - supervisor->zygotes));
+}
+
 static int give_birth(struct supervisor *supervisor, struct zygote *zygote)
 {
-    uint32_t which = (uint32_t)(zygote - supervisor->zygotes);
     int ends[2];
     zygote->started_ms = supervisor_now_ms();
     zygote->ready = zygote->config->serve == NULL;
-    zygote->late = false;
+    zygote->late = zygote->warm = false;
     zygote->text[0] = '\0';
     int result = channel_pair(ends);
     if (result < 0)
@@ -64,9 +73,9 @@ static int give_birth(struct supervisor *supervisor, struct zygote *zygote)
     zygote->socket = ends[0];
     zygote->pidfd = result = sys_pidfd_open(pid);
     if (result >= 0)
-        result = supervisor_watch(supervisor, zygote->pidfd, WATCH_ZYGOTE_PID, which);
+        result = watch(supervisor, zygote, zygote->pidfd, WATCH_ZYGOTE_PID);
     if (result == 0)
-        result = supervisor_watch(supervisor, zygote->socket, WATCH_ZYGOTE_SOCKET, which);
+        result = watch(supervisor, zygote, zygote->socket, WATCH_ZYGOTE_SOCKET);
     if (result < 0) {
         (void)keeper_end_child(pid);
         sys_close(&zygote->pidfd);
@@ -170,9 +179,10 @@ static void reload(struct supervisor *supervisor)
     }
 }
 
-static void forget(struct zygote *zygote)
+static void forget(struct supervisor *supervisor, struct zygote *zygote)
 {
-    config_free(zygote->config);
+    if (supervisor->zygotes[0].config != supervisor->zygotes[1].config)
+        config_free(zygote->config);
     *zygote = (struct zygote){.pidfd = -1, .socket = -1};
 }
 
@@ -180,6 +190,21 @@ static void dismiss(struct zygote *zygote)
 {
     if (zygote->pidfd >= 0)
         (void)sys_pidfd_kill(zygote->pidfd, SIGKILL);
+}
+
+static bool may_go_back(struct supervisor *supervisor)
+{
+    const struct zygote *old = other(supervisor);
+    return supervisor->moving && old->config != NULL && old->socket >= 0;
+}
+
+/* old: the zygote that workers go on to come from. */
+static void refork_failed(struct supervisor *supervisor, struct zygote *old, const char *why)
+{
+    bool again = ++old->refork_failures < REFORKS_MOST;
+    log_write(supervisor->control, MC_LOG_WARNING, "no warm zygote: %s; %s", why,
+              again ? "another try comes after as many tasks"
+                    : "there is no other try until a reload");
 }
 
 /* From now on workers come from this one. */
@@ -195,17 +220,127 @@ static void aim_at(struct supervisor *supervisor, struct zygote *zygote)
 void zygotes_give_up(struct supervisor *supervisor, const char *why)
 {
     struct zygote *failed = &supervisor->zygotes[supervisor->target], *old = other(supervisor);
-    if (!supervisor->moving || old->config == NULL || old->socket < 0)
-        return; /* there is nothing to go back to */
+    if (!may_go_back(supervisor))
+        return;
     keep_numbers(old->config, failed->config, old->config->handler_count);
     keeper_stay(supervisor);
-    door_tell(supervisor, SERVE_KEPT, why);
+    if (supervisor->warming)
+        refork_failed(supervisor, old, why);
+    else
+        door_tell(supervisor, SERVE_KEPT, why);
     supervisor->moving = false;
     aim_at(supervisor, old);
     if (failed->pidfd >= 0)
         dismiss(failed);
     else
-        forget(failed); /* no death of it is to come */
+        forget(supervisor, failed); /* no death of it is to come */
+}
+
+/* ---- a zygote that a worker has forked ---- */
+
+/* What a worker that offers itself is told; 0: it is to fork. */
+static int may_refork(const struct supervisor *supervisor, uint32_t seat)
+{
+    const struct zygote *target = &supervisor->zygotes[supervisor->target];
+    const struct post *holder = &supervisor->seats[seat].posts[HOLDER];
+    if (!may_reload(supervisor) || supervisor->reload_wanted || !target->ready ||
+        holder->life != LIFE_UP)
+        return -EAGAIN;
+    return target->warm || target->refork_failures >= REFORKS_MOST ||
+                   holder->zygote != target->generation
+               ? -ECANCELED
+               : 0;
+}
+
+static void tell_threads(struct supervisor *supervisor, uint32_t seat, int32_t threads)
+{
+    struct zygote *target = &supervisor->zygotes[supervisor->target];
+    char how[32];
+    if (target->threads_told)
+        return;
+    target->threads_told = true;
+    snprintf(how, sizeof(how), "has %d threads", threads);
+    log_write(supervisor->control, MC_LOG_WARNING,
+              "worker %d (seat %u) %s, and can be no zygote with more than one: end them in the "
+              "handler or module that starts them, or leave refork-after out",
+              (int)supervisor->seats[seat].posts[HOLDER].pid, seat,
+              threads > 0 ? how : "cannot read /proc to count its threads");
+}
+
+/* Makes the place that the zygote will take; *socket is its end. */
+static int expect_warm(struct supervisor *supervisor, uint32_t seat, int *socket)
+{
+    const struct zygote *target = &supervisor->zygotes[supervisor->target];
+    struct zygote *warm = other(supervisor);
+    int ends[2];
+    int result = channel_pair(ends);
+    if (result < 0)
+        return result;
+    *warm = (struct zygote){.config = target->config,
+                            .generation = ++supervisor->zygote_count,
+                            .warm = true,
+                            .seat = seat,
+                            .parent = supervisor->seats[seat].posts[HOLDER].pid,
+                            .refork_failures = target->refork_failures,
+                            .threads_told = target->threads_told,
+                            .pidfd = -1,
+                            .socket = ends[0]};
+    atomic_store(&supervisor->control->rows[seat].zygote_pid, 0);
+    result = watch(supervisor, warm, warm->socket, WATCH_ZYGOTE_SOCKET);
+    if (result == 0) {
+        *socket = ends[1];
+        return 0;
+    }
+    close(ends[0]);
+    close(ends[1]);
+    *warm = (struct zygote){.pidfd = -1, .socket = -1};
+    return result;
+}
+
+void zygotes_refork(struct supervisor *supervisor, uint32_t seat, int32_t threads)
+{
+    struct parcel parcel = {.message = {.type = MESSAGE_FORK}};
+    int status = may_refork(supervisor, seat);
+    if (status == 0 && threads != 1) {
+        tell_threads(supervisor, seat, threads);
+        status = -ECANCELED;
+    }
+    if (status == 0 && expect_warm(supervisor, seat, &parcel.descriptors[0]) < 0)
+        status = -EAGAIN;
+    parcel.descriptor_count = status == 0;
+    parcel.message.status = status;
+    channel_tell(supervisor->seats[seat].posts[HOLDER].socket, &parcel);
+    parcel_drop(&parcel);
+}
+
+static bool is_our_child(pid_t pid)
+{
+    siginfo_t info;
+    return pid > 0 && waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0;
+}
+
+/* It exists: from now on its death is known from its pidfd. The worker could have written
+ * any number into its row. */
+static bool adopt(struct supervisor *supervisor, struct zygote *zygote)
+{
+    pid_t pid = atomic_load(&supervisor->control->rows[zygote->seat].zygote_pid);
+    if (!is_our_child(pid))
+        return false;
+    zygote->pid = pid;
+    zygote->pidfd = sys_pidfd_open(pid);
+    if (zygote->pidfd >= 0 && watch(supervisor, zygote, zygote->pidfd, WATCH_ZYGOTE_PID) == 0)
+        return true;
+    (void)keeper_end_child(pid);
+    sys_close(&zygote->pidfd);
+    return false;
+}
+
+/* There will be no such zygote. */
+static void abandon_warm(struct supervisor *supervisor, struct zygote *warm, const char *why)
+{
+    sys_close(&warm->socket);
+    refork_failed(supervisor, &supervisor->zygotes[supervisor->target], why);
+    forget(supervisor, warm);
 }
 
 /* ---- what a zygote says ---- */
@@ -235,6 +370,7 @@ static void loaded(struct supervisor *supervisor, struct zygote *zygote)
     if (zygote == other(supervisor)) {
         aim_at(supervisor, zygote);
         supervisor->moving = true;
+        supervisor->warming = zygote->warm;
     } else if (!supervisor->moving) {
         zygotes_publish(supervisor);
     }
@@ -247,6 +383,12 @@ static void hear(struct supervisor *supervisor, struct zygote *zygote)
     int result = channel_receive(zygote->socket, &parcel, MSG_DONTWAIT);
     if (result == -EAGAIN)
         return;
+    if (zygote->pidfd < 0 && !adopt(supervisor, zygote)) {
+        if (result > 0)
+            parcel_drop(&parcel);
+        abandon_warm(supervisor, zygote, "the worker that was to fork it could not, or died");
+        return;
+    }
     if (result <= 0) { /* its death follows */
         sys_close(&zygote->socket);
         dismiss(zygote);
@@ -293,11 +435,15 @@ static void describe_death(const struct zygote *zygote, int status, char *text, 
 static void died_loading(struct supervisor *supervisor, struct zygote *zygote, int status)
 {
     const char *why = zygote->text;
+    if (zygote->warm) {
+        abandon_warm(supervisor, zygote, "it died before it was ready");
+        return;
+    }
     if (zygote->text[0] == '\0')
         describe_death(zygote, status, zygote->text, sizeof(zygote->text));
     if (zygote == other(supervisor)) {
         door_tell(supervisor, SERVE_KEPT, why);
-        forget(zygote);
+        forget(supervisor, zygote);
     } else if (supervisor->phase == PHASE_OPENING) {
         door_tell(supervisor, SERVE_ENDED, why);
         supervisor_end(supervisor, 1);
@@ -324,9 +470,15 @@ static void died(struct supervisor *supervisor, struct zygote *zygote)
         return;
     }
     if (zygote == other(supervisor)) { /* it has had its day */
-        forget(zygote);
+        forget(supervisor, zygote);
         return;
     }
+    if (zygote->warm && may_go_back(supervisor)) {
+        zygotes_give_up(supervisor, "it died before all workers were its own");
+        return;
+    }
+    if (zygote->warm)
+        zygote->refork_failures++;
     log_write(supervisor->control, MC_LOG_WARNING, "the zygote (pid %d) died; starting another",
               (int)zygote->pid);
     /* Seats that it was asked for see the end of their sockets, or their worker
@@ -373,7 +525,12 @@ void zygotes_due(struct supervisor *supervisor, uint64_t now_ms)
         supervisor->moving = false;
         zygotes_publish(supervisor);
         dismiss(old);
-        door_tell(supervisor, SERVE_RELOADED, "");
+        if (!supervisor->warming)
+            door_tell(supervisor, SERVE_RELOADED, "");
+        else if (target->warm) /* else it has died, and the other with it */
+            log_write(supervisor->control, MC_LOG_INFO,
+                      "all workers are forks of what worker %d (seat %u) was", (int)target->parent,
+                      target->seat);
     }
     if (supervisor->reload_wanted && may_reload(supervisor))
         reload(supervisor);
@@ -386,8 +543,8 @@ uint64_t zygotes_next_due(const struct supervisor *supervisor)
         return next;
     for (int i = 0; i < 2; i++) {
         const struct zygote *zygote = &supervisor->zygotes[i];
-        if (zygote->config == NULL)
-            continue;
+        if (zygote->config == NULL || (zygote->warm && zygote->pidfd < 0))
+            continue; /* who is about to be forked is not waited for by the clock */
         uint64_t due = zygote->pidfd < 0 ? zygote->started_ms + rest_ms(zygote)
                        : !zygote->ready && !zygote->late
                            ? zygote->started_ms + zygote->config->load_timeout_ms
@@ -406,8 +563,12 @@ bool zygotes_all_gone(const struct supervisor *supervisor)
 
 void zygotes_kill_all(struct supervisor *supervisor)
 {
-    dismiss(&supervisor->zygotes[0]);
-    dismiss(&supervisor->zygotes[1]);
+    for (int i = 0; i < 2; i++) {
+        struct zygote *zygote = &supervisor->zygotes[i];
+        if (zygote->warm && zygote->pidfd < 0)
+            (void)adopt(supervisor, zygote);
+        dismiss(zygote);
+    }
 }
 
 void zygotes_reap_all(struct supervisor *supervisor)

@@ -355,6 +355,34 @@ static void play_heirs(void)
     end_play(true);
 }
 
+/* A worker becomes the zygote of the others, whose workers then cannot start for a while;
+ * and once more after the death of that. */
+static void play_refork(void)
+{
+    struct mc_pool_options options = troupe_options();
+    options.refork_after = 10;
+    if (!troupe_open(&options))
+        return;
+    /* With one worker and no other to come, tasks would be lost when that is struck. */
+    for (int ms = 0; ms < WAIT_MS && atomic_load(&the_pool->control->seats_up) < 2; ms++)
+        pause_us(1000);
+    atomic_store(&ledger->init_fails, 1);
+    for (int round = 0; round < 3; round++)
+        event_loop(0, LOSABLE);
+    pause_us(5000);
+    atomic_store(&ledger->init_fails, 0);
+    for (int round = 0; round < 4; round++) {
+        small_tasks();
+        one_by_one();
+        event_loop(0, 0);
+        pause_us(5000);
+        pid_t zygote = round == 1 ? look_zygote(the_pool->supervisor_pidfd) : 0;
+        if (zygote > 0)
+            kill(zygote, SIGKILL);
+    }
+    end_play(true);
+}
+
 /* Memory goes back to the system, and limits are looked after no more. */
 static void play_idle(void)
 {
@@ -562,6 +590,7 @@ const struct play plays[] = {
     {.name = "waiting", .act = play_waiting},
     {.name = "waiting-epoll", .act = play_waiting_epoll},
     {.name = "heirs", .act = play_heirs},
+    {.name = "refork", .act = play_refork},
     {.name = "idle", .act = play_idle, .slow = true},
     {.name = "full", .act = play_full},
     {.name = "forks", .act = play_forks},

@@ -108,6 +108,7 @@ static void be_server(const char *path, unsigned late_us)
     options.pool.handlers = NULL;
     options.pool.handler_count = 0;
     options.pool.worker_init = NULL;
+    options.pool.refork_after = 60;
     pause_us(late_us);
     enter_stage("mc-supervisor");
     int result = serve_run(&options);

@@ -75,6 +75,7 @@ static void options(struct input *input)
     given.known.arena_size = some_number(input);
     given.known.max_clients = (unsigned)some_number(input);
     given.known.close_timeout_ms = (unsigned)some_number(input);
+    given.known.refork_after = (unsigned)some_number(input);
     given.known.proc_path = set & 16 ? names[HANDLERS_MOST + 1] : NULL;
     given.known.flags = (uint32_t)some_number(input);
     given.later[input_byte(input) % LONGER] = input_byte(input);

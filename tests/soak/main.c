@@ -145,6 +145,10 @@ static void draw_options(struct chance *chance, struct plan *plan)
     options->max_worker_memory = one_in(chance, 4) && !SANITIZED ? 32 * MIB : 0;
     options->slow_task_ms = one_in(chance, 2) ? 10 + draw(chance, 50) : 0;
     snprintf(plan->load, sizeof(plan->load), "%s", loads[draw(chance, 6)]);
+    options->refork_after = one_in(chance, 2) ? 1 + draw(chance, 3000) : 0;
+    if (options->max_tasks_per_worker != 0 &&
+        options->refork_after >= options->max_tasks_per_worker)
+        options->refork_after = (unsigned)options->max_tasks_per_worker - 1;
 }
 
 static void draw_plan(void)
@@ -166,14 +170,14 @@ static void draw_plan(void)
     const struct mc_pool_options *options = &plan->options;
     printf("soak: round %u: %u clients of up to %u threads, %u workers%s, queue %u, arenas of %zu "
            "MiB, %u clients at most, load %s, recycling after %llu tasks, %u s, %zu MiB, slow "
-           "after %u ms, a kill each %u ms, in the end %s\n",
+           "after %u ms, a warm zygote after %u tasks, a kill each %u ms, in the end %s\n",
            rounds, plan->clients, plan->threads, options->workers,
            options->pinning == MC_PIN_NONE ? " (not pinned)" : "", options->queue_depth,
            options->arena_size / MIB, options->max_clients,
            plan->load[0] != '\0' ? plan->load : "any",
            (unsigned long long)options->max_tasks_per_worker, options->max_worker_age_s,
-           options->max_worker_memory / MIB, options->slow_task_ms, plan->kill_every_ms,
-           ending_names[plan->ending]);
+           options->max_worker_memory / MIB, options->slow_task_ms, options->refork_after,
+           plan->kill_every_ms, ending_names[plan->ending]);
     fflush(stdout);
 }
 

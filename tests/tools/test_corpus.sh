@@ -50,8 +50,8 @@ done
 
 # Values and their sources.
 "$program" check --effective good-all.conf >all.conf
-for line in 'workers = 2  # good-all.conf:9' 'allow-users = {root, 1234}  # good-all.conf:26' \
-    "    quote = 'it\\'s \"\${HOME}\" \\\\'  # good-all.conf:39"; do
+for line in 'workers = 2  # good-all.conf:9' 'allow-users = {root, 1234}  # good-all.conf:27' \
+    "    quote = 'it\\'s \"\${HOME}\" \\\\'  # good-all.conf:40"; do
     grep -qxF -- "$line" all.conf || fail "--effective lacks: $line"
 done
 "$program" check --effective good-empty.conf 2>/dev/null | grep -qx 'queue-depth = 4096  # default' ||

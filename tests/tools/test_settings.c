@@ -37,6 +37,7 @@ START_TEST(the_defaults_are_those_of_the_library)
     ck_assert_uint_eq(ours->max_tasks_per_worker, theirs->max_tasks_per_worker);
     ck_assert_uint_eq(ours->max_worker_age_s, theirs->max_worker_age_s);
     ck_assert_uint_eq(ours->max_worker_memory, theirs->max_worker_memory);
+    ck_assert_uint_eq(ours->refork_after, theirs->refork_after);
     ck_assert_uint_eq(ours->slow_task_ms, theirs->slow_task_ms);
     ck_assert_mem_eq(&ours->geometry, &theirs->geometry, sizeof(ours->geometry));
     ck_assert_uint_eq(settings.socket_mode, 0600);
@@ -88,6 +89,8 @@ START_TEST(values_arrive_in_the_pools_options)
     ck_assert_uint_eq(settings.serve.pool.max_payload, 2 << 20);
     ck_assert_int_eq(read_text("max-worker-age", "1500ms"), 0);
     ck_assert_uint_eq(settings.serve.pool.max_worker_age_s, 2);
+    ck_assert_int_eq(read_text("refork-after", "1000"), 0);
+    ck_assert_uint_eq(settings.serve.pool.refork_after, 1000);
     ck_assert_int_eq(read_text("slow-task", "2m"), 0);
     ck_assert_uint_eq(settings.serve.pool.slow_task_ms, 120000);
     ck_assert_int_eq(read_text("max-load-average", "85%"), 0);

@@ -63,6 +63,7 @@ START_TEST(the_defaults_are_those_of_the_header)
     ck_assert_uint_ge(config->geometry.arena_size, UINT64_C(1) << 30);
     ck_assert_uint_eq(config->max_clients, 256);
     ck_assert_uint_eq(config->close_timeout_ms, 10000);
+    ck_assert_uint_eq(config->refork_after, 0);
     ck_assert(!config->policy.enabled);
     ck_assert_ptr_null(config->proc_path);
     config_free(config);
@@ -170,6 +171,12 @@ START_TEST(numbers_out_of_range_are_refused_by_name)
     options.pinning = (enum mc_pinning) - 1;
     expect_refused("pinning");
     begin();
+    options.refork_after = REFORK_AFTER_MOST + 1;
+    expect_refused("refork_after is 1000000001: at most 1000000000; 0 means never");
+    options.refork_after = REFORK_AFTER_MOST;
+    options.max_tasks_per_worker = REFORK_AFTER_MOST;
+    expect_refused("give less than max_tasks_per_worker");
+    options.max_tasks_per_worker = 0;
     options.max_clients = MAX_LANES + 1;
     expect_refused("max_clients");
     begin();
