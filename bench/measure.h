@@ -55,7 +55,7 @@ enum outcome { MEASURED, ABSENT, FAILED };
 struct probe {
     enum outcome (*run)(const struct probe *probe, unsigned samples);
     unsigned figure;
-    unsigned beside[2]; /* further ones that the same call measures */
+    unsigned beside[3]; /* further ones that the same call measures */
     enum place place;
     unsigned samples; /* of a full round */
     size_t size;      /* of a payload */

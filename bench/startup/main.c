@@ -10,6 +10,7 @@
 static const struct probe probes[] = {
     {fork_floor, FLOOR_FORK, .samples = 50},
     {replace_worker, REPLACE, .samples = 10},
+    {warm_workers, PSS_EACH, {PSS_REFORKED, FIRST_TASK, FIRST_TASK_REFORKED}, .samples = 2},
     {modules_parallel, FIRST_1, .samples = 3, .size = 1},
     {modules_parallel, FIRST_10, {LOAD_10_SLEEP}, .samples = 3, .size = 10},
     {modules_parallel, FIRST_50, .samples = 3, .size = 50},

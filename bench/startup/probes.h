@@ -15,6 +15,7 @@ enum outcome modules_serial(const struct probe *probe, unsigned samples);
 enum outcome modules_compute(const struct probe *probe, unsigned samples);
 enum outcome compute_floor(const struct probe *probe, unsigned samples);
 enum outcome replace_worker(const struct probe *probe, unsigned samples);
+enum outcome warm_workers(const struct probe *probe, unsigned samples);
 enum outcome lookup_name(const struct probe *probe, unsigned samples);
 enum outcome peer_python(const struct probe *probe, unsigned samples);
 enum outcome peer_python_replace(const struct probe *probe, unsigned samples);

@@ -15,6 +15,13 @@ struct figure figures[] = {
                        .about = "the same work in 10 processes, on the same two CPUs"},
     [REPLACE] = {"replace", "ms", .against = FLOOR_FORK,
                  .about = "from SIGKILL of the only worker to the answer of the next"},
+    [PSS_EACH] = {"pss_each", "MiB", .against = PSS_REFORKED,
+                  .about = "PSS of a pool by worker, each having filled 32 MiB in its first task"},
+    [PSS_REFORKED] = {"pss_reforked", "MiB", .about = "the same after refork-after"},
+    [FIRST_TASK] = {"first_task", "ms", .against = FIRST_TASK_REFORKED,
+                    .about = "the first task of each of these workers, which fills them"},
+    [FIRST_TASK_REFORKED] = {"first_task_reforked", "ms",
+                             .about = "that of a worker after refork-after"},
     [PYTHON_POOL_REPLACE] = {"python_pool_replace", "ms", .against = REPLACE,
                              .about = "multiprocessing.Pool(1), whose worker left by itself"},
     [PYTHON_POOL_FORK] = {"python_pool_fork", "ms", .against = FIRST_1,
@@ -34,6 +41,7 @@ const struct goal goals[] = {
     {LOAD_10_SLEEP, MEDIAN, AT_MOST, 0, NO_FIGURE, 1.1 * COST_MS},
     {LOAD_10_COMPUTE, MEDIAN, AT_MOST, 1.1, FLOOR_COMPUTE, 0},
     {REPLACE, MEDIAN, BELOW, 0, NO_FIGURE, 20},
+    {PSS_REFORKED, MEDIAN, AT_MOST, 0.5, PSS_EACH, 0},
     {LOOKUP, MEDIAN, TIMES_FASTER, 1, LOOKUP_DLSYM, 0},
 };
 
