@@ -17,6 +17,7 @@ static const struct command commands[] = {
      .arguments = "[OPTION...] CONFIG",
      .summary = "run the pool that CONFIG describes, for programs that attach to it",
      .options = "  -l, --serial-load      load modules one after the other\n"
+                "  -r, --refork-after N   make the pool anew from a worker that has done N tasks\n"
                 "  -p, --startup-profile  print how long each module takes to start\n"
                 "  -j, --json             print that as JSON\n"
                 "  -t, --startup-trace F  write when each phase ran, for chrome://tracing\n",

@@ -10,6 +10,7 @@
 #include "tools/journal.h"
 #include "tools/listener.h"
 #include "tools/profile.h"
+#include "tools/settings.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -22,7 +23,8 @@ struct server {
     struct configuration *configuration; /* in use */
     struct configuration *next;          /* about to be, if the pool can have it; or NULL */
     struct listener listener;
-    bool serial_load; /* whatever the configuration says */
+    bool serial_load, refork; /* whatever the configuration says, the second as in: */
+    struct settings given;
     bool profile, json;
     const char *trace; /* a path, or NULL */
 };
@@ -135,6 +137,8 @@ static void complete(struct server *server, struct configuration *configuration)
     uint64_t watchdog_us = 0;
     if (server->serial_load)
         serve->serial_load = 1;
+    if (server->refork)
+        serve->pool.refork_after = server->given.serve.pool.refork_after;
     serve->pool.log = on_log;
     serve->listener = server->listener.socket;
     serve->tell = on_event;
@@ -187,15 +191,24 @@ static int serve(struct server *server)
 
 int serve_command(const struct command *command, int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"serial-load", no_argument, NULL, 'l'}, {"startup-profile", no_argument, NULL, 'p'},
-        {"json", no_argument, NULL, 'j'},        {"startup-trace", required_argument, NULL, 't'},
-        {"help", no_argument, NULL, 'h'},        {0}};
+    static const struct option options[] = {{"serial-load", no_argument, NULL, 'l'},
+                                            {"startup-profile", no_argument, NULL, 'p'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"startup-trace", required_argument, NULL, 't'},
+                                            {"refork-after", required_argument, NULL, 'r'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
     struct server server = {0};
+    const char *warning;
     int option;
     while ((option = command_option(command, argc, argv, options)) != -1) {
+        if (option == 'r' &&
+            settings_read(&server.given, key_find("refork-after"), optarg, &warning) < 0)
+            return usage_error(command, "--%s", error_message());
         if (option == 'l')
             server.serial_load = true;
+        else if (option == 'r')
+            server.refork = true;
         else if (option == 'p')
             server.profile = true;
         else if (option == 'j')

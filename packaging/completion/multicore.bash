@@ -9,7 +9,7 @@ _multicore() {
         return
     fi
     case ${COMP_WORDS[1]} in
-    serve) options='--serial-load --startup-profile --json --startup-trace --help' ;;
+    serve) options='--serial-load --refork-after --startup-profile --json --startup-trace --help' ;;
     warmup) options='--budget --cpu-budget --serial-load --json --trace --help' ;;
     check) options='--effective --help' ;;
     run) options='--format --items --timeout --repeat --concurrency --socket --help' ;;

@@ -49,10 +49,10 @@ soon() {
     return 1
 }
 
-# start CONFIG: a server, whose process id is in $server. What it logs is in log.
+# start [OPTION...] CONFIG: a server, whose process id is in $server. What it logs is in log.
 start() {
     : >log
-    "$program" serve "$1" >>log 2>&1 &
+    "$program" serve "$@" >>log 2>&1 &
     server=$!
     soon grep -q 'ready, with' log || exit 1
 }

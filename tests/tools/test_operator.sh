@@ -146,6 +146,36 @@ sed -i 's/refuse[.]so/work.so/' pool.conf
 expect 0 '' reload --no-wait
 soon grep -q 'reloaded pool.conf' log
 
+# ---- serve --refork-after -----------------------------------------------------
+expect 2 "--refork-after is '-1', which is no number; give a number from 1 to 1000000000, or 'never'" \
+    serve --refork-after -1 pool.conf
+expect 2 "--refork-after is '1000000001', which is too much" serve -r 1000000001 pool.conf
+expect 2 "--refork-after is '0', which is too little" serve -r 0 pool.conf
+expect 0 'the pool ended after' drain
+gone
+start --refork-after 40 pool.conf
+work_on() { # clients run tasks all the while, and none fails
+    "$program" run --repeat 200 --concurrency 4 before >said 2>&1 || fail "before: $(<said)"
+    grep -q "$1" log
+}
+soon work_on 'all workers are forks of what worker'
+warm() { # the zygotes of the server, by age
+    [[ $(pgrep -cP "$server" -x mc-zygote) == 1 ]]
+}
+soon warm
+for worker in $(pgrep -P "$server" mc-worker/); do
+    kill -KILL "$worker"
+done
+for ((i = 0; i < 4; i++)); do
+    "$program" run before >said 2>&1 || fail "before: $(<said)"
+    (($(<said) >= 40)) || fail "a worker began with $(<said) tasks behind it"
+done
+# A new set-up begins without, and gets there too.
+: >log
+expect 0 'reloaded: the new set-up is in use after' reload
+soon work_on 'all workers are forks of what worker'
+! grep -q 'no warm zygote' log || fail "a try failed: $(<log)"
+
 # ---- Somebody else ------------------------------------------------------------
 # As root all may be asked for; the program is copied to where everybody may run it.
 if ((EUID == 0)) && command -v setpriv >/dev/null; then

@@ -93,11 +93,21 @@ static int deaf(mc_task *task)
     return 0;
 }
 
+/* How many of these the process, and what it is a fork of, has done before. */
+static int before(mc_task *task)
+{
+    static int done;
+    char text[16];
+    int length = snprintf(text, sizeof(text), "%d", done++);
+    return mc_task_reply(task, text, (size_t)length);
+}
+
 static const struct mc_handler handlers[] = {
     {.name = "echo", .run = echo},         {.name = "nested", .run = nested},
     {.name = "fail", .run = fail},         {.name = "range", .run = range},
     {.name = "describe", .run = describe}, {.name = "crash", .run = crash},
     {.name = "hang", .run = hang},         {.name = "deaf", .run = deaf},
+    {.name = "before", .run = before},
 };
 
 MC_MODULE = {
