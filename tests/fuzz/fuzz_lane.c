@@ -33,7 +33,9 @@ enum {
     ARGS_MOST = 640, /* of every slot at once, they fit the arena */
     STEPS_MOST = 100,
     TASKS_MOST = 200,
-    ROUNDS_MOST = 500, /* a lane this small is empty by then */
+    /* Rings this small are empty by then, and each step may have given new tickets to all that
+     * a worker had taken. */
+    ROUNDS_MOST = STEPS_MOST * RUN_MAX + 500,
     GENERATION = 1,
 };
 
