@@ -345,7 +345,8 @@ MC_API unsigned mc_pool_worker_pids(mc_pool *pool, pid_t *pids, unsigned count);
  *     };
  *
  * The functions of a module are called in processes of the pool only, never in a
- * client. All are optional. Those that return int return 0, or a negative errno,
+ * client: at the start, or for a module that the configuration calls lazy when its first task
+ * comes. All are optional. Those that return int return 0, or a negative errno,
  * best by way of mc_fail(), which ends the start with its message. A crash, or more time
  * than load-timeout of the configuration, ends it too, and is reported with the module and
  * what it was doing. docs/STARTUP.md tells more.

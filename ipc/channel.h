@@ -34,9 +34,12 @@ enum message_type {
     MESSAGE_FAULTED, /* text: why the client's lane was given up; it is a client no more */
     /* supervisor to zygote */
     MESSAGE_SPAWN, /* index: seat, value: 1 for an heir; one descriptor: its socket */
+    MESSAGE_GROW,  /* fork a zygote that has one more module; index: its row; one descriptor:
+                      the new one's socket, over which that says MESSAGE_HELLO first */
     /* zygote to supervisor, if it has modules to load */
     MESSAGE_HANDLER,     /* index: number, text: a handler_entry */
-    MESSAGE_LOADED,      /* all is ready for the first worker */
+    MESSAGE_LOADED,      /* all is ready for the first worker; text: 64 bits, rows of the modules
+                            that are set up */
     MESSAGE_LOAD_FAILED, /* status, text */
     /* worker to supervisor */
     MESSAGE_HELLO,       /* I run */
@@ -47,13 +50,16 @@ enum message_type {
     MESSAGE_RETIRE,      /* I should like to be replaced; text: why */
     MESSAGE_LEAVING,     /* now I go */
     MESSAGE_WARM,        /* a zygote could be made of me; value: how many threads I have */
+    MESSAGE_DEFER,       /* keep a ticket until its module is loaded; index, generation: of
+                            the lane, value: the module's row, text: the name of the task */
     MESSAGE_LANE_FAULT,  /* index, generation, text: why the lane cannot be trusted */
     /* supervisor to worker */
-    MESSAGE_GO,   /* value: CPU to stay on, -1: none; status: 1 for an heir */
-    MESSAGE_TAKE, /* to an heir: the seat is yours */
-    MESSAGE_FORK, /* after MESSAGE_WARM; one descriptor: the socket of the zygote that is to be
-                     forked; or status: -EAGAIN, later perhaps, -ECANCELED, do not ask again */
-    MESSAGE_LANE, /* index, generation; descriptors: lane, notify; status: 0 or -ENOENT */
+    MESSAGE_GO,       /* value: CPU to stay on, -1: none; status: 1 for an heir */
+    MESSAGE_TAKE,     /* to an heir: the seat is yours */
+    MESSAGE_FORK,     /* after MESSAGE_WARM; one descriptor: the socket of the zygote that is to be
+                         forked; or status: -EAGAIN, later perhaps, -ECANCELED, do not ask again */
+    MESSAGE_DEFERRED, /* after MESSAGE_DEFER; status: 0, or why it is not kept, and text */
+    MESSAGE_LANE,     /* index, generation; descriptors: lane, notify; status: 0 or -ENOENT */
 };
 
 enum { MESSAGE_DESCRIPTORS = 5 };

@@ -164,6 +164,7 @@ static int set_modules(struct config *config, const struct serve_options *serve)
         config->modules[i].path = serve->modules[i].path;
         config->modules[i].settings = serve->modules[i].settings;
         config->modules[i].setting_count = serve->modules[i].setting_count;
+        config->modules[i].lazy = serve->modules[i].lazy;
     }
     return 0;
 }

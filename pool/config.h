@@ -51,8 +51,11 @@ struct mc_module_self {
     void *hook_context;
     /* For modules with a file: */
     const struct config *config;
-    uint32_t row;                    /* its place in the configuration, and in config->startup */
-    void *exported;                  /* NULL: nothing */
+    uint32_t row;   /* its place in the configuration, and in config->startup */
+    bool lazy;      /* it is to be loaded for its first task */
+    bool asleep;    /* so it is not loaded yet: its handlers have no function here */
+    uint64_t needs; /* places in the order, of all that it requires, once that is known */
+    void *exported; /* NULL: nothing */
     char misuse[ERROR_MESSAGE_SIZE]; /* what it may not do and did; "": nothing */
 };
 

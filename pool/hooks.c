@@ -37,10 +37,13 @@ static int failed(const struct mc_module_self *module, int status)
     return error_set(status, "module '%s': %.400s", module->name, text);
 }
 
-static void end_first(const struct config *config, struct states *states, uint32_t count)
+/* Those at these places, of the first so many. */
+static void end_first(const struct config *config, uint64_t places, struct states *states,
+                      uint32_t count)
 {
     while (count-- > 0)
-        end(&config->modules[count], states->of[count]);
+        if ((places >> count & 1) != 0)
+            end(&config->modules[count], states->of[count]);
 }
 
 /* Notes in the start-up what the worker of this seat is in; the times of the first worker
@@ -71,14 +74,24 @@ static void file_notes(const struct notes *notes)
         notes->startup->modules[i].spans[MODULE_WORKER_INIT] = notes->spans[i];
 }
 
-int hooks_begin(const struct config *config, uint32_t seat, struct states *states)
+uint64_t hooks_all(const struct config *config)
+{
+    uint64_t places = 0;
+    for (uint32_t i = 0; i < config->module_count; i++)
+        places |= (uint64_t)!config->modules[i].asleep << i;
+    return places;
+}
+
+int hooks_begin(const struct config *config, uint32_t seat, uint64_t places, struct states *states)
 {
     struct notes notes = {.startup = seat < MAX_SEATS ? config->startup : NULL, .seat = seat};
     for (uint32_t i = 0; i < config->module_count; i++) {
+        if ((places >> i & 1) == 0)
+            continue;
         error_clear();
         int status = begin_noted(&notes, &config->modules[i], &states->of[i]);
         if (status < 0) {
-            end_first(config, states, i);
+            end_first(config, places, states, i);
             return failed(&config->modules[i], status);
         }
     }
@@ -90,5 +103,5 @@ int hooks_begin(const struct config *config, uint32_t seat, struct states *state
 
 void hooks_end(const struct config *config, struct states *states)
 {
-    end_first(config, states, config->module_count);
+    end_first(config, hooks_all(config), states, config->module_count);
 }

@@ -13,11 +13,13 @@ struct states {
     void *of[MODULES_MOST];
 };
 
-/* In order. On failure those that were begun are ended; a negative errno with a
- * message that names the module. seat: of the worker, or NO_SEAT. */
+/* The places, in the order of the set-up, of all modules that are not asleep. */
+uint64_t hooks_all(const struct config *config);
+/* Those at these places, in order. On failure those that were begun are ended; a negative
+ * errno with a message that names the module. seat: of the worker, or NO_SEAT. */
 enum { NO_SEAT = MAX_SEATS };
-int hooks_begin(const struct config *config, uint32_t seat, struct states *states);
-/* In the reverse order. */
+int hooks_begin(const struct config *config, uint32_t seat, uint64_t places, struct states *states);
+/* All that are not asleep, in the reverse order. */
 void hooks_end(const struct config *config, struct states *states);
 
 #endif

@@ -449,6 +449,9 @@ static void hear(struct supervisor *supervisor, uint32_t index, int which, struc
         if (which == HOLDER)
             zygotes_refork(supervisor, index, message->value);
         break;
+    case MESSAGE_DEFER:
+        lazy_defer(supervisor, index, which, message);
+        break;
     case MESSAGE_LEAVING:
         supervisor->seats[index].leave_due_ms = supervisor_now_ms() + LEAVE_WAIT_MS;
         supervisor->seats[index].rouse_due_ms = 0;
@@ -576,7 +579,9 @@ void keeper_due(struct supervisor *supervisor, uint64_t now_ms)
         }
         if (seat->retire_due_ms == 0 && outlived(supervisor, i)) {
             snprintf(seat->retire_text, sizeof(seat->retire_text), "%s",
-                     supervisor->warming ? "a warm zygote" : "a new set-up");
+                     supervisor->move == MOVE_WARM   ? "a warm zygote"
+                     : supervisor->move == MOVE_LAZY ? "a module that was loaded"
+                                                     : "a new set-up");
             seat->outlived = true;
             seat->retire_due_ms = now_ms;
         }
@@ -633,6 +638,17 @@ bool keeper_any_but(const struct supervisor *supervisor, uint32_t zygote)
     for (uint32_t i = 0; i < 2 * supervisor->config->seats; i++) {
         const struct post *post = &supervisor->seats[i / 2].posts[i % 2];
         if (post->socket >= 0 && post->zygote != zygote)
+            return true;
+    }
+    return false;
+}
+
+bool keeper_any_of(const struct supervisor *supervisor, uint32_t zygote, enum seat_class seats)
+{
+    for (uint32_t i = 0; i < supervisor->config->seats; i++) {
+        const struct post *post = &supervisor->seats[i].posts[HOLDER];
+        if (post->life == LIFE_UP && post->zygote == zygote &&
+            control_class(supervisor->control, i) == seats)
             return true;
     }
     return false;

@@ -264,6 +264,7 @@ static void client_gone(struct supervisor *supervisor, struct tenant *tenant)
         close_client(supervisor, tenant);
     tenant->dropping = true;
     tenant->generation++;
+    lazy_drop(supervisor, tenant);
     publish(supervisor, index, tenant->generation, 0);
     FAULT_POINT("lane_drop");
     if (!tenant->faulted) /* else it settles them itself */
@@ -328,7 +329,8 @@ bool lanes_idle(const struct supervisor *supervisor)
     for (uint32_t i = 0; i < supervisor->config->max_clients; i++) {
         const struct tenant *tenant = &supervisor->tenants[i];
         if (tenant->used &&
-            ((!tenant->dropping && any_work(&tenant->lane)) || lane_worked_on(supervisor, i)))
+            ((!tenant->dropping && (tenant->kept_count != 0 || any_work(&tenant->lane))) ||
+             lane_worked_on(supervisor, i)))
             return false;
     }
     const struct control *control = supervisor->control;

@@ -9,8 +9,10 @@
 #include "pool/phases.h"
 
 #include <dlfcn.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 /* ---- opening ---- */
 
@@ -89,7 +91,7 @@ static int open_all(struct config *config)
     int result = 0;
     for (uint32_t i = 0; result == 0 && i < config->module_count; i++)
         result = open_one(config, &config->modules[i]);
-    return result < 0 ? result : phases_check_threads(config, -1, MODULE_OPEN);
+    return result < 0 ? result : phases_check_threads(config, -1, MODULE_OPEN, 1);
 }
 
 /* ---- setting up ---- */
@@ -107,11 +109,12 @@ static void note_order(const struct config *config, const struct order_item *ite
     }
 }
 
-static int put_in_order(struct config *config, uint64_t *needs)
+static int put_in_order(struct config *config)
 {
     struct order_item items[MODULES_MOST], ordered[MODULES_MOST];
     struct mc_module_self declared[MODULES_MOST];
     uint32_t order[MODULES_MOST];
+    uint64_t needs[MODULES_MOST];
     memcpy(declared, config->modules, config->module_count * sizeof(declared[0]));
     for (uint32_t i = 0; i < config->module_count; i++) {
         const struct mc_module *descriptor = declared[i].descriptor;
@@ -126,13 +129,46 @@ static int put_in_order(struct config *config, uint64_t *needs)
         ordered[i] = items[order[i]];
     }
     order_needs(ordered, config->module_count, needs);
+    for (uint32_t i = 0; i < config->module_count; i++)
+        config->modules[i].needs = needs[i];
     note_order(config, ordered);
     return 0;
+}
+
+static uint64_t with_needs(const struct config *config, uint32_t place)
+{
+    return UINT64_C(1) << place | config->modules[place].needs;
+}
+
+/* Those that sleep; what others require does not. */
+static void put_to_sleep(struct config *config)
+{
+    uint64_t wanted = 0;
+    for (uint32_t i = 0; i < config->module_count; i++)
+        if (!config->modules[i].lazy)
+            wanted |= with_needs(config, i);
+    for (uint32_t i = 0; i < config->module_count; i++) {
+        bool asleep = (wanted >> i & 1) == 0;
+        config->modules[i].asleep = asleep;
+        config->startup->modules[config->modules[i].row].asleep = asleep;
+    }
 }
 
 int modules_absent(mc_task *task)
 {
     return mc_task_fail(task, -ENOSYS, "the pool's present modules do not have this handler");
+}
+
+/* Handlers have their functions while their module is awake. */
+static void set_functions(struct config *config, uint32_t place)
+{
+    const struct mc_module_self *module = &config->modules[place];
+    for (size_t i = 0; i < module->descriptor->handler_count; i++) {
+        const struct mc_handler *handler = &module->descriptor->handlers[i];
+        int number = config_handler(config, handler->name);
+        CHECK(number >= 0); /* it was added */
+        config->handlers[number].run = module->asleep ? NULL : handler->run;
+    }
 }
 
 static int add_handlers(struct config *config)
@@ -149,27 +185,109 @@ static int add_handlers(struct config *config)
     for (uint32_t i = 0; i < config->handler_count; i++)
         if (config->handlers[i].run == NULL)
             config->handlers[i].run = modules_absent;
+    for (uint32_t i = 0; i < config->module_count; i++)
+        if (config->modules[i].asleep)
+            set_functions(config, i);
     return 0;
+}
+
+/* Around all phases in the zygote. */
+static struct startup_stack stack;
+
+static void begin_watch(void)
+{
+    startup_watch();
+    startup_watch_thread(&stack);
+}
+
+static void end_watch(void)
+{
+    startup_unwatch_thread(&stack);
+    startup_unwatch();
 }
 
 int modules_load(struct config *config)
 {
-    static struct startup_stack stack;
-    uint64_t needs[MODULES_MOST];
     startup_reset(config->startup, config->module_count);
     config->startup->began_ns = clock_ns();
-    startup_watch();
-    startup_watch_thread(&stack);
+    begin_watch();
     int result = open_all(config);
     if (result == 0)
-        result = put_in_order(config, needs);
-    if (result == 0)
-        result = phases_run(config, needs);
+        result = put_in_order(config);
+    if (result == 0) {
+        put_to_sleep(config);
+        result = phases_run(config, hooks_all(config));
+    }
     if (result == 0)
         result = add_handlers(config);
-    startup_unwatch_thread(&stack);
-    startup_unwatch();
+    end_watch();
     config->startup->ended_ns = clock_ns();
+    return result;
+}
+
+/* ---- lazy modules ---- */
+
+uint64_t modules_awake(const struct config *config)
+{
+    uint64_t rows = 0;
+    for (uint32_t i = 0; i < config->module_count; i++)
+        rows |= (uint64_t)!config->modules[i].asleep << config->modules[i].row;
+    return rows;
+}
+
+static void wake(struct config *config, uint64_t places)
+{
+    for (uint32_t i = 0; i < config->module_count; i++) {
+        if ((places >> i & 1) == 0)
+            continue;
+        config->modules[i].asleep = false;
+        set_functions(config, i);
+    }
+}
+
+int modules_wake(struct config *config, uint32_t row)
+{
+    uint64_t places = 0;
+    for (uint32_t i = 0; i < config->module_count; i++)
+        if (config->modules[i].row == row)
+            places = with_needs(config, i) & ~hooks_all(config);
+    begin_watch();
+    int result = phases_run(config, places);
+    end_watch();
+    if (result == 0)
+        wake(config, places);
+    return result;
+}
+
+/* The name of the thread and the notes of the start-up are the zygote's to change. */
+static int wake_here(struct config *config, uint64_t places, struct states *states)
+{
+    char name[16] = "";
+    (void)prctl(PR_GET_NAME, name);
+    startup_unseal(config->startup);
+    int result = phases_run(config, places);
+    startup_seal(config->startup);
+    (void)prctl(PR_SET_NAME, name);
+    if (result == 0)
+        result = hooks_begin(config, NO_SEAT, places, states);
+    if (result == 0)
+        wake(config, places);
+    return result;
+}
+
+int modules_wake_here(struct config *config, uint32_t handler, struct states *states)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* a handler may have threads */
+    const struct mc_module_self *module = modules_sleeper(config, handler);
+    if (LIKELY(module == NULL))
+        return 0;
+    int result = 0;
+    pthread_mutex_lock(&lock);
+    if (module->asleep)
+        result = wake_here(
+            config, with_needs(config, config->handlers[handler].module) & ~hooks_all(config),
+            states);
+    pthread_mutex_unlock(&lock);
     return result;
 }
 

@@ -6,10 +6,29 @@
 #define POOL_MODULES_H
 
 #include "pool/config.h"
+#include "pool/hooks.h"
 
-/* Opens the files, puts the modules into order, sets them up, and adds their handlers to
- * the configuration. A negative errno with a message that names module and phase. */
+/* Opens the files, puts the modules into order, sets those up that are not lazy, and what
+ * these require, and adds the handlers of all to the configuration. A negative errno with a
+ * message that names module and phase. */
 int modules_load(struct config *config);
+/* The rows of those that are set up. */
+uint64_t modules_awake(const struct config *config);
+/* Sets up a module that was left for later, and what it requires; like modules_load(). */
+int modules_wake(struct config *config, uint32_t row);
+
+/* The module of this handler, if that is not set up in this process; else NULL. */
+static inline const struct mc_module_self *modules_sleeper(const struct config *config,
+                                                           uint32_t handler)
+{
+    const struct handler *entry = &config->handlers[handler];
+    return entry->run == NULL && entry->name[0] != '\0' && config->modules[entry->module].asleep
+               ? &config->modules[entry->module]
+               : NULL;
+}
+/* Sets it up in this worker alone, with its worker_init: for a task that has a task of this
+ * handler, which it may have to run itself. 0 also where it is set up already. */
+int modules_wake_here(struct config *config, uint32_t handler, struct states *states);
 
 /* In place of a handler that clients know from another set-up. */
 int modules_absent(mc_task *task);

@@ -61,10 +61,9 @@ static int run_one(struct mc_module_self *module, enum module_phase phase)
 
 struct loading {
     struct config *config;
-    const uint64_t *needs;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    uint64_t loaded; /* places in the order; those with nothing to load from the beginning */
+    uint64_t loaded; /* places in the order; those with nothing left to load from the beginning */
     uint32_t failed; /* the first of those that failed; MODULES_MOST: none */
     int status;      /* why */
     char text[ERROR_MESSAGE_SIZE];
@@ -89,8 +88,9 @@ static void fail(struct loading *loading, uint32_t place, int status, const char
 /* False when something that comes before it has failed, which all that it needs does. */
 static bool await_turn(struct loading *loading, uint32_t place)
 {
+    uint64_t needs = loading->config->modules[place].needs;
     pthread_mutex_lock(&loading->lock);
-    while (place < loading->failed && (loading->needs[place] & ~loading->loaded) != 0)
+    while (place < loading->failed && (needs & ~loading->loaded) != 0)
         pthread_cond_wait(&loading->changed, &loading->lock);
     bool begins = place < loading->failed;
     pthread_mutex_unlock(&loading->lock);
@@ -135,10 +135,10 @@ static void start_loader(struct loader *loader)
     pthread_mutex_unlock(&loading->lock);
 }
 
-static int load_in_parallel(struct config *config, const uint64_t *needs)
+static int load_in_parallel(struct config *config, uint64_t places)
 {
     struct loading loading = {.config = config,
-                              .needs = needs,
+                              .loaded = ~places,
                               .lock = PTHREAD_MUTEX_INITIALIZER,
                               .changed = PTHREAD_COND_INITIALIZER,
                               .failed = MODULES_MOST};
@@ -198,11 +198,12 @@ static int blame_thread(const struct config *config, int suspect, const char *ph
                      phase, name);
 }
 
-int phases_check_threads(const struct config *config, int suspect, enum module_phase after)
+int phases_check_threads(const struct config *config, int suspect, enum module_phase after,
+                         unsigned threads)
 {
     const struct timespec rest = {.tv_nsec = 1000000};
     (void)prctl(PR_SET_NAME, "mc-zygote");
-    for (int i = 0; sys_thread_count() > 1; i++) {
+    for (int i = 0; sys_thread_count() > threads; i++) {
         if (i == THREADS_GRACE_MS)
             return blame_thread(config, suspect, module_phases[after]);
         nanosleep(&rest, NULL);
@@ -217,35 +218,46 @@ static bool is_serial(const struct config *config)
     return config->serve != NULL && config->serve->serial_load != 0;
 }
 
+static bool is_among(uint64_t places, uint32_t place)
+{
+    return (places >> place & 1) != 0;
+}
+
 /* Looking for threads costs more than most phases do, so only who asks for it has that done
  * after each module. */
-static int run_in_order(struct config *config, enum module_phase phase)
+static int run_in_order(struct config *config, uint64_t places, enum module_phase phase,
+                        unsigned threads)
 {
     int result = 0;
     for (uint32_t i = 0; result == 0 && i < config->module_count; i++) {
         struct mc_module_self *module = &config->modules[i];
+        if (!is_among(places, i))
+            continue;
         result = run_one(module, phase);
         if (result == 0 && is_serial(config))
-            result = phases_check_threads(config, (int)module->row, phase);
+            result = phases_check_threads(config, (int)module->row, phase, threads);
     }
     return result;
 }
 
-static bool has_two_to_load(const struct config *config)
+static bool has_two_to_load(const struct config *config, uint64_t places)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < config->module_count; i++)
-        count += config->modules[i].descriptor->load != NULL;
+        count += is_among(places, i) && config->modules[i].descriptor->load != NULL;
     return count > 1;
 }
 
-int phases_run(struct config *config, const uint64_t *needs)
+int phases_run(struct config *config, uint64_t places)
 {
+    unsigned threads = sys_thread_count();
     for (enum module_phase phase = MODULE_CONFIGURE; phase <= MODULE_READY; phase++) {
-        bool parallel = phase == MODULE_LOAD && !is_serial(config) && has_two_to_load(config);
-        int result = parallel ? load_in_parallel(config, needs) : run_in_order(config, phase);
+        bool parallel =
+            phase == MODULE_LOAD && !is_serial(config) && has_two_to_load(config, places);
+        int result = parallel ? load_in_parallel(config, places)
+                              : run_in_order(config, places, phase, threads);
         if (result == 0)
-            result = phases_check_threads(config, -1, phase);
+            result = phases_check_threads(config, -1, phase, threads);
         if (result < 0)
             return result;
     }

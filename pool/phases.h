@@ -7,14 +7,17 @@
 
 #include "pool/config.h"
 
-/* The modules are in order, and order_needs() has said what each needs. load runs in
- * threads where modules do not need each other, which are all gone when this returns. What
- * comes of it does not depend on who is quicker: of several that fail it is the first in
- * order that is reported. A negative errno with a message that names module and phase. */
-int phases_run(struct config *config, const uint64_t *needs);
+/* Of the modules at these places in the order; what else they need has been through it
+ * before. load runs in threads where modules do not need each other, which are all gone when
+ * this returns. What comes of it does not depend on who is quicker: of several that fail it is
+ * the first in order that is reported. A negative errno with a message that names module and
+ * phase. */
+int phases_run(struct config *config, uint64_t places);
 
 /* That no module left a thread behind, which workers would miss: -EBUSY with a message.
- * suspect: the only module that can have done so, -1: not known. */
-int phases_check_threads(const struct config *config, int suspect, enum module_phase after);
+ * suspect: the only module that can have done so, -1: not known. threads: how many there were
+ * before. */
+int phases_check_threads(const struct config *config, int suspect, enum module_phase after,
+                         unsigned threads);
 
 #endif

@@ -354,10 +354,10 @@ int pool_ready(mc_pool *pool)
     }
 }
 
-mc_pool *pool_of_worker(const struct config *config, struct control *control, struct bells *bells,
-                        int socket, const struct states *states)
+mc_pool *pool_of_worker(struct config *config, struct control *control, struct bells *bells,
+                        int socket, struct states *states)
 {
-    mc_pool *pool = pool_create((struct config *)(uintptr_t)config);
+    mc_pool *pool = pool_create(config);
     if (pool == NULL) {
         error_set(-ENOMEM, "no memory for the worker's own pool");
         return NULL;
@@ -524,7 +524,7 @@ static int enter_thread(mc_pool *pool, const struct states **states)
             return error_set(-ENOMEM, "no memory for a thread's state");
         mine->pool = pool;
         mine->epoch = pool->epoch;
-        int result = hooks_begin(pool->config, NO_SEAT, &mine->states);
+        int result = hooks_begin(pool->config, NO_SEAT, hooks_all(pool->config), &mine->states);
         if (result < 0) {
             free(mine);
             return result;
@@ -562,7 +562,8 @@ int pool_inline_enter(mc_pool *pool, const struct handler *handler, const struct
         return enter_thread(pool, states);
     pthread_mutex_lock(&pool->inline_lock);
     if (!pool->inline_ready) {
-        int result = hooks_begin(pool->config, NO_SEAT, &pool->inline_states);
+        int result =
+            hooks_begin(pool->config, NO_SEAT, hooks_all(pool->config), &pool->inline_states);
         if (result < 0) {
             pthread_mutex_unlock(&pool->inline_lock);
             return result;

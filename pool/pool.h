@@ -320,14 +320,14 @@ struct mc_pool {
     struct thread_state *threads; /* under the same lock */
     bool inline_ready;
     struct states inline_states;
-    const struct states *worker_states; /* in a worker */
-    struct io *io;                      /* in an I/O worker */
-    pthread_key_t thread_key;           /* for handlers that are MC_THREAD_SAFE */
+    struct states *worker_states; /* in a worker */
+    struct io *io;                /* in an I/O worker */
+    pthread_key_t thread_key;     /* for handlers that are MC_THREAD_SAFE */
 };
 
 /* The worker's own pool object; NULL with a message when it cannot attach. */
-mc_pool *pool_of_worker(const struct config *config, struct control *control, struct bells *bells,
-                        int socket, const struct states *states);
+mc_pool *pool_of_worker(struct config *config, struct control *control, struct bells *bells,
+                        int socket, struct states *states);
 /* The state for inline tasks of this thread, made on first use; with the lock
  * that belongs to it held until pool_inline_leave(). */
 int pool_inline_enter(mc_pool *pool, const struct handler *handler, const struct states **states);

@@ -33,7 +33,7 @@ static void shed(struct worker *worker)
 
 _Noreturn static void be_zygote(struct worker *worker, int socket)
 {
-    const struct config *config = worker->config;
+    struct config *config = worker->config;
     struct control *control = worker->control;
     struct bells *bells = worker->pool_bells;
     pid_t supervisor = worker->supervisor;

@@ -23,6 +23,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     WAKE_NS = 60000,    /* what waking a process on another core may take */
@@ -141,6 +142,54 @@ void run_learn(struct worker *worker, const mc_task *task, uint64_t submitted, u
     tally_count(&tally->ran[tally_span(ran)]);
 }
 
+/* ---- handlers that cannot run here ---- */
+
+/* The handler's module is asleep: the supervisor keeps the ticket until one of us has it
+ * awake. False if it does not, and then it has said why. */
+static bool defer(struct worker *worker, const struct view *view, name_t name,
+                  const struct mc_module_self *module)
+{
+    struct parcel parcel = {.message = {.type = MESSAGE_DEFER,
+                                        .index = worker->current_lane,
+                                        .generation = view->generation,
+                                        .value = (int32_t)module->row}};
+    memcpy(parcel.message.text, &name, sizeof(name));
+    FAULT_POINT("worker_defer");
+    if (channel_send(worker->socket, &parcel, 0) < 0 ||
+        channel_receive(worker->socket, &parcel, 0) <= 0)
+        _exit(1); /* no supervisor, no pool */
+    FAULT_POINT("worker_deferred");
+    worker->refusal = parcel.message;
+    return parcel.message.status == 0;
+}
+
+/* True for a ticket that this worker is not to go on with. */
+COLD static bool put_off(struct worker *worker, const struct view *view, name_t name)
+{
+    const struct mc_module_self *module = modules_sleeper(worker->config, name_handler(name));
+    uint64_t word = slot_load(&view->lane.slots[name_slot(name)].word);
+    worker->refusal.status = 0;
+    return module != NULL && name_current(name, word) && slot_state(word) == SLOT_SUBMITTED &&
+           defer(worker, view, name, module);
+}
+
+COLD static int refuse(const struct worker *worker, mc_task *task)
+{
+    const struct message *refusal = &worker->refusal;
+    if (refusal->status < 0)
+        return mc_task_fail(task, refusal->status, "%s", refusal->text);
+    return modules_absent(task); /* only a later set-up has it */
+}
+
+static bool has_function(const struct worker *worker, name_t name)
+{
+    uint32_t handler = name_handler(name);
+    return LIKELY(handler < worker->config->handler_capacity &&
+                  worker->config->handlers[handler].run != NULL);
+}
+
+/* ---- a task ---- */
+
 /* Runs a task that this call claimed; *now is the time in ticks, before and after.
  * SLOT_RUNNING: it waits. */
 static enum slot_state execute(struct worker *worker, struct view *view, struct slot *slot,
@@ -153,8 +202,8 @@ static enum slot_state execute(struct worker *worker, struct view *view, struct 
         views_fault(&worker->views, worker->current_lane, view->generation, wrong);
         return SLOT_FAILED;
     }
-    if (UNLIKELY(task->handler->run == NULL)) { /* only a later set-up has it */
-        task->status = modules_absent(task);
+    if (UNLIKELY(task->handler->run == NULL)) {
+        task->status = refuse(worker, task);
         return SLOT_FAILED;
     }
     bool watched = task->handler->watched || slot->limited != 0;
@@ -208,6 +257,8 @@ static bool run_slot(struct worker *worker, struct view *view, name_t name, uint
     struct slot *slot = &view->lane.slots[name_slot(name)];
     mc_task *task = worker->task;
     uint64_t word;
+    if (!has_function(worker, name) && put_off(worker, view, name))
+        return false;
     FAULT_POINT("worker_before_claim");
     if (!slot_claim(&slot->word, name, worker->seat + 1, CLAIM_ANY, &word))
         return false;

@@ -14,6 +14,7 @@ struct module_spec {
     const char *path;
     const struct setting *settings;
     uint32_t setting_count;
+    bool lazy; /* its phases wait for the first task of one of its handlers */
 };
 
 /* Whose clients have which share of the workers' time. */

@@ -38,6 +38,7 @@ struct startup_module {
     char name[HANDLER_NAME_SIZE];   /* "" until it is opened */
     char warmup[HANDLER_NAME_SIZE]; /* a handler to try it with; "": none */
     uint64_t requires;              /* bits of other modules */
+    uint32_t asleep;                /* 1: it is lazy, and not loaded with the others */
     struct startup_span spans[MODULE_PHASES];
 };
 

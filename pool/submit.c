@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "pool/modules.h"
 #include "pool/split.h"
 
 #include <errno.h>
@@ -47,6 +48,11 @@ static int find_handler(const mc_group *group, const char *name)
     if (name == NULL)
         return error_set(-EINVAL, "no handler was named");
     int number = find_number(pool, name);
+    if (pool->in_worker && number >= 0) { /* which may have to run it itself */
+        int result = modules_wake_here(pool->config, (uint32_t)number, pool->worker_states);
+        if (result < 0)
+            return result;
+    }
     if (pool->away == NULL)
         return number;
     if (number < 0)

@@ -196,6 +196,7 @@ static int timeout_ms(struct supervisor *supervisor, uint64_t now, bool polling)
 {
     uint64_t next = keeper_next_due(supervisor);
     sooner(&next, zygotes_next_due(supervisor));
+    sooner(&next, lazy_next_due(supervisor));
     sooner(&next, door_next_due(supervisor));
     sooner(&next, lanes_next_due(supervisor));
     sooner(&next, queues_next_due(supervisor));
@@ -248,6 +249,7 @@ static void loop(struct supervisor *supervisor)
     for (;;) {
         uint64_t now = supervisor_now_ms();
         zygotes_due(supervisor, now);
+        lazy_due(supervisor, now);
         keeper_due(supervisor, now);
         door_due(supervisor, now);
         lanes_due(supervisor, now);
@@ -283,6 +285,7 @@ static struct supervisor *make(struct config *config)
                 (struct post){.life = LIFE_EMPTY, .pidfd = -1, .socket = -1};
     for (int i = 0; i < 2; i++)
         supervisor.zygotes[i].pidfd = supervisor.zygotes[i].socket = -1;
+    lazy_init(&supervisor);
     return &supervisor;
 }
 

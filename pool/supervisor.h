@@ -6,6 +6,7 @@
  *
  *   supervisor.c  start, event loop, timers, end
  *   zygotes.c     where workers come from; changing the set-up
+ *   lazy.c        tasks whose module is not loaded yet
  *   keeper.c      the seats
  *   door.c        who connects from outside; signals
  *   lanes.c       clients and their lanes
@@ -76,13 +77,41 @@ struct zygote {
     int pidfd;
     int socket;
     uint64_t started_ms;
-    bool warm;                /* it was forked by a worker (refork.c), ... */
-    uint32_t seat;            /* ... of this seat, ... */
-    pid_t parent;             /* ... which is, or was, this process */
+    uint64_t awake; /* rows of modules that are set up in it, as it said */
+    bool forked;    /* from a process that was set up; its pid is in a row ... */
+    uint32_t place; /* ... of this seat */
+    bool lazy;      /* it was forked to load one more module */
+    bool warm;      /* a worker has forked it (refork.c), or one that it comes from, ... */
+    uint32_t seat;  /* ... of this seat, ... */
+    pid_t parent;   /* ... which is, or was, this process */
     uint32_t refork_failures; /* of this set-up, since it was loaded */
     bool threads_told;        /* that workers with threads cannot be forked */
     bool late;                /* it was killed because it took too long */
-    char text[236];           /* why it failed, as it said itself */
+    int status;               /* why it failed, as it said itself; 0: it did not */
+    char text[236];
+};
+
+/* Why seats change hands, all of them. */
+enum move {
+    MOVE_SET_UP, /* a new one */
+    MOVE_WARM,   /* a zygote that a worker has forked */
+    MOVE_LAZY,   /* one that has another module */
+};
+
+/* Tasks whose module is not loaded yet (lazy.c). */
+struct lazy {
+    uint64_t kept;       /* tickets, of all tenants */
+    uint64_t release_ms; /* when those that wait for nothing are given back next */
+    uint64_t wanted;     /* rows of modules that are to be loaded next */
+    uint64_t due_ms;     /* not sooner than this */
+    int loading;         /* the row of the one that is, until all workers have it; -1: none */
+    uint64_t began_ms;
+    struct lazy_failure {
+        uint32_t deaths;   /* of processes that were to load it, one after the other */
+        uint64_t until_ms; /* its tasks fail until then */
+        int status;
+        char text[236];
+    } failures[MODULES_MOST];
 };
 
 /* How far a ring was filled when it was looked at, and when that was. */
@@ -119,6 +148,8 @@ struct tenant {
     struct lane lane;
     uint32_t weight;
     struct queue_mark marks[LANE_RINGS];
+    uint64_t *kept; /* by slot: tickets of tasks whose module is not loaded (lazy.c); or NULL */
+    uint32_t kept_count;
     struct lane_geometry geometry; /* that lane points to: it outlives the configuration */
     uint32_t generation;
 };
@@ -144,9 +175,10 @@ struct supervisor {
     struct zygote zygotes[2];
     int target;            /* of the two, the one that workers are to come from */
     bool moving;           /* seats are changing hands, from the other to the target, ... */
-    bool warming;          /* ... which is no new set-up, but a warm zygote */
+    enum move move;        /* ... because of this */
     bool reload_wanted;    /* and not begun */
     uint32_t zygote_count; /* so many were there in all */
+    struct lazy lazy;
 
     int listener, signals; /* of a pool that is served, else -1 */
     struct stranger strangers[STRANGERS];
@@ -226,6 +258,11 @@ struct zygote *zygotes_target(struct supervisor *supervisor);
 int zygotes_reload(struct supervisor *supervisor);
 /* The worker that has this seat would be a good zygote: tells it to fork one, or not to. */
 void zygotes_refork(struct supervisor *supervisor, uint32_t seat, int32_t threads);
+/* Has the target fork a zygote, and that load one more module. -EAGAIN if another change is
+ * under way, or the target is not ready. */
+int zygotes_grow(struct supervisor *supervisor, uint32_t row);
+/* True if the set-up that this zygote has, or had, is the one that workers come from. */
+bool zygotes_is_current(const struct supervisor *supervisor, uint32_t generation);
 /* A worker of the target cannot be set up: if another set-up is there, back to that. */
 void zygotes_give_up(struct supervisor *supervisor, const char *why);
 bool zygotes_all_gone(const struct supervisor *supervisor);
@@ -239,6 +276,22 @@ void door_due(struct supervisor *supervisor, uint64_t now_ms);
 uint64_t door_next_due(const struct supervisor *supervisor);
 void door_tell(struct supervisor *supervisor, enum serve_event event, const char *text);
 
+/* lazy.c */
+void lazy_init(struct supervisor *supervisor);
+/* A worker gives a ticket to us. which: of the seat's posts. */
+void lazy_defer(struct supervisor *supervisor, uint32_t seat, int which,
+                const struct message *message);
+/* What came of zygotes_grow(): the module is loaded, and all workers have it; or it is not.
+ * died: its process did, for no reason of its own. */
+void lazy_loaded(struct supervisor *supervisor, uint64_t awake);
+void lazy_failed(struct supervisor *supervisor, int status, const char *why, bool died);
+/* Modules are others than before. */
+void lazy_forget(struct supervisor *supervisor);
+/* Gives no ticket of the tenant back any more. */
+void lazy_drop(struct supervisor *supervisor, struct tenant *tenant);
+void lazy_due(struct supervisor *supervisor, uint64_t now_ms);
+uint64_t lazy_next_due(const struct supervisor *supervisor);
+
 /* keeper.c */
 /* Ends a child that cannot be watched, and waits for that; its status. */
 int keeper_end_child(pid_t pid);
@@ -246,6 +299,8 @@ void keeper_fill_seats(struct supervisor *supervisor);
 void keeper_seat_event(struct supervisor *supervisor, uint32_t index, enum watched kind);
 /* True while a worker of another zygote than this has a seat, or is to have one. */
 bool keeper_any_but(const struct supervisor *supervisor, uint32_t zygote);
+/* True if a worker of this zygote has a seat of this class. */
+bool keeper_any_of(const struct supervisor *supervisor, uint32_t zygote, enum seat_class seats);
 void keeper_due(struct supervisor *supervisor, uint64_t now_ms);
 uint64_t keeper_next_due(const struct supervisor *supervisor);
 bool keeper_all_gone(const struct supervisor *supervisor);
@@ -306,6 +361,11 @@ void queues_due(struct supervisor *supervisor, uint64_t now_ms);
 uint64_t queues_next_due(const struct supervisor *supervisor);
 
 /* sweep.c */
+/* Gives the task of this name another ticket, for workers of these seats. */
+void sweep_repair(struct supervisor *supervisor, const struct tenant *tenant, enum seat_class seats,
+                  name_t name);
+/* True if one more finds room, with so many places kept for those that must. */
+bool sweep_may_repair(const struct supervisor *supervisor, enum seat_class seats, uint64_t spare);
 void sweep_seat(struct supervisor *supervisor, uint32_t seat, int death);
 
 /* watch.c */

@@ -27,11 +27,10 @@
 #include <string.h>
 #include <time.h>
 
-static void repair(struct supervisor *supervisor, const struct tenant *tenant, uint32_t seat,
-                   name_t name)
+void sweep_repair(struct supervisor *supervisor, const struct tenant *tenant, enum seat_class seats,
+                  name_t name)
 {
     struct control *control = supervisor->control;
-    enum seat_class seats = control_class(control, seat);
     uint64_t at = atomic_load_explicit(&control->repair_tail[seats], memory_order_relaxed);
     struct repair *entry = &control->repairs[seats][at % REPAIR_CAPACITY];
     FAULT_POINT("sweep_repair");
@@ -40,6 +39,20 @@ static void repair(struct supervisor *supervisor, const struct tenant *tenant, u
     entry->name = name;
     atomic_store_explicit(&entry->position, at + 1, memory_order_release);
     atomic_store_explicit(&control->repair_tail[seats], at + 1, memory_order_seq_cst);
+}
+
+bool sweep_may_repair(const struct supervisor *supervisor, enum seat_class seats, uint64_t spare)
+{
+    const struct control *control = supervisor->control;
+    uint64_t head = atomic_load_explicit(&control->shared.repair_head[seats], memory_order_relaxed);
+    uint64_t tail = atomic_load_explicit(&control->repair_tail[seats], memory_order_relaxed);
+    return tail - head < REPAIR_CAPACITY - spare;
+}
+
+static void repair(struct supervisor *supervisor, const struct tenant *tenant, uint32_t seat,
+                   name_t name)
+{
+    sweep_repair(supervisor, tenant, control_class(supervisor->control, seat), name);
 }
 
 /* The block that the worker was filling has no owner any more. */
@@ -196,14 +209,10 @@ static void settle(struct supervisor *supervisor, struct tenant *tenant, uint32_
  * left for those. */
 static bool may_repeat(const struct supervisor *supervisor, name_t name)
 {
-    const struct control *control = supervisor->control;
     uint32_t handler = name_handler(name);
-    uint64_t head =
-        atomic_load_explicit(&control->shared.repair_head[SEAT_IO], memory_order_relaxed);
-    uint64_t tail = atomic_load_explicit(&control->repair_tail[SEAT_IO], memory_order_relaxed);
     return handler < supervisor->config->handler_count &&
            supervisor->config->handlers[handler].max_attempts > 1 &&
-           tail - head < REPAIR_CAPACITY - MAX_IO_SEATS * RUN_MAX * 2;
+           sweep_may_repair(supervisor, SEAT_IO, MAX_IO_SEATS * RUN_MAX * 2);
 }
 
 /* It was not running, and so is not suspected of having killed its worker: that counts as

@@ -22,6 +22,7 @@
 #ifndef POOL_WORK_H
 #define POOL_WORK_H
 
+#include "ipc/channel.h"
 #include "ipc/slot.h"
 #include "multicore.h"
 #include "pool/hooks.h"
@@ -31,7 +32,7 @@
 enum { RUN_AHEAD = 8 }; /* slots whose cache lines are fetched before their turn */
 
 struct worker {
-    const struct config *config;
+    struct config *config;
     struct control *control;
     struct bells *bells;      /* of its seat's class, ... */
     struct bells *pool_bells; /* ... and of all */
@@ -69,7 +70,8 @@ struct worker {
         bool cramped;           /* it had too much of that before its first task */
         bool possible, asked;
     } retirement;
-    uint64_t refork_at; /* tasks of this seat after which the worker offers itself; 0: never */
+    uint64_t refork_at;     /* tasks of this seat after which the worker offers itself; 0: never */
+    struct message refusal; /* why the supervisor does not keep a ticket; status 0: it does */
 };
 
 /* Takes and runs some tasks, of one lane; false if there is nothing. */

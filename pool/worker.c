@@ -83,7 +83,8 @@ static void protect(struct worker *worker)
 
 static void initialise(struct worker *worker)
 {
-    int status = hooks_begin(worker->config, worker->seat, &worker->states);
+    int status =
+        hooks_begin(worker->config, worker->seat, hooks_all(worker->config), &worker->states);
     if (status < 0) {
         tell(worker, MESSAGE_INIT_FAILED, status, error_message());
         _exit(1);
@@ -131,8 +132,8 @@ _Noreturn static void leave(struct worker *worker)
     _exit(0);
 }
 
-void worker_run(const struct config *config, struct control *control, struct bells *bells,
-                uint32_t seat, int socket, pid_t supervisor)
+void worker_run(struct config *config, struct control *control, struct bells *bells, uint32_t seat,
+                int socket, pid_t supervisor)
 {
     char name[16];
     snprintf(name, sizeof(name), "mc-worker/%u", seat % 1000);

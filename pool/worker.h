@@ -10,7 +10,7 @@
 
 #include <sys/types.h>
 
-_Noreturn void worker_run(const struct config *config, struct control *control, struct bells *bells,
+_Noreturn void worker_run(struct config *config, struct control *control, struct bells *bells,
                           uint32_t seat, int socket, pid_t supervisor);
 
 #endif

@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static void spawn(const struct config *config, struct control *control, struct bells *bells,
+static void spawn(struct config *config, struct control *control, struct bells *bells,
                   const struct parcel *parcel, pid_t supervisor)
 {
     uint32_t seat = parcel->message.index;
@@ -48,25 +48,61 @@ static void tell_handler(int socket, const struct config *config, uint32_t numbe
     tell(socket, &parcel);
 }
 
-static void load(struct config *config, int socket)
+static void tell_loaded(int socket, const struct config *config)
 {
     struct parcel parcel = {.message = {.type = MESSAGE_LOADED}};
-    int result = modules_load(config);
-    FAULT_POINT("zygote_loaded");
-    if (result < 0) {
-        parcel.message.type = MESSAGE_LOAD_FAILED;
-        parcel.message.status = result;
-        snprintf(parcel.message.text, sizeof(parcel.message.text), "%s", error_message());
-        tell(socket, &parcel);
-        _exit(1);
-    }
-    for (uint32_t number = 0; number < config->handler_count; number++)
-        tell_handler(socket, config, number);
+    uint64_t rows = modules_awake(config);
+    memcpy(parcel.message.text, &rows, sizeof(rows));
     tell(socket, &parcel);
 }
 
-_Noreturn static void make_workers(const struct config *config, struct control *control,
-                                   struct bells *bells, int socket, pid_t supervisor)
+_Noreturn static void fail(int socket, int status)
+{
+    struct parcel parcel = {.message = {.type = MESSAGE_LOAD_FAILED, .status = status}};
+    snprintf(parcel.message.text, sizeof(parcel.message.text), "%s", error_message());
+    tell(socket, &parcel);
+    _exit(1);
+}
+
+static void load(struct config *config, int socket)
+{
+    int result = modules_load(config);
+    FAULT_POINT("zygote_loaded");
+    if (result < 0)
+        fail(socket, result);
+    for (uint32_t number = 0; number < config->handler_count; number++)
+        tell_handler(socket, config, number);
+    tell_loaded(socket, config);
+}
+
+_Noreturn static void make_workers(struct config *config, struct control *control,
+                                   struct bells *bells, int socket, pid_t supervisor);
+
+/* A fork of this zygote, in which the module is then loaded: if that fails, it has not
+ * happened here. */
+static void grow(struct config *config, struct control *control, struct bells *bells,
+                 struct parcel *parcel, pid_t supervisor)
+{
+    static const struct parcel hello = {.message = {.type = MESSAGE_HELLO}};
+    int socket = parcel->descriptors[0];
+    if (parcel->descriptor_count != 1)
+        return;
+    FAULT_POINT("zygote_grow");
+    if (sys_fork(SIGCHLD, true, (pid_t *)(void *)&control->rows[0].zygote_pid) != 0)
+        return; /* if there is no zygote, the supervisor sees the end of its socket */
+    process_begin("mc-zygote", &socket, true);
+    process_follow(supervisor);
+    tell(socket, &hello);
+    FAULT_POINT("zygote_grows");
+    int result = modules_wake(config, parcel->message.index);
+    if (result < 0)
+        fail(socket, result);
+    tell_loaded(socket, config);
+    make_workers(config, control, bells, socket, supervisor);
+}
+
+static void make_workers(struct config *config, struct control *control, struct bells *bells,
+                         int socket, pid_t supervisor)
 {
     struct parcel parcel;
     for (;;) {
@@ -75,6 +111,8 @@ _Noreturn static void make_workers(const struct config *config, struct control *
             _exit(0);
         if (parcel.message.type == MESSAGE_SPAWN)
             spawn(config, control, bells, &parcel, supervisor);
+        else if (parcel.message.type == MESSAGE_GROW)
+            grow(config, control, bells, &parcel, supervisor);
         parcel_drop(&parcel);
     }
 }
@@ -90,13 +128,12 @@ void zygote_run(struct config *config, struct control *control, struct bells *be
     make_workers(config, control, bells, socket, supervisor);
 }
 
-void zygote_go_on(const struct config *config, struct control *control, struct bells *bells,
-                  int socket, pid_t supervisor)
+void zygote_go_on(struct config *config, struct control *control, struct bells *bells, int socket,
+                  pid_t supervisor)
 {
-    const struct parcel parcel = {.message = {.type = MESSAGE_LOADED}};
     process_begin("mc-zygote", &socket, true);
     process_follow(supervisor);
     FAULT_POINT("zygote_forked");
-    tell(socket, &parcel);
+    tell_loaded(socket, config);
     make_workers(config, control, bells, socket, supervisor);
 }

@@ -9,7 +9,8 @@
  * other is the target again, and seats that have changed hands change back.
  *
  * A warm zygote, which a worker has forked (refork.c), becomes the target in the same way,
- * with the same configuration: once, and again when it has died.
+ * with the same configuration: once, and again when it has died. So does one that the target
+ * has forked to load a lazy module (lazy.c), which is as warm as the one it comes from.
  */
 #include "pool/supervisor.h"
 
@@ -55,8 +56,9 @@ static int give_birth(struct supervisor *supervisor, struct zygote *zygote)
     int ends[2];
     zygote->started_ms = supervisor_now_ms();
     zygote->ready = zygote->config->serve == NULL;
-    zygote->late = zygote->warm = false;
+    zygote->late = zygote->warm = zygote->forked = zygote->lazy = false;
     zygote->text[0] = '\0';
+    zygote->status = 0;
     int result = channel_pair(ends);
     if (result < 0)
         return result;
@@ -210,6 +212,8 @@ static void refork_failed(struct supervisor *supervisor, struct zygote *old, con
 /* From now on workers come from this one. */
 static void aim_at(struct supervisor *supervisor, struct zygote *zygote)
 {
+    if (supervisor->config != zygote->config)
+        lazy_forget(supervisor);
     supervisor->target = (int)(zygote - supervisor->zygotes);
     supervisor->config = zygote->config;
     atomic_store(&supervisor->control->limit_milli,
@@ -217,26 +221,73 @@ static void aim_at(struct supervisor *supervisor, struct zygote *zygote)
     atomic_store(&supervisor->control->max_delay_ms, zygote->config->policy.max_delay_ms);
 }
 
-void zygotes_give_up(struct supervisor *supervisor, const char *why)
+static void give_up(struct supervisor *supervisor, const char *why, bool died)
 {
     struct zygote *failed = &supervisor->zygotes[supervisor->target], *old = other(supervisor);
     if (!may_go_back(supervisor))
         return;
     keep_numbers(old->config, failed->config, old->config->handler_count);
     keeper_stay(supervisor);
-    if (supervisor->warming)
-        refork_failed(supervisor, old, why);
-    else
-        door_tell(supervisor, SERVE_KEPT, why);
     supervisor->moving = false;
     aim_at(supervisor, old);
+    switch (supervisor->move) {
+    case MOVE_SET_UP:
+        door_tell(supervisor, SERVE_KEPT, why);
+        break;
+    case MOVE_WARM:
+        refork_failed(supervisor, old, why);
+        break;
+    case MOVE_LAZY:
+        lazy_failed(supervisor, -EIO, why, died);
+        break;
+    }
     if (failed->pidfd >= 0)
         dismiss(failed);
     else
         forget(supervisor, failed); /* no death of it is to come */
 }
 
-/* ---- a zygote that a worker has forked ---- */
+void zygotes_give_up(struct supervisor *supervisor, const char *why)
+{
+    give_up(supervisor, why, false);
+}
+
+/* ---- a zygote that is forked from what is set up ---- */
+
+/* Makes the place that it will take, for the set-up of the target; *socket is its end, and
+ * the kernel will write its pid into the row of this seat. */
+static int expect(struct supervisor *supervisor, uint32_t place, int *socket)
+{
+    const struct zygote *target = &supervisor->zygotes[supervisor->target];
+    struct zygote *forked = other(supervisor);
+    int ends[2];
+    int result = channel_pair(ends);
+    if (result < 0)
+        return result;
+    *forked = *target;
+    forked->generation = ++supervisor->zygote_count;
+    forked->ready = forked->late = forked->lazy = false;
+    forked->forked = true;
+    forked->place = place;
+    forked->started_ms = supervisor_now_ms();
+    forked->text[0] = '\0';
+    forked->status = 0;
+    forked->pid = 0;
+    forked->pidfd = -1;
+    forked->socket = ends[0];
+    atomic_store(&supervisor->control->rows[place].zygote_pid, 0);
+    result = watch(supervisor, forked, forked->socket, WATCH_ZYGOTE_SOCKET);
+    if (result == 0) {
+        *socket = ends[1];
+        return 0;
+    }
+    close(ends[0]);
+    close(ends[1]);
+    *forked = (struct zygote){.pidfd = -1, .socket = -1};
+    return result;
+}
+
+/* ---- ... by a worker ---- */
 
 /* What a worker that offers itself is told; 0: it is to fork. */
 static int may_refork(const struct supervisor *supervisor, uint32_t seat)
@@ -267,33 +318,15 @@ static void tell_threads(struct supervisor *supervisor, uint32_t seat, int32_t t
               threads > 0 ? how : "cannot read /proc to count its threads");
 }
 
-/* Makes the place that the zygote will take; *socket is its end. */
 static int expect_warm(struct supervisor *supervisor, uint32_t seat, int *socket)
 {
-    const struct zygote *target = &supervisor->zygotes[supervisor->target];
     struct zygote *warm = other(supervisor);
-    int ends[2];
-    int result = channel_pair(ends);
-    if (result < 0)
-        return result;
-    *warm = (struct zygote){.config = target->config,
-                            .generation = ++supervisor->zygote_count,
-                            .warm = true,
-                            .seat = seat,
-                            .parent = supervisor->seats[seat].posts[HOLDER].pid,
-                            .refork_failures = target->refork_failures,
-                            .threads_told = target->threads_told,
-                            .pidfd = -1,
-                            .socket = ends[0]};
-    atomic_store(&supervisor->control->rows[seat].zygote_pid, 0);
-    result = watch(supervisor, warm, warm->socket, WATCH_ZYGOTE_SOCKET);
+    int result = expect(supervisor, seat, socket);
     if (result == 0) {
-        *socket = ends[1];
-        return 0;
+        warm->warm = true;
+        warm->seat = seat;
+        warm->parent = supervisor->seats[seat].posts[HOLDER].pid;
     }
-    close(ends[0]);
-    close(ends[1]);
-    *warm = (struct zygote){.pidfd = -1, .socket = -1};
     return result;
 }
 
@@ -313,17 +346,45 @@ void zygotes_refork(struct supervisor *supervisor, uint32_t seat, int32_t thread
     parcel_drop(&parcel);
 }
 
+/* ---- ... by the target ---- */
+
+int zygotes_grow(struct supervisor *supervisor, uint32_t row)
+{
+    const struct zygote *target = zygotes_target(supervisor);
+    struct parcel parcel = {.message = {.type = MESSAGE_GROW, .index = row}, .descriptor_count = 1};
+    if (supervisor->phase > PHASE_DRAINING || supervisor->phase < PHASE_OPEN ||
+        supervisor->moving || other(supervisor)->config != NULL || target == NULL)
+        return -EAGAIN;
+    int result = expect(supervisor, 0, &parcel.descriptors[0]);
+    if (result < 0)
+        return result;
+    other(supervisor)->lazy = true;
+    channel_tell(target->socket, &parcel);
+    parcel_drop(&parcel); /* unless it was sent, we see the end of its socket */
+    return 0;
+}
+
+bool zygotes_is_current(const struct supervisor *supervisor, uint32_t generation)
+{
+    const struct zygote *target = &supervisor->zygotes[supervisor->target];
+    const struct zygote *old = &supervisor->zygotes[1 - supervisor->target];
+    return target->generation == generation ||
+           (old->generation == generation && old->config == target->config);
+}
+
+/* ---- ... and then ---- */
+
 static bool is_our_child(pid_t pid)
 {
     siginfo_t info;
     return pid > 0 && waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0;
 }
 
-/* It exists: from now on its death is known from its pidfd. The worker could have written
+/* It exists: from now on its death is known from its pidfd. A worker could have written
  * any number into its row. */
 static bool adopt(struct supervisor *supervisor, struct zygote *zygote)
 {
-    pid_t pid = atomic_load(&supervisor->control->rows[zygote->seat].zygote_pid);
+    pid_t pid = atomic_load(&supervisor->control->rows[zygote->place].zygote_pid);
     if (!is_our_child(pid))
         return false;
     zygote->pid = pid;
@@ -336,11 +397,16 @@ static bool adopt(struct supervisor *supervisor, struct zygote *zygote)
 }
 
 /* There will be no such zygote. */
-static void abandon_warm(struct supervisor *supervisor, struct zygote *warm, const char *why)
+static void abandon(struct supervisor *supervisor, struct zygote *forked, int status,
+                    const char *why, bool died)
 {
-    sys_close(&warm->socket);
-    refork_failed(supervisor, &supervisor->zygotes[supervisor->target], why);
-    forget(supervisor, warm);
+    bool lazy = forked->lazy;
+    sys_close(&forked->socket);
+    forget(supervisor, forked);
+    if (lazy)
+        lazy_failed(supervisor, status, why, died);
+    else
+        refork_failed(supervisor, &supervisor->zygotes[supervisor->target], why);
 }
 
 /* ---- what a zygote says ---- */
@@ -364,13 +430,14 @@ static void learn_handler(struct zygote *zygote, const struct message *message)
         config->handler_count++;
 }
 
-static void loaded(struct supervisor *supervisor, struct zygote *zygote)
+static void loaded(struct supervisor *supervisor, struct zygote *zygote, const char *awake)
 {
     zygote->ready = true;
+    memcpy(&zygote->awake, awake, sizeof(zygote->awake));
     if (zygote == other(supervisor)) {
         aim_at(supervisor, zygote);
         supervisor->moving = true;
-        supervisor->warming = zygote->warm;
+        supervisor->move = zygote->lazy ? MOVE_LAZY : zygote->forked ? MOVE_WARM : MOVE_SET_UP;
     } else if (!supervisor->moving) {
         zygotes_publish(supervisor);
     }
@@ -386,7 +453,8 @@ static void hear(struct supervisor *supervisor, struct zygote *zygote)
     if (zygote->pidfd < 0 && !adopt(supervisor, zygote)) {
         if (result > 0)
             parcel_drop(&parcel);
-        abandon_warm(supervisor, zygote, "the worker that was to fork it could not, or died");
+        abandon(supervisor, zygote, -EIO, "the process that was to fork it could not, or died",
+                true);
         return;
     }
     if (result <= 0) { /* its death follows */
@@ -399,9 +467,10 @@ static void hear(struct supervisor *supervisor, struct zygote *zygote)
         learn_handler(zygote, &parcel.message);
         break;
     case MESSAGE_LOADED:
-        loaded(supervisor, zygote);
+        loaded(supervisor, zygote, parcel.message.text);
         break;
     case MESSAGE_LOAD_FAILED:
+        zygote->status = parcel.message.status;
         snprintf(zygote->text, sizeof(zygote->text), "%s", parcel.message.text);
         break;
     default:
@@ -435,13 +504,17 @@ static void describe_death(const struct zygote *zygote, int status, char *text, 
 static void died_loading(struct supervisor *supervisor, struct zygote *zygote, int status)
 {
     const char *why = zygote->text;
-    if (zygote->warm) {
-        abandon_warm(supervisor, zygote, "it died before it was ready");
+    if (zygote->forked && !zygote->lazy) {
+        abandon(supervisor, zygote, -EIO, "it died before it was ready", true);
         return;
     }
     if (zygote->text[0] == '\0')
         describe_death(zygote, status, zygote->text, sizeof(zygote->text));
-    if (zygote == other(supervisor)) {
+    if (zygote->lazy) {
+        bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !zygote->late;
+        const struct zygote failed = *zygote; /* whose text lives on */
+        abandon(supervisor, zygote, failed.status < 0 ? failed.status : -EIO, failed.text, killed);
+    } else if (zygote == other(supervisor)) {
         door_tell(supervisor, SERVE_KEPT, why);
         forget(supervisor, zygote);
     } else if (supervisor->phase == PHASE_OPENING) {
@@ -473,8 +546,8 @@ static void died(struct supervisor *supervisor, struct zygote *zygote)
         forget(supervisor, zygote);
         return;
     }
-    if (zygote->warm && may_go_back(supervisor)) {
-        zygotes_give_up(supervisor, "it died before all workers were its own");
+    if (zygote->forked && may_go_back(supervisor)) {
+        give_up(supervisor, "it died before all workers were its own", true);
         return;
     }
     if (zygote->warm)
@@ -525,8 +598,10 @@ void zygotes_due(struct supervisor *supervisor, uint64_t now_ms)
         supervisor->moving = false;
         zygotes_publish(supervisor);
         dismiss(old);
-        if (!supervisor->warming)
+        if (supervisor->move == MOVE_SET_UP)
             door_tell(supervisor, SERVE_RELOADED, "");
+        else if (supervisor->move == MOVE_LAZY)
+            lazy_loaded(supervisor, target->awake);
         else if (target->warm) /* else it has died, and the other with it */
             log_write(supervisor->control, MC_LOG_INFO,
                       "all workers are forks of what worker %d (seat %u) was", (int)target->parent,
@@ -543,7 +618,7 @@ uint64_t zygotes_next_due(const struct supervisor *supervisor)
         return next;
     for (int i = 0; i < 2; i++) {
         const struct zygote *zygote = &supervisor->zygotes[i];
-        if (zygote->config == NULL || (zygote->warm && zygote->pidfd < 0))
+        if (zygote->config == NULL || (zygote->forked && zygote->pidfd < 0))
             continue; /* who is about to be forked is not waited for by the clock */
         uint64_t due = zygote->pidfd < 0 ? zygote->started_ms + rest_ms(zygote)
                        : !zygote->ready && !zygote->late
@@ -565,7 +640,7 @@ void zygotes_kill_all(struct supervisor *supervisor)
 {
     for (int i = 0; i < 2; i++) {
         struct zygote *zygote = &supervisor->zygotes[i];
-        if (zygote->warm && zygote->pidfd < 0)
+        if (zygote->forked && zygote->pidfd < 0)
             (void)adopt(supervisor, zygote);
         dismiss(zygote);
     }

@@ -154,13 +154,26 @@ static int read_settings(struct configuration *configuration, struct configured_
         if (each->section == NULL || strcmp(each->section, module->title) != 0)
             continue;
         check_once(configuration, module, each);
-        if (strcmp(each->key, "path") == 0)
-            continue;
+        if (strcmp(each->key, "path") == 0 || strcmp(each->key, "lazy") == 0)
+            continue; /* ours */
         module->lines[module->setting_count] = each->line;
         module->settings[module->setting_count++] =
             (struct setting){.key = each->key, .value = each->value};
     }
     return 0;
+}
+
+static void read_lazy(struct configuration *configuration, struct configured_module *module)
+{
+    const struct assignment *given = find(configuration, module->title, "lazy", 0);
+    if (given == NULL)
+        return;
+    module->lazy_line = given->line;
+    module->lazy = strcmp(given->value, "yes") == 0;
+    if (!module->lazy && strcmp(given->value, "no") != 0)
+        problems_error(&configuration->problems, given->line,
+                       "lazy of module \"%s\" is '%s'; give 'no' or 'yes'", module->title,
+                       given->value);
 }
 
 static int read_module(struct configuration *configuration, uint32_t place)
@@ -171,8 +184,11 @@ static int read_module(struct configuration *configuration, uint32_t place)
     module->path_line = given != NULL ? given->line : 0;
     if (module->path == NULL || read_settings(configuration, module) < 0)
         return -ENOMEM;
-    configuration->specs[place] = (struct module_spec){
-        .path = module->path, .settings = module->settings, .setting_count = module->setting_count};
+    read_lazy(configuration, module);
+    configuration->specs[place] = (struct module_spec){.path = module->path,
+                                                       .settings = module->settings,
+                                                       .setting_count = module->setting_count,
+                                                       .lazy = module->lazy};
     check_file(configuration, module);
     return 0;
 }
@@ -369,6 +385,8 @@ static void print_module(const struct configuration *configuration,
     fputs("    path = ", out);
     print_text(out, module->path);
     print_source(configuration, module->path_line, out);
+    fprintf(out, "    lazy = %s", module->lazy ? "yes" : "no");
+    print_source(configuration, module->lazy_line, out);
     for (uint32_t i = 0; i < module->setting_count; i++) {
         fprintf(out, "    %s = ", module->settings[i].key);
         print_text(out, module->settings[i].value);

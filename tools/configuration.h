@@ -24,6 +24,8 @@ struct configured_module {
     int line;
     char *path;    /* absolute */
     int path_line; /* 0: from the title */
+    bool lazy;
+    int lazy_line; /* 0: not given */
     struct setting *settings;
     int *lines; /* of the settings */
     uint32_t setting_count;

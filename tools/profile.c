@@ -79,9 +79,10 @@ static void print_module(const struct startup *startup, const struct tree *tree,
     for (uint32_t i = 0; i < startup->module_count; i++)
         if (tree->parents[startup->order[i]] == (int)module)
             print_module(startup, tree, startup->order[i], depth + 1, out);
-    fprintf(out, "startup: %9.3f | %13.3f | %9.3f | %*s%s\n", profile_own_ms(startup, module),
+    fprintf(out, "startup: %9.3f | %13.3f | %9.3f | %*s%s%s\n", profile_own_ms(startup, module),
             ms_of(tree->cumulative_ns[module]), profile_cpu_ms(startup, module), (int)(2 * depth),
-            "", startup->modules[module].name);
+            "", startup->modules[module].name,
+            startup->modules[module].asleep != 0 ? " (lazy)" : "");
 }
 
 static uint64_t sum_ns(const struct startup *startup)
@@ -145,11 +146,11 @@ json_t *profile_json(const struct startup *startup)
         uint32_t module = startup->order[i];
         (void)json_array_append_new(
             modules,
-            json_pack("{s:s, s:o, s:f, s:f, s:f, s:o}", "name", startup->modules[module].name,
-                      "requires", requires_json(startup, module), "own_ms",
-                      profile_own_ms(startup, module), "cumulative_ms",
-                      ms_of(tree.cumulative_ns[module]), "cpu_ms", profile_cpu_ms(startup, module),
-                      "phases", phases_json(startup, module)));
+            json_pack("{s:s, s:b, s:o, s:f, s:f, s:f, s:o}", "name", startup->modules[module].name,
+                      "lazy", startup->modules[module].asleep != 0, "requires",
+                      requires_json(startup, module), "own_ms", profile_own_ms(startup, module),
+                      "cumulative_ms", ms_of(tree.cumulative_ns[module]), "cpu_ms",
+                      profile_cpu_ms(startup, module), "phases", phases_json(startup, module)));
     }
     return json_pack("{s:f, s:f, s:f, s:o}", "modules_ms",
                      ms_of(startup->ended_ns - startup->began_ns), "serial_ms",

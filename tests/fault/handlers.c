@@ -238,6 +238,7 @@ const struct mc_handler troupe_handlers[TROUPE_WITH_IO] = {
     {.name = "nest", .run = nest, .flags = MC_ISOLATED},
     {.name = "isolated", .run = work, .flags = MC_ISOLATED},
     {.name = "threadsafe", .run = work, .flags = MC_THREAD_SAFE},
+    {.name = "late", .run = work},
     {.name = "wait", .run = wait_a_moment, .flags = MC_IO},
     {.name = "wait-long", .run = wait_long, .flags = MC_IO},
     {.name = "wait-retried", .run = wait_and_retry, .flags = MC_IO | MC_IDEMPOTENT},

@@ -98,11 +98,12 @@ static void be_server(const char *path, unsigned late_us)
 {
     /* The last two have something to load, side by side. */
     static const struct module_spec modules[] = {{.path = TROUPE_MODULE},
+                                                 {.path = LATE_MODULE, .lazy = true},
                                                  {.path = TEST_GRAPH "/lone.so"},
                                                  {.path = TEST_GRAPH "/island.so"}};
     struct serve_options options = {.pool = troupe_options(),
                                     .modules = modules,
-                                    .module_count = 3,
+                                    .module_count = 4,
                                     .listener = listen_at(path),
                                     .tell = tell};
     options.pool.handlers = NULL;
@@ -302,6 +303,17 @@ static void wish_reload(enum wish wish, enum serve_event expected)
         ledger_wrong(LOST, "a reload ended otherwise than it should: %s", ledger->told_text);
 }
 
+/* Once in each set-up their module has to be loaded first, while others go on. */
+static void late_tasks(void)
+{
+    struct batch batch;
+    if (!batch_open(&batch, 20, unhelped))
+        return;
+    batch_repeat(&batch, 10, "late", 0, (struct job){.reply = 100}, sizeof(struct job));
+    batch_repeat(&batch, 10, "work", 0, (struct job){.reply = 100}, sizeof(struct job));
+    batch_finish(&batch);
+}
+
 /* While tasks are in flight, which nobody is to notice. */
 static void new_set_up(void)
 {
@@ -393,11 +405,13 @@ static void client_served(const char *path)
     if (!enter_pool(path, NULL))
         return;
     small_tasks();
+    late_tasks();
     payloads();
     map();
     values();
     event_loop(0, 0);
     new_set_up();
+    late_tasks();
     look_into_worker();
     new_set_up_that_fails();
     new_zygote();

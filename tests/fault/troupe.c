@@ -73,7 +73,7 @@ bool troupe_open(const struct mc_pool_options *options)
 bool troupe_attach(const char *path)
 {
     struct mc_attach_options options = {
-        .size = sizeof(options), .handlers = troupe_handlers, .handler_count = TROUPE_HANDLERS};
+        .size = sizeof(options), .handlers = troupe_handlers, .handler_count = TROUPE_LATE};
     fds_before = look_own_fds();
     return opened(mc_pool_attach(path, &options, &the_pool), "mc_pool_attach");
 }

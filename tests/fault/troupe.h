@@ -11,7 +11,8 @@
 extern mc_pool *the_pool;
 
 /* The last of them wait, and only one play has them. */
-enum { TROUPE_HANDLERS = 13, TROUPE_WITH_IO = 16 };
+/* The one after these is a lazy module's, where there is one. */
+enum { TROUPE_HANDLERS = 13, TROUPE_LATE = 14, TROUPE_WITH_IO = 17 };
 extern const struct mc_handler troupe_handlers[TROUPE_WITH_IO];
 /* worker_init; fails when the ledger says so. */
 int troupe_init(void *context, void **state);

@@ -39,6 +39,25 @@ expect 2 "--budget is 'soon'" warmup --budget soon good.conf
 expect 3 'bad.conf' warmup bad.conf
 [[ ! -e socket ]] || fail "warmup made the socket of the configuration"
 
+# ---- lazy modules ---------------------------------------------------------------
+sed 's/path = [^;]*lone.so";/& lazy = yes;/' good.conf >lazy.conf
+expect 0 'every module had answered after' warmup lazy.conf
+says '| lone (lazy)'
+expect 0 '' warmup --json lazy.conf
+[[ $(value '[m["name"] for m in j["startup"]["modules"] if m["lazy"]]' said) == "['lone']" ]] ||
+    fail "lazy ones: $(<said)"
+[[ $(value '[m["phases"].keys() - {"open"} for m in j["startup"]["modules"] if m["lazy"]]' said) == \
+    '[set()]' ]] || fail "a lazy module was set up: $(<said)"
+sed 's/lazy = yes;/& refuse = load;/' lazy.conf >refuse.conf
+expect 1 "module 'lone': its warm-up task 'lone' failed with -1 (module 'lone': load: told to refuse)" \
+    warmup refuse.conf
+start lazy.conf
+"$program" run --socket socket web >/dev/null || fail "a handler of another module"
+! grep -q "module 'lone' was loaded" log || fail "it was loaded: $(<log)"
+"$program" run --socket socket lone >/dev/null || fail "a handler of a lazy module"
+soon grep -q "module 'lone' was loaded for its first task; all workers have it after" log
+stop
+
 # ---- warmup that is interrupted -------------------------------------------------
 mkdir tmp
 sed 's/name "lone" {/&/; s/\(lone.so".*\) }/\1; hang = load }/' good.conf >hang.conf

@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Lazy modules: loaded for their first task, once; who waits for that, and who does not;
+ * what becomes of the tasks if it fails, and of those whose client or whose zygote dies.
+ */
+#include "tests/system/server.h"
+
+#include "base/clock.h"
+
+#include <dirent.h>
+#include <signal.h>
+#include <stdlib.h>
+
+/* "front" is there from the beginning; "late" requires "deep". */
+enum { NODES = 3 };
+static const char *const nodes[NODES] = {"front", "late", "deep"};
+enum { CONFIGURE, LOAD, READY, WORKER_INIT, PHASES };
+static const char *const phases[PHASES] = {"configure", "load", "ready", "worker_init"};
+
+static struct setting settings[2][NODES][1]; /* at first, and after a reload */
+static struct module_spec specs[2][NODES];
+static char paths[NODES][256];
+static struct serve_options fresh;
+static struct server server;
+
+static _Atomic uint32_t *count_of(unsigned node, unsigned phase)
+{
+    return &board->words[node * PHASES + phase];
+}
+
+void lazy_note(const char *module, const char *phase);
+void lazy_note(const char *module, const char *phase)
+{
+    for (unsigned node = 0; node < NODES; node++)
+        for (unsigned i = 0; i < PHASES; i++)
+            if (strcmp(nodes[node], module) == 0 && strcmp(phases[i], phase) == 0)
+                board_count(count_of(node, i));
+}
+
+static void prepare(void)
+{
+    board_open();
+    server_prepare(&server);
+    for (int i = 0; i < NODES; i++) {
+        snprintf(paths[i], sizeof(paths[i]), "%s/%s.so", TEST_LAZY, nodes[i]);
+        for (int which = 0; which < 2; which++) {
+            settings[which][i][0] = (struct setting){"nothing", ""};
+            specs[which][i] = (struct module_spec){.path = paths[i],
+                                                   .settings = settings[which][i],
+                                                   .setting_count = 1,
+                                                   .lazy = i > 0};
+        }
+    }
+    server.options.pool.io_workers = 1;
+    server.options.modules = specs[0];
+    server.options.module_count = NODES;
+    fresh = server.options;
+    fresh.modules = specs[1];
+}
+
+static void set(unsigned node, char *key, char *value)
+{
+    settings[0][node][0] = (struct setting){key, value};
+}
+
+static mc_pool *begin(void)
+{
+    fresh.listener = server.options.listener;
+    server.fresh = &fresh;
+    server_start(&server);
+    return attach(&server, NULL, 0);
+}
+
+static void finish(mc_pool *pool)
+{
+    mc_pool_close(pool);
+    server_end(&server);
+}
+
+static void expect_counts(unsigned node, uint32_t configure, uint32_t load, uint32_t ready)
+{
+    ck_assert_uint_eq(atomic_load(count_of(node, CONFIGURE)), configure);
+    ck_assert_uint_eq(atomic_load(count_of(node, LOAD)), load);
+    ck_assert_uint_eq(atomic_load(count_of(node, READY)), ready);
+}
+
+/* What the handler answers: how often its module was loaded in that process. */
+static int ask(mc_pool *pool, const char *handler)
+{
+    mc_group *group = open_unhelped(pool);
+    run(group, handler, NULL, 0);
+    wait_all(group);
+    struct mc_result result = result_of(group, 0);
+    ck_assert_msg(result.status == 0, "%s: %d %s", handler, result.status, result.error);
+    int loads = *(const int *)result.data;
+    mc_group_close(group);
+    return loads;
+}
+
+static void expect_failure(mc_pool *pool, const char *handler, int status, const char *words)
+{
+    mc_group *group = open_unhelped(pool);
+    run(group, handler, NULL, 0);
+    wait_all(group);
+    struct mc_result result = result_of(group, 0);
+    ck_assert_int_eq(result.status, status);
+    ck_assert_msg(strstr(result.error, words) != NULL, "%s", result.error);
+    mc_group_close(group);
+}
+
+/* A process of the server that calls itself so, but for one; 0: there is none. In some phases
+ * the zygote calls itself after the module. */
+static pid_t find_another(const char *name, pid_t but)
+{
+    char path[64], line[64];
+    DIR *directory = opendir("/proc");
+    const struct dirent *entry;
+    pid_t found = 0;
+    while (found == 0 && (entry = readdir(directory)) != NULL) {
+        int pid = atoi(entry->d_name), parent = 0;
+        snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+        FILE *file = pid > 0 ? fopen(path, "re") : NULL;
+        if (file == NULL)
+            continue;
+        if (fscanf(file, "%*d (%63[^)]) %*c %d", line, &parent) == 2 && parent == server.pid &&
+            pid != but && strncmp(line, name, strlen(name)) == 0)
+            found = pid;
+        fclose(file);
+    }
+    closedir(directory);
+    return found;
+}
+
+static pid_t find_process(const char *name)
+{
+    return find_another(name, 0);
+}
+
+static pid_t await_zygote(pid_t but)
+{
+    pid_t found;
+    uint64_t began = clock_ns();
+    while ((found = find_another("mc-zygote", but)) == 0 && ms_since(began) < BOUND_MS)
+        pause_us(500);
+    ck_assert_int_ne(found, 0);
+    return found;
+}
+
+/* ---- once, and for whom ---- */
+
+START_TEST(it_is_loaded_for_its_first_task_and_only_once)
+{
+    prepare();
+    mc_pool *pool = begin();
+    for (int i = 0; i < 50; i++)
+        ck_assert_int_eq(ask(pool, "front"), 1);
+    expect_counts(0, 1, 1, 1);
+    expect_counts(1, 0, 0, 0);
+    expect_counts(2, 0, 0, 0);
+    mc_group *group = open_unhelped(pool);
+    for (int i = 0; i < 100; i++)
+        run(group, i % 3 == 0 ? "late/io" : i % 3 == 1 ? "late" : "deep", NULL, 0);
+    wait_all(group);
+    ck_assert_uint_eq(failures(group), 0);
+    mc_group_close(group);
+    for (int i = 0; i < 50; i++)
+        ck_assert_int_eq(ask(pool, i % 2 == 0 ? "late" : "late/io"), 1);
+    for (unsigned node = 0; node < NODES; node++)
+        expect_counts(node, 1, 1, 1);
+    finish(pool);
+}
+END_TEST
+
+START_TEST(what_others_require_is_not_left_for_later)
+{
+    prepare();
+    specs[0][1].lazy = false; /* "late", which requires "deep" */
+    mc_pool *pool = begin();
+    for (unsigned node = 0; node < NODES; node++)
+        expect_counts(node, 1, 1, 1);
+    ck_assert_int_eq(ask(pool, "deep"), 1);
+    finish(pool);
+}
+END_TEST
+
+START_TEST(the_tasks_of_others_do_not_wait_for_it)
+{
+    prepare();
+    set(1, "slow-ms", "500");
+    mc_pool *pool = begin();
+    mc_group *group = open_unhelped(pool);
+    unsigned answered = 0;
+    for (int i = 0; i < 40; i++)
+        run(group, "late", NULL, 0);
+    ck_assert_int_eq(mc_group_wait(group, 0), -ETIMEDOUT);
+    while (atomic_load(count_of(1, LOAD)) == 0) {
+        ck_assert_int_eq(ask(pool, "front"), 1);
+        answered++;
+    }
+    ck_assert_uint_ge(answered, 20);
+    wait_all(group);
+    ck_assert_uint_eq(failures(group), 0);
+    expect_counts(1, 1, 1, 1);
+    mc_group_close(group);
+    finish(pool);
+}
+END_TEST
+
+START_TEST(a_full_lane_of_tasks_that_wait_for_it_is_worked_off)
+{
+    prepare();
+    server.options.pool.queue_depth = fresh.pool.queue_depth = 4096;
+    set(1, "slow-ms", "100");
+    mc_pool *pool = begin();
+    mc_group *group = open_unhelped(pool);
+    for (int i = 0; i < 6000; i++)
+        run(group, i % 2 == 0 ? "late" : "late/io", NULL, 0);
+    wait_all(group);
+    ck_assert_uint_eq(failures(group), 0);
+    expect_counts(1, 1, 1, 1);
+    mc_group_close(group);
+    finish(pool);
+}
+END_TEST
+
+START_TEST(a_handler_that_has_a_task_of_it_can_run_that_itself)
+{
+    prepare();
+    server.options.pool.workers = fresh.pool.workers = 1;
+    mc_pool *pool = begin();
+    mc_group *group = open_unhelped(pool);
+    run(group, "front/ask", "late", sizeof("late"));
+    wait_all(group);
+    struct mc_result result = result_of(group, 0);
+    ck_assert_msg(result.status == 0, "%s", result.error);
+    ck_assert_int_eq(*(const int *)result.data, 1);
+    mc_group_close(group);
+    ck_assert_int_eq(ask(pool, "late"), 1);
+    finish(pool);
+}
+END_TEST
+
+START_TEST(a_reload_leaves_it_for_later_again)
+{
+    prepare();
+    mc_pool *pool = begin();
+    ck_assert_int_eq(ask(pool, "late"), 1);
+    kill(server.pid, SIGHUP);
+    ck_assert(server_await(&server, SERVE_RELOADED, 1));
+    expect_counts(0, 2, 2, 2);
+    expect_counts(1, 1, 1, 1);
+    ck_assert_int_eq(ask(pool, "late"), 1);
+    expect_counts(1, 2, 2, 2);
+    finish(pool);
+}
+END_TEST
+
+START_TEST(a_zygote_that_dies_later_is_followed_by_one_that_has_it)
+{
+    prepare();
+    mc_pool *pool = begin();
+    ck_assert_int_eq(ask(pool, "late"), 1);
+    pause_us(50000); /* the older one goes when the last worker has changed */
+    end_process(await_zygote(0));
+    ck_assert(board_await(count_of(1, LOAD), 2, BOUND_MS));
+    end_process(find_process("mc-worker/0"));
+    end_process(find_process("mc-worker/1"));
+    for (int i = 0; i < 20; i++)
+        ck_assert_int_eq(ask(pool, "late"), 1);
+    expect_counts(1, 2, 2, 2);
+    finish(pool);
+}
+END_TEST
+
+/* ---- when it fails ---- */
+
+static void expect_blame(char *key, char *phase, int status, const char *words)
+{
+    prepare();
+    set(2, key, phase); /* "deep", which "late" requires */
+    mc_pool *pool = begin();
+    mc_group *group = open_unhelped(pool);
+    for (int i = 0; i < 40; i++)
+        run(group, i % 2 == 0 ? "late" : "late/io", NULL, 0);
+    wait_all(group);
+    for (size_t i = 0; i < 40; i++) {
+        struct mc_result result = result_of(group, i);
+        ck_assert_int_eq(result.status, status);
+        ck_assert_msg(strstr(result.error, words) != NULL, "%s", result.error);
+    }
+    mc_group_close(group);
+    ck_assert_int_eq(ask(pool, "front"), 1);
+    expect_failure(pool, "late", status, words);
+    /* A set-up without the mistake. */
+    kill(server.pid, SIGHUP);
+    ck_assert(server_await(&server, SERVE_RELOADED, 1));
+    ck_assert_int_eq(ask(pool, "late"), 1);
+    finish(pool);
+}
+
+START_TEST(one_that_refuses_fails_its_tasks_with_its_words)
+{
+    expect_blame("refuse", "load", -EPERM, "module 'deep': load: told to refuse");
+    expect_blame("refuse", "worker_init", -EIO, "module 'deep': told to refuse");
+}
+END_TEST
+
+START_TEST(one_that_crashes_fails_its_tasks_and_nothing_else)
+{
+    expect_blame("crash", "configure", -EIO,
+                 "(Segmentation fault): module 'deep' was in configure");
+    expect_blame("crash", "worker_init", -EIO, "in worker_init of module 'deep'");
+}
+END_TEST
+
+START_TEST(a_handler_that_needs_one_that_refuses_is_told)
+{
+    prepare();
+    set(1, "refuse", "load");
+    mc_pool *pool = begin();
+    mc_group *group = open_unhelped(pool);
+    run(group, "front/ask", "late", sizeof("late"));
+    wait_all(group);
+    struct mc_result result = result_of(group, 0);
+    ck_assert_int_eq(result.status, -EPERM);
+    ck_assert_msg(strstr(result.error, "module 'late': load: told to refuse") != NULL, "%s",
+                  result.error);
+    mc_group_close(group);
+    ck_assert_int_eq(ask(pool, "front"), 1);
+    finish(pool);
+}
+END_TEST
+
+/* ---- deaths, and other ends ---- */
+
+START_TEST(a_process_that_dies_while_it_loads_is_followed_by_another)
+{
+    prepare();
+    set(1, "slow-ms", "300");
+    mc_pool *pool = begin();
+    mc_group *group = open_unhelped(pool);
+    pid_t zygote = await_zygote(0);
+    for (int i = 0; i < 20; i++)
+        run(group, "late", NULL, 0);
+    ck_assert_int_eq(mc_group_wait(group, 0), -ETIMEDOUT);
+    for (uint32_t deaths = 0; deaths < 2; deaths++) {
+        ck_assert(board_await(count_of(1, CONFIGURE), deaths + 1, BOUND_MS));
+        end_process(await_zygote(zygote));
+    }
+    wait_all(group);
+    ck_assert_uint_eq(failures(group), 0);
+    mc_group_close(group);
+    finish(pool);
+}
+END_TEST
+
+START_TEST(the_death_of_the_zygote_meanwhile_loses_nothing)
+{
+    prepare();
+    set(1, "slow-ms", "200");
+    mc_pool *pool = begin();
+    mc_group *group = open_unhelped(pool);
+    pid_t zygote = await_zygote(0);
+    for (int i = 0; i < 20; i++)
+        run(group, "late", NULL, 0);
+    ck_assert_int_eq(mc_group_wait(group, 0), -ETIMEDOUT);
+    ck_assert(board_await(count_of(1, CONFIGURE), 1, BOUND_MS));
+    end_process(zygote);
+    wait_all(group);
+    ck_assert_uint_eq(failures(group), 0);
+    mc_group_close(group);
+    finish(pool);
+}
+END_TEST
+
+START_TEST(the_death_of_workers_meanwhile_loses_nothing)
+{
+    prepare();
+    set(1, "slow-ms", "200");
+    mc_pool *pool = begin();
+    mc_group *group = open_unhelped(pool);
+    for (int i = 0; i < 200; i++)
+        run(group, i % 2 == 0 ? "late" : "late/io", NULL, 0);
+    for (int i = 0; i < 10; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "mc-worker/%d", i % 3);
+        pid_t worker = find_process(name);
+        if (worker != 0)
+            kill(worker, SIGKILL);
+        pause_us(10000);
+    }
+    wait_all(group);
+    for (size_t i = 0; i < 200; i++) { /* one that had begun ends with its worker */
+        int status = result_of(group, i).status;
+        ck_assert(status == 0 || status == -EOWNERDEAD);
+    }
+    mc_group_close(group);
+    finish(pool);
+}
+END_TEST
+
+START_TEST(who_cancels_or_leaves_does_not_wait_for_it)
+{
+    prepare();
+    set(1, "slow-ms", "1000");
+    mc_pool *pool = begin();
+    pid_t child = fork();
+    if (child == 0) { /* its tasks are kept, and then it is gone */
+        mc_pool *own;
+        mc_group *group;
+        if (mc_pool_attach(server.path, NULL, &own) < 0 || mc_group_open(own, NULL, &group) < 0 ||
+            mc_group_run(group, "late", NULL, 0) < 0)
+            _exit(1);
+        (void)mc_group_wait(group, 100);
+        raise(SIGKILL);
+    }
+    await_exit(child);
+    uint64_t began = clock_ns();
+    mc_group *group = open_unhelped(pool);
+    run(group, "late", NULL, 0);
+    ck_assert_int_eq(mc_group_wait(group, 20), -ETIMEDOUT);
+    ck_assert_int_eq(mc_group_cancel(group), 1);
+    wait_all(group);
+    ck_assert_int_eq(result_of(group, 0).status, -ECANCELED);
+    ck_assert(ms_since(began) < 800 || atomic_load(count_of(1, LOAD)) == 0);
+    mc_group_close(group);
+    ck_assert_int_eq(ask(pool, "late"), 1);
+    finish(pool);
+}
+END_TEST
+
+START_TEST(a_pool_that_drains_runs_what_it_has_accepted)
+{
+    prepare();
+    set(1, "slow-ms", "200");
+    mc_pool *pool = begin();
+    mc_group *group = open_unhelped(pool);
+    for (int i = 0; i < 20; i++)
+        run(group, "late", NULL, 0);
+    ck_assert(board_await(count_of(1, CONFIGURE), 1, BOUND_MS));
+    kill(server.pid, SIGTERM);
+    wait_all(group);
+    ck_assert_uint_eq(failures(group), 0);
+    mc_group_close(group);
+    mc_pool_close(pool);
+    ck_assert_int_eq(await_exit(server.pid), 0);
+    server_remove(&server);
+}
+END_TEST
+
+TEST_MAIN(lazy, it_is_loaded_for_its_first_task_and_only_once,
+          what_others_require_is_not_left_for_later, the_tasks_of_others_do_not_wait_for_it,
+          a_full_lane_of_tasks_that_wait_for_it_is_worked_off,
+          a_handler_that_has_a_task_of_it_can_run_that_itself, a_reload_leaves_it_for_later_again,
+          a_zygote_that_dies_later_is_followed_by_one_that_has_it,
+          one_that_refuses_fails_its_tasks_with_its_words,
+          one_that_crashes_fails_its_tasks_and_nothing_else,
+          a_handler_that_needs_one_that_refuses_is_told,
+          a_process_that_dies_while_it_loads_is_followed_by_another,
+          the_death_of_the_zygote_meanwhile_loses_nothing,
+          the_death_of_workers_meanwhile_loses_nothing, who_cancels_or_leaves_does_not_wait_for_it,
+          a_pool_that_drains_runs_what_it_has_accepted)
