@@ -49,6 +49,8 @@ struct figure figures[] = {
                             .about = "a worker's memory, shared pages by share, after some tasks"},
     [PYTHON_POOL_APPLY] = {"python_pool_apply", "ns", .against = ROUNDTRIP_HOT,
                            .about = "multiprocessing.Pool(2).apply of a null function"},
+    [PYTHON_POOL_APPLY_UNPINNED] = {"python_pool_apply_unpinned", "ns", .against = ROUNDTRIP_HOT,
+                                    .about = "the same where the kernel places the processes"},
     [PYTHON_PPE] = {"python_ppe", "ns", .against = ROUNDTRIP_HOT,
                     .about = "ProcessPoolExecutor(2).submit().result() of a null function"},
     [PYTHON_POOL_STARTUP_FIRST_RESULT] = {"python_pool_startup_first_result", "ms",

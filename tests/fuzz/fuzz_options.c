@@ -32,7 +32,7 @@ static void check_config(const struct config *config)
     EXPECT(geometry->slot_count >= 16 && geometry->slot_count <= MAX_SLOTS);
     /* Every unit of a lane has a number of 32 bits. */
     EXPECT(geometry->total_size / UNIT <= UINT32_MAX);
-    EXPECT(geometry->arenas_offset + (config->workers + 1) * geometry->arena_size ==
+    EXPECT(geometry->arenas_offset + (config->seats + 1) * geometry->arena_size ==
            geometry->total_size);
 }
 
