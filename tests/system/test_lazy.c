@@ -85,10 +85,10 @@ static void expect_counts(unsigned node, uint32_t configure, uint32_t load, uint
 }
 
 /* What the handler answers: how often its module was loaded in that process. */
-static int ask(mc_pool *pool, const char *handler)
+static int ask_for(mc_pool *pool, const char *handler, const char *args)
 {
     mc_group *group = open_unhelped(pool);
-    run(group, handler, NULL, 0);
+    run(group, handler, args, strlen(args) + 1);
     wait_all(group);
     struct mc_result result = result_of(group, 0);
     ck_assert_msg(result.status == 0, "%s: %d %s", handler, result.status, result.error);
@@ -97,10 +97,33 @@ static int ask(mc_pool *pool, const char *handler)
     return loads;
 }
 
-static void expect_failure(mc_pool *pool, const char *handler, int status, const char *words)
+static int ask(mc_pool *pool, const char *handler)
+{
+    return ask_for(pool, handler, "");
+}
+
+/* So many tasks at once, of these two handlers in turn. */
+static mc_group *offer(mc_pool *pool, int count, const char *even, const char *odd)
 {
     mc_group *group = open_unhelped(pool);
-    run(group, handler, NULL, 0);
+    for (int i = 0; i < count; i++)
+        run(group, i % 2 == 0 ? even : odd, NULL, 0);
+    ck_assert_int_eq(mc_group_wait(group, 0), -ETIMEDOUT);
+    return group;
+}
+
+static void expect_success(mc_group *group)
+{
+    wait_all(group);
+    ck_assert_uint_eq(failures(group), 0);
+    mc_group_close(group);
+}
+
+static void expect_failure(mc_pool *pool, const char *handler, const char *args, int status,
+                           const char *words)
+{
+    mc_group *group = open_unhelped(pool);
+    run(group, handler, args, strlen(args) + 1);
     wait_all(group);
     struct mc_result result = result_of(group, 0);
     ck_assert_int_eq(result.status, status);
@@ -157,12 +180,9 @@ START_TEST(it_is_loaded_for_its_first_task_and_only_once)
     expect_counts(0, 1, 1, 1);
     expect_counts(1, 0, 0, 0);
     expect_counts(2, 0, 0, 0);
-    mc_group *group = open_unhelped(pool);
-    for (int i = 0; i < 100; i++)
-        run(group, i % 3 == 0 ? "late/io" : i % 3 == 1 ? "late" : "deep", NULL, 0);
-    wait_all(group);
-    ck_assert_uint_eq(failures(group), 0);
-    mc_group_close(group);
+    mc_group *group = offer(pool, 50, "late", "late/io");
+    expect_success(offer(pool, 50, "deep", "late"));
+    expect_success(group);
     for (int i = 0; i < 50; i++)
         ck_assert_int_eq(ask(pool, i % 2 == 0 ? "late" : "late/io"), 1);
     for (unsigned node = 0; node < NODES; node++)
@@ -188,20 +208,15 @@ START_TEST(the_tasks_of_others_do_not_wait_for_it)
     prepare();
     set(1, "slow-ms", "500");
     mc_pool *pool = begin();
-    mc_group *group = open_unhelped(pool);
+    mc_group *group = offer(pool, 40, "late", "late");
     unsigned answered = 0;
-    for (int i = 0; i < 40; i++)
-        run(group, "late", NULL, 0);
-    ck_assert_int_eq(mc_group_wait(group, 0), -ETIMEDOUT);
     while (atomic_load(count_of(1, LOAD)) == 0) {
         ck_assert_int_eq(ask(pool, "front"), 1);
         answered++;
     }
     ck_assert_uint_ge(answered, 20);
-    wait_all(group);
-    ck_assert_uint_eq(failures(group), 0);
+    expect_success(group);
     expect_counts(1, 1, 1, 1);
-    mc_group_close(group);
     finish(pool);
 }
 END_TEST
@@ -212,13 +227,8 @@ START_TEST(a_full_lane_of_tasks_that_wait_for_it_is_worked_off)
     server.options.pool.queue_depth = fresh.pool.queue_depth = 4096;
     set(1, "slow-ms", "100");
     mc_pool *pool = begin();
-    mc_group *group = open_unhelped(pool);
-    for (int i = 0; i < 6000; i++)
-        run(group, i % 2 == 0 ? "late" : "late/io", NULL, 0);
-    wait_all(group);
-    ck_assert_uint_eq(failures(group), 0);
+    expect_success(offer(pool, 6000, "late", "late/io"));
     expect_counts(1, 1, 1, 1);
-    mc_group_close(group);
     finish(pool);
 }
 END_TEST
@@ -228,13 +238,7 @@ START_TEST(a_handler_that_has_a_task_of_it_can_run_that_itself)
     prepare();
     server.options.pool.workers = fresh.pool.workers = 1;
     mc_pool *pool = begin();
-    mc_group *group = open_unhelped(pool);
-    run(group, "front/ask", "late", sizeof("late"));
-    wait_all(group);
-    struct mc_result result = result_of(group, 0);
-    ck_assert_msg(result.status == 0, "%s", result.error);
-    ck_assert_int_eq(*(const int *)result.data, 1);
-    mc_group_close(group);
+    ck_assert_int_eq(ask_for(pool, "front/ask", "late"), 1);
     ck_assert_int_eq(ask(pool, "late"), 1);
     finish(pool);
 }
@@ -279,9 +283,7 @@ static void expect_blame(char *key, char *phase, int status, const char *words)
     prepare();
     set(2, key, phase); /* "deep", which "late" requires */
     mc_pool *pool = begin();
-    mc_group *group = open_unhelped(pool);
-    for (int i = 0; i < 40; i++)
-        run(group, i % 2 == 0 ? "late" : "late/io", NULL, 0);
+    mc_group *group = offer(pool, 40, "late", "late/io");
     wait_all(group);
     for (size_t i = 0; i < 40; i++) {
         struct mc_result result = result_of(group, i);
@@ -290,7 +292,7 @@ static void expect_blame(char *key, char *phase, int status, const char *words)
     }
     mc_group_close(group);
     ck_assert_int_eq(ask(pool, "front"), 1);
-    expect_failure(pool, "late", status, words);
+    expect_failure(pool, "late", "", status, words);
     /* A set-up without the mistake. */
     kill(server.pid, SIGHUP);
     ck_assert(server_await(&server, SERVE_RELOADED, 1));
@@ -318,14 +320,7 @@ START_TEST(a_handler_that_needs_one_that_refuses_is_told)
     prepare();
     set(1, "refuse", "load");
     mc_pool *pool = begin();
-    mc_group *group = open_unhelped(pool);
-    run(group, "front/ask", "late", sizeof("late"));
-    wait_all(group);
-    struct mc_result result = result_of(group, 0);
-    ck_assert_int_eq(result.status, -EPERM);
-    ck_assert_msg(strstr(result.error, "module 'late': load: told to refuse") != NULL, "%s",
-                  result.error);
-    mc_group_close(group);
+    expect_failure(pool, "front/ask", "late", -EPERM, "module 'late': load: told to refuse");
     ck_assert_int_eq(ask(pool, "front"), 1);
     finish(pool);
 }
@@ -338,18 +333,13 @@ START_TEST(a_process_that_dies_while_it_loads_is_followed_by_another)
     prepare();
     set(1, "slow-ms", "300");
     mc_pool *pool = begin();
-    mc_group *group = open_unhelped(pool);
     pid_t zygote = await_zygote(0);
-    for (int i = 0; i < 20; i++)
-        run(group, "late", NULL, 0);
-    ck_assert_int_eq(mc_group_wait(group, 0), -ETIMEDOUT);
+    mc_group *group = offer(pool, 20, "late", "late");
     for (uint32_t deaths = 0; deaths < 2; deaths++) {
         ck_assert(board_await(count_of(1, CONFIGURE), deaths + 1, BOUND_MS));
         end_process(await_zygote(zygote));
     }
-    wait_all(group);
-    ck_assert_uint_eq(failures(group), 0);
-    mc_group_close(group);
+    expect_success(group);
     finish(pool);
 }
 END_TEST
@@ -359,16 +349,11 @@ START_TEST(the_death_of_the_zygote_meanwhile_loses_nothing)
     prepare();
     set(1, "slow-ms", "200");
     mc_pool *pool = begin();
-    mc_group *group = open_unhelped(pool);
     pid_t zygote = await_zygote(0);
-    for (int i = 0; i < 20; i++)
-        run(group, "late", NULL, 0);
-    ck_assert_int_eq(mc_group_wait(group, 0), -ETIMEDOUT);
+    mc_group *group = offer(pool, 20, "late", "late");
     ck_assert(board_await(count_of(1, CONFIGURE), 1, BOUND_MS));
     end_process(zygote);
-    wait_all(group);
-    ck_assert_uint_eq(failures(group), 0);
-    mc_group_close(group);
+    expect_success(group);
     finish(pool);
 }
 END_TEST
@@ -378,9 +363,7 @@ START_TEST(the_death_of_workers_meanwhile_loses_nothing)
     prepare();
     set(1, "slow-ms", "200");
     mc_pool *pool = begin();
-    mc_group *group = open_unhelped(pool);
-    for (int i = 0; i < 200; i++)
-        run(group, i % 2 == 0 ? "late" : "late/io", NULL, 0);
+    mc_group *group = offer(pool, 200, "late", "late/io");
     for (int i = 0; i < 10; i++) {
         char name[16];
         snprintf(name, sizeof(name), "mc-worker/%d", i % 3);
@@ -434,14 +417,10 @@ START_TEST(a_pool_that_drains_runs_what_it_has_accepted)
     prepare();
     set(1, "slow-ms", "200");
     mc_pool *pool = begin();
-    mc_group *group = open_unhelped(pool);
-    for (int i = 0; i < 20; i++)
-        run(group, "late", NULL, 0);
+    mc_group *group = offer(pool, 20, "late", "late");
     ck_assert(board_await(count_of(1, CONFIGURE), 1, BOUND_MS));
     kill(server.pid, SIGTERM);
-    wait_all(group);
-    ck_assert_uint_eq(failures(group), 0);
-    mc_group_close(group);
+    expect_success(group);
     mc_pool_close(pool);
     ck_assert_int_eq(await_exit(server.pid), 0);
     server_remove(&server);
