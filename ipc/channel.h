@@ -2,7 +2,8 @@
  *
  * Messages between the supervisor and everybody else: fixed-size records with
  * descriptors attached, over SOCK_SEQPACKET socket pairs. They set things up and
- * report; no task ever passes here.
+ * report; of tasks nothing passes here but the names of those whose module is not
+ * loaded.
  */
 #ifndef IPC_CHANNEL_H
 #define IPC_CHANNEL_H
@@ -58,7 +59,8 @@ enum message_type {
     MESSAGE_TAKE,     /* to an heir: the seat is yours */
     MESSAGE_FORK,     /* after MESSAGE_WARM; one descriptor: the socket of the zygote that is to be
                          forked; or status: -EAGAIN, later perhaps, -ECANCELED, do not ask again */
-    MESSAGE_DEFERRED, /* after MESSAGE_DEFER; status: 0, or why it is not kept, and text */
+    MESSAGE_DEFERRED, /* after MESSAGE_DEFER; status: 0, it is kept; 1: set the module up
+                         yourself; or why it is not kept, and text */
     MESSAGE_LANE,     /* index, generation; descriptors: lane, notify; status: 0 or -ENOENT */
 };
 

@@ -239,7 +239,8 @@ struct seat_row {
     alignas(CACHE_LINE) _Atomic int32_t pid; /* the kernel, at fork; supervisor clears */
     _Atomic int32_t heir_pid;                /* of who is to follow: the same two */
     _Atomic uint32_t cpu_plus_one;           /* where it is pinned; 0: nowhere */
-    _Atomic int32_t zygote_pid; /* the kernel: of a zygote that this worker has forked */
+    _Atomic int32_t zygote_pid; /* the kernel: of a zygote that this worker has forked; in the
+                                   first row also of one that a zygote has */
 
     alignas(CACHE_LINE) _Atomic uint32_t run_count;
     uint32_t run_lane;

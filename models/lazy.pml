@@ -3,8 +3,8 @@
  * Tasks of a lazy module: whatever dies, and whether the module can be loaded or not, each
  * ends, and none runs where the module is not.
  *
- * One client submits two tasks, and cancels the second at times. Two workers come to their
- * tickets, give them to the supervisor, and let go of them when it has answered; the supervisor
+ * One client submits two tasks; at times it cancels the second, and has a third in the same slot.
+ * Two workers come to their tickets, give them to the supervisor, and let go of them when it has answered; the supervisor
  * keeps them, has the module loaded, which may fail, has each worker followed by one that has
  * the module, and gives the tickets back. DEATHS workers die, at any step; what they said and
  * was not read yet is lost with them.
@@ -13,20 +13,23 @@
  */
 #include "slot.pml"
 
-#define TASKS 2
+#define TASKS 3
+#define SLOTS 2
 #define SEATS 2
 #ifndef DEATHS
 #define DEATHS 2
 #endif
 #define FAILURES 1 /* of loading; after that it succeeds */
 
-byte state[TASKS]; /* of slot i, which is task i's */
-
-byte seat_of[TASKS]; /* while it runs: plus one */
+byte state[SLOTS];
+byte seat_of[SLOTS]; /* while its task runs: plus one */
+byte current[SLOTS]; /* whose slot it is: a ticket */
 
 /* A ticket is the number of its task, plus one; 0 is none. */
-#define STATE(ticket)   state[(ticket) - 1]
-#define SEAT_OF(ticket) seat_of[(ticket) - 1]
+#define SLOT(ticket)     ((ticket) > 1)
+#define STATE(ticket)    state[SLOT(ticket)]
+#define SEAT_OF(ticket)  seat_of[SLOT(ticket)]
+#define IS(ticket, what) (STATE(ticket) == what && current[SLOT(ticket)] == ticket)
 
 byte tickets[TASKS + 1]; /* the last stays empty */
 unsigned head : 2;
@@ -35,7 +38,7 @@ unsigned tail : 2;
 /* How many tickets of each task are in the repair ring: their order changes nothing. */
 #define REPAIRS 3
 byte repairs[TASKS];
-#define ANY_REPAIR (repairs[0] + repairs[1] > 0)
+#define ANY_REPAIR (repairs[0] + repairs[1] + repairs[2] > 0)
 
 typedef Seat {
     bool awake; /* its worker has the module */
@@ -53,7 +56,7 @@ unsigned failures : 1 = FAILURES;
 mtype = { ASLEEP, WANTED, LOADING, LOADED };
 mtype module = ASLEEP; /* as the supervisor knows it */
 bool refusing;         /* it has just failed */
-bool kept[TASKS];
+byte kept[SLOTS]; /* a ticket */
 
 /* ---- worker ---- */
 
@@ -61,6 +64,7 @@ inline peek() {
     if
     :: repairs[0] > 0 -> repaired = true; ticket = 1
     :: repairs[1] > 0 -> repaired = true; ticket = 2
+    :: repairs[2] > 0 -> repaired = true; ticket = 3
     :: !ANY_REPAIR -> repaired = false; ticket = tickets[head]
     fi;
     seats[me].row = ticket
@@ -83,7 +87,7 @@ inline let_go() {
 
 inline claim() {
     if
-    :: STATE(ticket) == SUBMITTED ->
+    :: IS(ticket, SUBMITTED) ->
         step(STATE(ticket), CLAIM, RUNNING);
         SEAT_OF(ticket) = me + 1;
         running = true
@@ -103,7 +107,7 @@ end:    do
            }
            atomic { take() }
            if
-           :: atomic { ticket != 0 && !seats[me].awake && STATE(ticket) == SUBMITTED ->
+           :: atomic { ticket != 0 && !seats[me].awake && IS(ticket, SUBMITTED) ->
                   seats[me].asked = ticket
               }
 #ifdef MUTANT_LET_GO_BEFORE_ANSWER
@@ -113,7 +117,7 @@ end:    do
               :: atomic { answers[me] == KEPT -> answers[me] = NOTHING; ticket = 0 }
               :: atomic { answers[me] == REFUSED -> answers[me] = NOTHING; refused = true }
               fi
-           :: atomic { ticket != 0 && !seats[me].awake && STATE(ticket) != SUBMITTED ->
+           :: atomic { ticket != 0 && !seats[me].awake && !IS(ticket, SUBMITTED) ->
                   ticket = 0
               }
            :: atomic { ticket == 0 || seats[me].awake }
@@ -179,8 +183,8 @@ inline follow(number) {
 
 inline sweep(number) {
     if
-    :: seats[number].row != 0 && STATE(seats[number].row) == SUBMITTED -> give(seats[number].row)
-    :: seats[number].row != 0 && STATE(seats[number].row) == RUNNING &&
+    :: seats[number].row != 0 && IS(seats[number].row, SUBMITTED) -> give(seats[number].row)
+    :: seats[number].row != 0 && IS(seats[number].row, RUNNING) &&
            SEAT_OF(seats[number].row) == number + 1 ->
         step(STATE(seats[number].row), CRASH, CRASHED);
         SEAT_OF(seats[number].row) = 0
@@ -193,11 +197,17 @@ inline hear(number) {
     if
     :: refusing -> answers[number] = REFUSED
     :: !refusing ->
+        if
 #ifdef MUTANT_NOT_KEPT_WHEN_LOADED
-        kept[seats[number].asked - 1] = (module != LOADED);
+        :: module != LOADED && IS(seats[number].asked, SUBMITTED) ->
+#elif defined(MUTANT_KEPT_ALTHOUGH_DEAD)
+        :: seats[number].asked != 0 ->
 #else
-        kept[seats[number].asked - 1] = true;
+        :: IS(seats[number].asked, SUBMITTED) -> /* its slot may be another's by now */
 #endif
+            kept[SLOT(seats[number].asked)] = seats[number].asked
+        :: else
+        fi;
         answers[number] = KEPT;
         if
         :: module == ASLEEP -> module = WANTED
@@ -222,8 +232,11 @@ bool given;
 #endif
 
 inline give_back(index) {
-    kept[index] = false;
-    give(index + 1)
+    if
+    :: IS(kept[index], SUBMITTED) -> give(kept[index])
+    :: else
+    fi;
+    kept[index] = 0
 #ifdef MUTANT_GIVEN_BACK_ONCE
     ;
     given = (module == LOADED)
@@ -246,20 +259,32 @@ end:
            follow(0) } /* it leaves between two tasks */
     :: atomic { module == LOADED && !seats[1].awake && seats[1].row == 0 && !seats[1].killed ->
            follow(1) }
-    :: atomic { kept[0] && MAY_GO && AGAIN -> give_back(0) }
-    :: atomic { kept[1] && MAY_GO && AGAIN -> give_back(1) }
+    :: atomic { kept[0] != 0 && MAY_GO && AGAIN -> give_back(0) }
+    :: atomic { kept[1] != 0 && MAY_GO && AGAIN -> give_back(1) }
     od
 }
 
 /* ---- client ---- */
 
+inline submit(name) {
+    step(STATE(name), SUBMIT, SUBMITTED);
+    current[SLOT(name)] = name
+}
+
+inline push(name) {
+    tickets[tail] = name;
+    tail++
+}
+
 active proctype client() {
-    atomic { step(state[0], SUBMIT, SUBMITTED) }
-    atomic { tickets[0] = 1; tail++ }
-    atomic { step(state[1], SUBMIT, SUBMITTED) }
-    atomic { tickets[1] = 2; tail++ }
+    atomic { submit(1) }
+    atomic { push(1) }
+    atomic { submit(2) }
+    atomic { push(2) }
     if
     :: atomic { state[1] == SUBMITTED -> step(state[1], CANCEL, CANCELLED) }
+       atomic { submit(3) }
+       atomic { push(3) }
     :: true
     fi;
     atomic { ENDED(state[0]) && ENDED(state[1]) }

@@ -2,7 +2,7 @@
  *
  * The options of a pool, checked and with their defaults filled in. Made by the
  * opening process before it forks, so that every process of the pool has it at
- * the same address; never changed afterwards.
+ * the same address. Afterwards it changes only where modules are loaded.
  */
 #ifndef POOL_CONFIG_H
 #define POOL_CONFIG_H

@@ -18,6 +18,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+static const char *const move_texts[] = {[MOVE_SET_UP] = "a new set-up",
+                                         [MOVE_WARM] = "a warm zygote",
+                                         [MOVE_LAZY] = "a module that was loaded",
+                                         [MOVE_BACK] = "a set-up that was given up"};
 enum { ROUSE_MS = 50 };      /* from one attempt to have a sleeper leave to the next */
 enum { ATTEMPTS_LEAST = 3 }; /* that fail before tasks are given up for want of workers */
 enum { HEIRS_MOST = 3 }; /* that may die before they are ready, until a new set-up is given up */
@@ -87,6 +91,8 @@ static void ask(struct supervisor *supervisor, uint32_t index, int which)
     *post = (struct post){.life = LIFE_ASKED,
                           .heir = which == HEIR,
                           .zygote = zygote->generation,
+                          .edition = zygote->edition,
+                          .config = zygote->config,
                           .pidfd = -1,
                           .socket = ends[0]};
     atomic_store(pid_place(supervisor, index, post->heir), 0);
@@ -270,6 +276,17 @@ static void succeed(struct supervisor *supervisor, uint32_t index, uint32_t rest
     }
 }
 
+/* Workers of the target do not start, or this one has said why it cannot: back to what was
+ * there before, if something was. */
+static void consider_giving_up(struct supervisor *supervisor, const struct seat *seat,
+                               const struct post *post, const char *how)
+{
+    const struct zygote *target = &supervisor->zygotes[supervisor->target];
+    if (supervisor->moving && post->zygote == target->generation &&
+        (post->init_failed || seat->record.failed_starts >= HEIRS_MOST))
+        zygotes_give_up(supervisor, post->init_failed ? supervisor->init_text : how);
+}
+
 /* Settles what the worker left and says when it is to be replaced. */
 static void bury(struct supervisor *supervisor, uint32_t index, int status, enum seat_life was)
 {
@@ -314,6 +331,7 @@ static void bury(struct supervisor *supervisor, uint32_t index, int status, enum
     }
     log_write(supervisor->control, MC_LOG_WARNING, "worker %d (seat %u) %s; the next one starts %s",
               (int)post->pid, index, how, rest_ms == 0 ? "now" : "after a pause");
+    consider_giving_up(supervisor, seat, post, how);
     succeed(supervisor, index, rest_ms);
 }
 
@@ -334,8 +352,7 @@ static void bury_heir(struct supervisor *supervisor, uint32_t index)
     uint32_t rest_ms = seat_rest_ms(&seat->record, false, now);
     snprintf(why, sizeof(why), "its workers %s", post->late ? "take too long" : "die");
     describe_start(supervisor, index, why + strlen(why), sizeof(why) - strlen(why));
-    if (post->init_failed || seat->record.failed_starts >= HEIRS_MOST)
-        zygotes_give_up(supervisor, post->init_failed ? supervisor->init_text : why);
+    consider_giving_up(supervisor, seat, post, why);
     if (seat->retire_text[0] == '\0')
         return;
     seat->retire_due_ms = now + rest_ms;
@@ -515,16 +532,28 @@ static bool has_heir(const struct seat *seat)
     return seat->posts[HEIR].socket >= 0 || seat->posts[HEIR].pidfd >= 0;
 }
 
-/* True for a worker of an older set-up whose turn it is to be followed: one by one. */
+/* True for a worker that may stay while workers come from this zygote. */
+static bool follows(const struct supervisor *supervisor, uint32_t index, const struct post *post,
+                    const struct zygote *zygote)
+{
+    return control_class(supervisor->control, index) == SEAT_IO
+               ? post->edition == zygote->edition
+               : post->zygote == zygote->generation;
+}
+
+/* True for a worker of an older set-up whose turn it is to be followed: heirs start one by one.
+ * One that is ready may wait for long, until its holder's task has ended. */
 static bool outlived(struct supervisor *supervisor, uint32_t index)
 {
     const struct zygote *zygote = zygotes_target(supervisor);
     const struct post *holder = post_of(supervisor, index, HOLDER);
-    if (zygote == NULL || holder->life != LIFE_UP || holder->zygote == zygote->generation)
+    if (zygote == NULL || holder->life != LIFE_UP || follows(supervisor, index, holder, zygote))
         return false;
-    for (uint32_t i = 0; i < supervisor->config->seats; i++)
-        if (has_heir(&supervisor->seats[i]))
+    for (uint32_t i = 0; i < supervisor->config->seats; i++) {
+        const struct seat *seat = &supervisor->seats[i];
+        if (has_heir(seat) && (i == index || seat->posts[HEIR].life != LIFE_UP))
             return false;
+    }
     return true;
 }
 
@@ -579,9 +608,7 @@ void keeper_due(struct supervisor *supervisor, uint64_t now_ms)
         }
         if (seat->retire_due_ms == 0 && outlived(supervisor, i)) {
             snprintf(seat->retire_text, sizeof(seat->retire_text), "%s",
-                     supervisor->move == MOVE_WARM   ? "a warm zygote"
-                     : supervisor->move == MOVE_LAZY ? "a module that was loaded"
-                                                     : "a new set-up");
+                     move_texts[supervisor->move]);
             seat->outlived = true;
             seat->retire_due_ms = now_ms;
         }
@@ -633,24 +660,37 @@ uint64_t keeper_next_due(const struct supervisor *supervisor)
     return next;
 }
 
-bool keeper_any_but(const struct supervisor *supervisor, uint32_t zygote)
+/* A seat whose workers cannot start may be why the zygote has to go. */
+static bool is_settled(const struct seat *seat)
 {
-    for (uint32_t i = 0; i < 2 * supervisor->config->seats; i++) {
-        const struct post *post = &supervisor->seats[i / 2].posts[i % 2];
-        if (post->socket >= 0 && post->zygote != zygote)
-            return true;
-    }
-    return false;
+    enum seat_life life = seat->posts[HOLDER].life;
+    return life == LIFE_UP || (life == LIFE_RESTING && seat->record.failed_starts == 0);
 }
 
-bool keeper_any_of(const struct supervisor *supervisor, uint32_t zygote, enum seat_class seats)
+bool keeper_all_follow(const struct supervisor *supervisor, const struct zygote *zygote)
 {
     for (uint32_t i = 0; i < supervisor->config->seats; i++) {
-        const struct post *post = &supervisor->seats[i].posts[HOLDER];
-        if (post->life == LIFE_UP && post->zygote == zygote &&
-            control_class(supervisor->control, i) == seats)
-            return true;
+        const struct seat *seat = &supervisor->seats[i];
+        for (int which = HOLDER; which <= HEIR; which++)
+            if (seat->posts[which].socket >= 0 &&
+                !follows(supervisor, i, &seat->posts[which], zygote))
+                return false;
+        if (!is_settled(seat))
+            return false;
     }
+    return true;
+}
+
+bool keeper_any_of(const struct supervisor *supervisor, enum seat_class seats, bool serving)
+{
+    const struct zygote *target = &supervisor->zygotes[supervisor->target];
+    for (uint32_t i = 0; i < supervisor->config->seats; i++)
+        for (int which = HOLDER; which <= (serving ? HOLDER : HEIR); which++) {
+            const struct post *post = &supervisor->seats[i].posts[which];
+            if (control_class(supervisor->control, i) == seats && post->life == LIFE_UP &&
+                follows(supervisor, i, post, target))
+                return true;
+        }
     return false;
 }
 

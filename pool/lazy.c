@@ -10,6 +10,9 @@
  * one, gives it back. So they do when the module cannot be loaded, but then the answer is why,
  * and the worker fails the task. What waits for nothing is given back every few milliseconds,
  * whatever happened: nothing is kept for ever because of something that was missed here.
+ *
+ * I/O workers, in which tasks wait that would have to end first, are not followed by others:
+ * they are told to set the module up themselves, when another worker has shown that it can be.
  */
 #include "pool/supervisor.h"
 
@@ -31,7 +34,10 @@ enum {
     ROW_SHIFT = 48,              /* of the module's row + 1, above the name */
     NO_ROW = MODULES_MOST,       /* the module of a set-up that has gone */
     SPARE = REPAIR_CAPACITY / 2, /* for tickets that dead workers had, which must find room */
+    GIVEN_MOST = 64,             /* while there are workers that may give them back */
 };
+
+#define NAME_MASK ((UINT64_C(1) << ROW_SHIFT) - 1)
 
 void lazy_init(struct supervisor *supervisor)
 {
@@ -45,10 +51,19 @@ static uint64_t bit(uint32_t row)
     return UINT64_C(1) << row;
 }
 
-static int keep(struct supervisor *supervisor, struct tenant *tenant, name_t name, uint32_t row)
+/* False for the ticket of a task that has ended, and whose slot may be another's. */
+static bool is_wanted(const struct tenant *tenant, name_t name)
 {
     if (name_slot(name) >= tenant->geometry.slot_count)
-        return 0; /* it is nobody's */
+        return false;
+    uint64_t word = slot_load(&tenant->lane.slots[name_slot(name)].word);
+    return name_current(name, word) && slot_state(word) == SLOT_SUBMITTED;
+}
+
+static int keep(struct supervisor *supervisor, struct tenant *tenant, name_t name, uint32_t row)
+{
+    if (!is_wanted(tenant, name)) /* or it would take the place of a ticket that is */
+        return 0;
     if (tenant->kept == NULL)
         tenant->kept = calloc(tenant->geometry.slot_count, sizeof(*tenant->kept));
     if (tenant->kept == NULL)
@@ -70,50 +85,65 @@ void lazy_drop(struct supervisor *supervisor, struct tenant *tenant)
     tenant->kept = NULL;
 }
 
-/* True if it may well be that a worker of these seats has the module, or that the task has to
- * fail for want of it. */
+/* Some worker has started with all modules of the target. */
+static bool is_proven(const struct supervisor *supervisor)
+{
+    return keeper_any_of(supervisor, SEAT_CPU, false);
+}
+
+/* True if it may well be that a worker of these seats has the module, or is to set it up, or
+ * that the task has to fail for want of it. */
 static bool may_go(const struct supervisor *supervisor, uint32_t row, enum seat_class seats)
 {
     const struct lazy *lazy = &supervisor->lazy;
-    if (row == NO_ROW)
-        return true;
-    if ((lazy->wanted & bit(row)) != 0 || (lazy->loading == (int)row && !supervisor->moving))
-        return false;
-    return !supervisor->moving ||
-           keeper_any_of(supervisor, supervisor->zygotes[supervisor->target].generation, seats);
+    bool waits = row != NO_ROW && ((lazy->wanted & bit(row)) != 0 ||
+                                   (lazy->loading == (int)row && !supervisor->moving));
+    return !waits && keeper_any_of(supervisor, seats, true) && is_proven(supervisor);
 }
 
-static bool give_back(struct supervisor *supervisor, const struct tenant *tenant, uint64_t entry)
+static enum seat_class seats_of(const struct supervisor *supervisor, name_t name)
 {
-    name_t name = entry & ((UINT64_C(1) << ROW_SHIFT) - 1);
-    uint32_t row = (uint32_t)(entry >> ROW_SHIFT) - 1, handler = name_handler(name);
-    enum seat_class seats = handler < supervisor->config->handler_count
-                                ? handler_seats(&supervisor->config->handlers[handler])
-                                : SEAT_CPU;
-    if (!may_go(supervisor, row, seats) || !sweep_may_repair(supervisor, seats, SPARE))
+    uint32_t handler = name_handler(name);
+    return handler < supervisor->config->handler_count
+               ? handler_seats(&supervisor->config->handlers[handler])
+               : SEAT_CPU;
+}
+
+/* True if the entry needs to be kept no longer; then *room may have become one less. */
+static bool let_go(struct supervisor *supervisor, const struct tenant *tenant, uint64_t entry,
+                   uint32_t *room)
+{
+    name_t name = entry & NAME_MASK;
+    enum seat_class seats = seats_of(supervisor, name);
+    if (!is_wanted(tenant, name))
+        return true;
+    if (!may_go(supervisor, (uint32_t)(entry >> ROW_SHIFT) - 1, seats) ||
+        !sweep_may_repair(supervisor, seats, SPARE) || *room == 0)
         return false;
     FAULT_POINT("lazy_release");
     sweep_repair(supervisor, tenant, seats, name);
+    --*room;
     return true;
 }
 
 static void release(struct supervisor *supervisor)
 {
-    bool any = false;
+    const struct zygote *target = &supervisor->zygotes[supervisor->target];
+    const uint32_t most = keeper_all_follow(supervisor, target) ? REPAIR_CAPACITY : GIVEN_MOST;
+    uint32_t room = most;
     for (uint32_t i = 0; i < supervisor->config->max_clients; i++) {
         struct tenant *tenant = &supervisor->tenants[i];
         for (uint32_t slot = 0; tenant->kept_count > 0 && slot < tenant->geometry.slot_count;
              slot++) {
             uint64_t *entry = &tenant->kept[slot];
-            if (*entry == 0 || !give_back(supervisor, tenant, *entry))
+            if (*entry == 0 || !let_go(supervisor, tenant, *entry, &room))
                 continue;
             *entry = 0;
             tenant->kept_count--;
             supervisor->lazy.kept--;
-            any = true;
         }
     }
-    if (any)
+    if (room < most)
         lanes_ring(supervisor);
 }
 
@@ -128,8 +158,14 @@ static void want(struct supervisor *supervisor, uint32_t row)
 
 /* What the worker is told about the ticket. */
 static void answer(struct supervisor *supervisor, struct tenant *tenant, name_t name, uint32_t row,
-                   struct message *message)
+                   enum seat_class seats, struct message *message)
 {
+    const struct zygote *target = &supervisor->zygotes[supervisor->target];
+    if (seats == SEAT_IO && row != NO_ROW && (target->awake & bit(row)) != 0 &&
+        is_proven(supervisor)) {
+        message->status = 1;
+        return;
+    }
     const struct lazy_failure *failure =
         row < MODULES_MOST ? &supervisor->lazy.failures[row] : NULL;
     if (failure != NULL && failure->until_ms > supervisor_now_ms()) {
@@ -154,10 +190,11 @@ void lazy_defer(struct supervisor *supervisor, uint32_t seat, int which,
     uint32_t row = (uint32_t)message->value;
     name_t name;
     memcpy(&name, message->text, sizeof(name));
-    if (!zygotes_is_current(supervisor, post->zygote) || row >= supervisor->config->module_count)
+    enum seat_class seats = control_class(supervisor->control, seat);
+    if (post->config != supervisor->config || row >= supervisor->config->module_count)
         row = NO_ROW; /* its rows are not ours */
     if (tenant != NULL && !tenant->dropping)
-        answer(supervisor, tenant, name & ((UINT64_C(1) << ROW_SHIFT) - 1), row, &parcel.message);
+        answer(supervisor, tenant, name & NAME_MASK, row, seats, &parcel.message);
     FAULT_POINT("lazy_answer");
     channel_tell(post->socket, &parcel);
 }
@@ -187,7 +224,7 @@ void lazy_loaded(struct supervisor *supervisor, uint64_t awake)
         }
     if (lazy->loading >= 0 && (awake & bit((uint32_t)lazy->loading)) != 0)
         log_write(supervisor->control, MC_LOG_INFO,
-                  "module '%.63s' was loaded for its first task; all workers have it after %llu ms",
+                  "module '%.63s' was loaded for its first task, which waited for %llu ms",
                   config->startup->modules[lazy->loading].name,
                   (unsigned long long)(supervisor_now_ms() - lazy->began_ms));
     lazy->loading = -1;
@@ -228,8 +265,8 @@ void lazy_forget(struct supervisor *supervisor)
         for (uint32_t slot = 0; tenant->kept_count > 0 && slot < tenant->geometry.slot_count;
              slot++)
             if (tenant->kept[slot] != 0)
-                tenant->kept[slot] = (tenant->kept[slot] & ((UINT64_C(1) << ROW_SHIFT) - 1)) |
-                                     (uint64_t)(NO_ROW + 1) << ROW_SHIFT;
+                tenant->kept[slot] = (tenant->kept[slot] & NAME_MASK) | (uint64_t)(NO_ROW + 1)
+                                                                            << ROW_SHIFT;
     }
 }
 
@@ -238,6 +275,8 @@ void lazy_forget(struct supervisor *supervisor)
 void lazy_due(struct supervisor *supervisor, uint64_t now_ms)
 {
     struct lazy *lazy = &supervisor->lazy;
+    if (lazy->loading >= 0 && !zygotes_is_growing(supervisor)) /* whatever became of it */
+        lazy_failed(supervisor, -EIO, "the process that was to load it is gone", true);
     if (lazy->wanted != 0 && lazy->loading < 0 && lazy->due_ms <= now_ms)
         begin(supervisor, now_ms);
     if (lazy->kept != 0 && lazy->release_ms <= now_ms) {

@@ -9,7 +9,9 @@
 #include "pool/phases.h"
 
 #include <dlfcn.h>
+#include <limits.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -160,14 +162,14 @@ int modules_absent(mc_task *task)
 }
 
 /* Handlers have their functions while their module is awake. */
-static void set_functions(struct config *config, uint32_t place)
+static void set_functions(struct config *config, uint32_t place, bool awake)
 {
     const struct mc_module_self *module = &config->modules[place];
     for (size_t i = 0; i < module->descriptor->handler_count; i++) {
         const struct mc_handler *handler = &module->descriptor->handlers[i];
         int number = config_handler(config, handler->name);
         CHECK(number >= 0); /* it was added */
-        config->handlers[number].run = module->asleep ? NULL : handler->run;
+        config->handlers[number].run = awake ? handler->run : NULL;
     }
 }
 
@@ -187,7 +189,7 @@ static int add_handlers(struct config *config)
             config->handlers[i].run = modules_absent;
     for (uint32_t i = 0; i < config->module_count; i++)
         if (config->modules[i].asleep)
-            set_functions(config, i);
+            set_functions(config, i, false);
     return 0;
 }
 
@@ -216,7 +218,7 @@ int modules_load(struct config *config)
         result = put_in_order(config);
     if (result == 0) {
         put_to_sleep(config);
-        result = phases_run(config, hooks_all(config));
+        result = phases_run(config, hooks_all(config), 1);
     }
     if (result == 0)
         result = add_handlers(config);
@@ -235,13 +237,27 @@ uint64_t modules_awake(const struct config *config)
     return rows;
 }
 
+/* Functions come first: another thread of a handler may look at any time. */
 static void wake(struct config *config, uint64_t places)
 {
     for (uint32_t i = 0; i < config->module_count; i++) {
         if ((places >> i & 1) == 0)
             continue;
+        set_functions(config, i, true);
+        atomic_thread_fence(memory_order_release);
         config->modules[i].asleep = false;
-        set_functions(config, i);
+    }
+}
+
+/* What an attempt that failed has left there says nothing about the next. */
+static void forget_phases(const struct config *config)
+{
+    config->startup->fatal = 0;
+    for (uint32_t i = 0; i < config->module_count; i++) {
+        struct startup_module *entry = &config->startup->modules[config->modules[i].row];
+        if (config->modules[i].asleep)
+            memset(&entry->spans[MODULE_CONFIGURE], 0,
+                   (MODULE_PHASES - MODULE_CONFIGURE) * sizeof(entry->spans[0]));
     }
 }
 
@@ -251,27 +267,56 @@ int modules_wake(struct config *config, uint32_t row)
     for (uint32_t i = 0; i < config->module_count; i++)
         if (config->modules[i].row == row)
             places = with_needs(config, i) & ~hooks_all(config);
+    forget_phases(config);
     begin_watch();
-    int result = phases_run(config, places);
+    int result = phases_run(config, places, 1);
     end_watch();
     if (result == 0)
         wake(config, places);
     return result;
 }
 
-/* The name of the thread and the notes of the start-up are the zygote's to change. */
+/* ---- ... in a worker ---- */
+
+enum { REFUSE_MS = 1000 }; /* from a failure to the next attempt */
+
+static struct wake_failure {
+    uint64_t until_ms;
+    int status;
+    char text[ERROR_MESSAGE_SIZE];
+} wake_failures[MODULES_MOST];
+
+/* Notes are taken in memory of our own: those of the start are the zygote's. Threads that
+ * handlers have are none of the module's. */
 static int wake_here(struct config *config, uint64_t places, struct states *states)
 {
+    static struct startup notes;
+    struct startup *shared = config->startup;
     char name[16] = "";
     (void)prctl(PR_GET_NAME, name);
-    startup_unseal(config->startup);
-    int result = phases_run(config, places);
-    startup_seal(config->startup);
+    startup_read(shared, &notes);
+    config->startup = &notes;
+    int result = phases_run(config, places, UINT_MAX);
+    config->startup = shared;
     (void)prctl(PR_SET_NAME, name);
     if (result == 0)
         result = hooks_begin(config, NO_SEAT, places, states);
     if (result == 0)
         wake(config, places);
+    return result;
+}
+
+static int try_to_wake(struct config *config, uint32_t place, struct states *states)
+{
+    struct wake_failure *failure = &wake_failures[config->modules[place].row];
+    if (clock_coarse_ms() < failure->until_ms)
+        return error_set(failure->status, "%s", failure->text);
+    int result = wake_here(config, with_needs(config, place) & ~hooks_all(config), states);
+    if (result == 0)
+        return 0;
+    failure->until_ms = clock_coarse_ms() + REFUSE_MS;
+    failure->status = result;
+    snprintf(failure->text, sizeof(failure->text), "%s", error_message());
     return result;
 }
 
@@ -281,12 +326,8 @@ int modules_wake_here(struct config *config, uint32_t handler, struct states *st
     const struct mc_module_self *module = modules_sleeper(config, handler);
     if (LIKELY(module == NULL))
         return 0;
-    int result = 0;
     pthread_mutex_lock(&lock);
-    if (module->asleep)
-        result = wake_here(
-            config, with_needs(config, config->handlers[handler].module) & ~hooks_all(config),
-            states);
+    int result = module->asleep ? try_to_wake(config, config->handlers[handler].module, states) : 0;
     pthread_mutex_unlock(&lock);
     return result;
 }

@@ -17,17 +17,19 @@ uint64_t modules_awake(const struct config *config);
 /* Sets up a module that was left for later, and what it requires; like modules_load(). */
 int modules_wake(struct config *config, uint32_t row);
 
-/* The module of this handler, if that is not set up in this process; else NULL. */
+/* The module of this handler, if that is not set up in this process; else NULL, also for what
+ * is no handler's number. */
 static inline const struct mc_module_self *modules_sleeper(const struct config *config,
                                                            uint32_t handler)
 {
     const struct handler *entry = &config->handlers[handler];
-    return entry->run == NULL && entry->name[0] != '\0' && config->modules[entry->module].asleep
+    return handler < config->handler_capacity && entry->run == NULL && entry->name[0] != '\0' &&
+                   config->modules[entry->module].asleep
                ? &config->modules[entry->module]
                : NULL;
 }
-/* Sets it up in this worker alone, with its worker_init: for a task that has a task of this
- * handler, which it may have to run itself. 0 also where it is set up already. */
+/* Sets it up in this worker alone, with its worker_init. 0 also where it is set up already; a
+ * negative errno with a message, which stays for a second. No limit of time holds for it. */
 int modules_wake_here(struct config *config, uint32_t handler, struct states *states);
 
 /* In place of a handler that clients know from another set-up. */

@@ -248,9 +248,8 @@ static bool has_two_to_load(const struct config *config, uint64_t places)
     return count > 1;
 }
 
-int phases_run(struct config *config, uint64_t places)
+int phases_run(struct config *config, uint64_t places, unsigned threads)
 {
-    unsigned threads = sys_thread_count();
     for (enum module_phase phase = MODULE_CONFIGURE; phase <= MODULE_READY; phase++) {
         bool parallel =
             phase == MODULE_LOAD && !is_serial(config) && has_two_to_load(config, places);

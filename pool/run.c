@@ -22,6 +22,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -145,7 +146,8 @@ void run_learn(struct worker *worker, const mc_task *task, uint64_t submitted, u
 /* ---- handlers that cannot run here ---- */
 
 /* The handler's module is asleep: the supervisor keeps the ticket until one of us has it
- * awake. False if it does not, and then it has said why. */
+ * awake. False if it does not, and has said why; or if this worker is to set the module up
+ * itself, which it has tried then. */
 static bool defer(struct worker *worker, const struct view *view, name_t name,
                   const struct mc_module_self *module)
 {
@@ -159,8 +161,15 @@ static bool defer(struct worker *worker, const struct view *view, name_t name,
         channel_receive(worker->socket, &parcel, 0) <= 0)
         _exit(1); /* no supervisor, no pool */
     FAULT_POINT("worker_deferred");
-    worker->refusal = parcel.message;
-    return parcel.message.status == 0;
+    struct message *answer = &worker->refusal;
+    *answer = parcel.message;
+    if (answer->status > 0) {
+        answer->status = modules_wake_here(worker->config, name_handler(name), &worker->states);
+        if (answer->status < 0)
+            snprintf(answer->text, sizeof(answer->text), "%s", error_message());
+        return false;
+    }
+    return answer->status == 0;
 }
 
 /* True for a ticket that this worker is not to go on with. */

@@ -42,13 +42,21 @@ static int find_number(mc_pool *pool, const char *name)
     return result;
 }
 
+/* A worker that waits for the task: perhaps nobody else can take it. */
+static bool may_have_to_run(const mc_group *group, uint32_t handler)
+{
+    const mc_pool *pool = group->pool;
+    return group->on_done == NULL &&
+           (pool->io != NULL || handler_seats(&pool->config->handlers[handler]) == SEAT_CPU);
+}
+
 static int find_handler(const mc_group *group, const char *name)
 {
     mc_pool *pool = group->pool;
     if (name == NULL)
         return error_set(-EINVAL, "no handler was named");
     int number = find_number(pool, name);
-    if (pool->in_worker && number >= 0) { /* which may have to run it itself */
+    if (pool->in_worker && number >= 0 && may_have_to_run(group, (uint32_t)number)) {
         int result = modules_wake_here(pool->config, (uint32_t)number, pool->worker_states);
         if (result < 0)
             return result;

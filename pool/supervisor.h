@@ -30,8 +30,10 @@
 /* A worker, from the request for it to its burial. */
 struct post {
     enum seat_life life;
-    bool heir;        /* it was asked for while another had the seat */
-    uint32_t zygote;  /* generation of the zygote that was asked */
+    bool heir;                   /* it was asked for while another had the seat */
+    uint32_t zygote;             /* generation of the zygote that was asked, ... */
+    uint32_t edition;            /* ... its edition, ... */
+    const struct config *config; /* ... and its set-up */
     uint64_t due_ms;  /* when a rest is over, or worker_init should be; 0: it has no limit */
     bool late;        /* it was killed for that */
     bool init_failed; /* it said so; the supervisor's init_text says why */
@@ -72,7 +74,10 @@ enum { LEAVE_WAIT_MS = 1000 }; /* for workers to run worker_exit and leave */
 struct zygote {
     struct config *config; /* NULL: there is none */
     uint32_t generation;
-    bool ready; /* its modules are loaded */
+    uint32_t edition; /* I/O workers may stay if they are of the same; generation of the first
+                         of those that differ in what lazy modules they have */
+    bool fresh;       /* it has a new set-up, and is to be the target when it is ready */
+    bool ready;       /* its modules are loaded */
     pid_t pid;
     int pidfd;
     int socket;
@@ -91,11 +96,12 @@ struct zygote {
     char text[236];
 };
 
-/* Why seats change hands, all of them. */
+/* Why seats change hands. */
 enum move {
     MOVE_SET_UP, /* a new one */
     MOVE_WARM,   /* a zygote that a worker has forked */
-    MOVE_LAZY,   /* one that has another module */
+    MOVE_LAZY,   /* one that has another module; I/O workers set that up themselves */
+    MOVE_BACK,   /* the one before, since its successor was given up */
 };
 
 /* Tasks whose module is not loaded yet (lazy.c). */
@@ -104,7 +110,7 @@ struct lazy {
     uint64_t release_ms; /* when those that wait for nothing are given back next */
     uint64_t wanted;     /* rows of modules that are to be loaded next */
     uint64_t due_ms;     /* not sooner than this */
-    int loading;         /* the row of the one that is, until all workers have it; -1: none */
+    int loading;         /* the row of the one that is, until some worker has it; -1: none */
     uint64_t began_ms;
     struct lazy_failure {
         uint32_t deaths;   /* of processes that were to load it, one after the other */
@@ -174,8 +180,8 @@ struct supervisor {
 
     struct zygote zygotes[2];
     int target;            /* of the two, the one that workers are to come from */
-    bool moving;           /* seats are changing hands, from the other to the target, ... */
-    enum move move;        /* ... because of this */
+    bool moving;           /* from the other to the target, to which there is a way back */
+    enum move move;        /* why seats change hands, also when there is none any more */
     bool reload_wanted;    /* and not begun */
     uint32_t zygote_count; /* so many were there in all */
     struct lazy lazy;
@@ -261,8 +267,8 @@ void zygotes_refork(struct supervisor *supervisor, uint32_t seat, int32_t thread
 /* Has the target fork a zygote, and that load one more module. -EAGAIN if another change is
  * under way, or the target is not ready. */
 int zygotes_grow(struct supervisor *supervisor, uint32_t row);
-/* True if the set-up that this zygote has, or had, is the one that workers come from. */
-bool zygotes_is_current(const struct supervisor *supervisor, uint32_t generation);
+/* True while a zygote is about to load one more module, or workers are about to have it. */
+bool zygotes_is_growing(const struct supervisor *supervisor);
 /* A worker of the target cannot be set up: if another set-up is there, back to that. */
 void zygotes_give_up(struct supervisor *supervisor, const char *why);
 bool zygotes_all_gone(const struct supervisor *supervisor);
@@ -281,7 +287,7 @@ void lazy_init(struct supervisor *supervisor);
 /* A worker gives a ticket to us. which: of the seat's posts. */
 void lazy_defer(struct supervisor *supervisor, uint32_t seat, int which,
                 const struct message *message);
-/* What came of zygotes_grow(): the module is loaded, and all workers have it; or it is not.
+/* What came of zygotes_grow(): the module is loaded, and workers start with it; or it is not.
  * died: its process did, for no reason of its own. */
 void lazy_loaded(struct supervisor *supervisor, uint64_t awake);
 void lazy_failed(struct supervisor *supervisor, int status, const char *why, bool died);
@@ -297,10 +303,12 @@ uint64_t lazy_next_due(const struct supervisor *supervisor);
 int keeper_end_child(pid_t pid);
 void keeper_fill_seats(struct supervisor *supervisor);
 void keeper_seat_event(struct supervisor *supervisor, uint32_t index, enum watched kind);
-/* True while a worker of another zygote than this has a seat, or is to have one. */
-bool keeper_any_but(const struct supervisor *supervisor, uint32_t zygote);
-/* True if a worker of this zygote has a seat of this class. */
-bool keeper_any_of(const struct supervisor *supervisor, uint32_t zygote, enum seat_class seats);
+/* True when workers of this zygote have all seats that are not empty for want of something else,
+ * and nobody is about to follow who is of another. */
+bool keeper_all_follow(const struct supervisor *supervisor, const struct zygote *zygote);
+/* True if a worker that may stay has one of these seats; or, where it need not serve already,
+ * has started and waits for one. */
+bool keeper_any_of(const struct supervisor *supervisor, enum seat_class seats, bool serving);
 void keeper_due(struct supervisor *supervisor, uint64_t now_ms);
 uint64_t keeper_next_due(const struct supervisor *supervisor);
 bool keeper_all_gone(const struct supervisor *supervisor);

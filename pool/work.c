@@ -116,7 +116,8 @@ static bool serve_ring(struct worker *worker, uint32_t index, struct view *view,
     return true;
 }
 
-/* Tickets that dead workers had taken go first. */
+/* Tickets that come again, since a dead worker had them or their module was not loaded, go
+ * before others; but one client can have many, so not twice in a row. */
 static bool serve_repairs(struct worker *worker)
 {
     struct control *control = worker->control;
@@ -255,14 +256,18 @@ bool work_once(struct worker *worker)
 {
     if (UNLIKELY(work_alarmed(worker)))
         hear_alarm(worker);
-    if (serve_repairs(worker) || serve_lanes(worker))
+    bool repaired = worker->repaired;
+    worker->repaired = !repaired && serve_repairs(worker);
+    if (worker->repaired || serve_lanes(worker))
         return true;
-    if (worker->fair_next == UINT64_MAX)
-        return false;
-    worker->fair = worker->fair_next + FAIR_STEP;
-    if (UNLIKELY(worker->fair > UINT64_MAX / 2))
-        lower_accounts(worker);
-    return serve_lanes(worker);
+    if (worker->fair_next != UINT64_MAX) {
+        worker->fair = worker->fair_next + FAIR_STEP;
+        if (UNLIKELY(worker->fair > UINT64_MAX / 2))
+            lower_accounts(worker);
+        if (serve_lanes(worker))
+            return true;
+    }
+    return repaired && serve_repairs(worker);
 }
 
 static bool visit_has_work(struct worker *worker, uint32_t index, struct view *view)

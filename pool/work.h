@@ -46,6 +46,7 @@ struct worker {
     int cpu; /* -1: not pinned */
     struct states states;
     uint32_t next_lane; /* where the next round begins */
+    bool repaired;      /* what it took last came from the repair ring */
     uint64_t fair;      /* a client that has used more has to wait, ... */
     uint64_t fair_next; /* ... the least that one with work has used; UINT64_MAX: nobody's */
     uint32_t alarm_heard;

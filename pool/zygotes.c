@@ -90,6 +90,7 @@ static int begin(struct supervisor *supervisor, struct zygote *zygote, struct co
 {
     *zygote = (struct zygote){
         .config = config, .generation = ++supervisor->zygote_count, .pidfd = -1, .socket = -1};
+    zygote->edition = zygote->generation;
     return give_birth(supervisor, zygote);
 }
 
@@ -174,6 +175,7 @@ static void reload(struct supervisor *supervisor)
         log_write(supervisor->control, MC_LOG_WARNING, "%s", warning);
     keep_numbers(config, supervisor->config, 0);
     int result = begin(supervisor, fresh, config);
+    fresh->fresh = true;
     if (result < 0) {
         door_tell(supervisor, SERVE_KEPT, strerror(-result));
         config_free(config);
@@ -224,8 +226,13 @@ static void aim_at(struct supervisor *supervisor, struct zygote *zygote)
 static void give_up(struct supervisor *supervisor, const char *why, bool died)
 {
     struct zygote *failed = &supervisor->zygotes[supervisor->target], *old = other(supervisor);
-    if (!may_go_back(supervisor))
+    if (!may_go_back(supervisor)) {
+        if (supervisor->moving && failed->lazy) { /* then it is followed by one without */
+            lazy_failed(supervisor, -EIO, why, died);
+            dismiss(failed);
+        }
         return;
+    }
     keep_numbers(old->config, failed->config, old->config->handler_count);
     keeper_stay(supervisor);
     supervisor->moving = false;
@@ -240,7 +247,10 @@ static void give_up(struct supervisor *supervisor, const char *why, bool died)
     case MOVE_LAZY:
         lazy_failed(supervisor, -EIO, why, died);
         break;
+    case MOVE_BACK: /* which was no move */
+        break;
     }
+    supervisor->move = MOVE_BACK;
     if (failed->pidfd >= 0)
         dismiss(failed);
     else
@@ -265,7 +275,8 @@ static int expect(struct supervisor *supervisor, uint32_t place, int *socket)
     if (result < 0)
         return result;
     *forked = *target;
-    forked->generation = ++supervisor->zygote_count;
+    forked->generation = forked->edition = ++supervisor->zygote_count;
+    forked->fresh = false;
     forked->ready = forked->late = forked->lazy = false;
     forked->forked = true;
     forked->place = place;
@@ -359,17 +370,15 @@ int zygotes_grow(struct supervisor *supervisor, uint32_t row)
     if (result < 0)
         return result;
     other(supervisor)->lazy = true;
+    other(supervisor)->edition = target->edition;
     channel_tell(target->socket, &parcel);
     parcel_drop(&parcel); /* unless it was sent, we see the end of its socket */
     return 0;
 }
 
-bool zygotes_is_current(const struct supervisor *supervisor, uint32_t generation)
+bool zygotes_is_growing(const struct supervisor *supervisor)
 {
-    const struct zygote *target = &supervisor->zygotes[supervisor->target];
-    const struct zygote *old = &supervisor->zygotes[1 - supervisor->target];
-    return target->generation == generation ||
-           (old->generation == generation && old->config == target->config);
+    return supervisor->zygotes[0].lazy || supervisor->zygotes[1].lazy;
 }
 
 /* ---- ... and then ---- */
@@ -434,7 +443,8 @@ static void loaded(struct supervisor *supervisor, struct zygote *zygote, const c
 {
     zygote->ready = true;
     memcpy(&zygote->awake, awake, sizeof(zygote->awake));
-    if (zygote == other(supervisor)) {
+    if (zygote == other(supervisor) && (zygote->fresh || zygote->forked)) {
+        zygote->fresh = false;
         aim_at(supervisor, zygote);
         supervisor->moving = true;
         supervisor->move = zygote->lazy ? MOVE_LAZY : zygote->forked ? MOVE_WARM : MOVE_SET_UP;
@@ -444,23 +454,24 @@ static void loaded(struct supervisor *supervisor, struct zygote *zygote, const c
     keeper_fill_seats(supervisor);
 }
 
-static void hear(struct supervisor *supervisor, struct zygote *zygote)
+/* False when there is nothing more to hear for now. */
+static bool hear(struct supervisor *supervisor, struct zygote *zygote)
 {
     struct parcel parcel;
     int result = channel_receive(zygote->socket, &parcel, MSG_DONTWAIT);
     if (result == -EAGAIN)
-        return;
+        return false;
     if (zygote->pidfd < 0 && !adopt(supervisor, zygote)) {
         if (result > 0)
             parcel_drop(&parcel);
         abandon(supervisor, zygote, -EIO, "the process that was to fork it could not, or died",
                 true);
-        return;
+        return false;
     }
     if (result <= 0) { /* its death follows */
         sys_close(&zygote->socket);
         dismiss(zygote);
-        return;
+        return false;
     }
     switch (parcel.message.type) {
     case MESSAGE_HANDLER:
@@ -477,6 +488,7 @@ static void hear(struct supervisor *supervisor, struct zygote *zygote)
         break;
     }
     parcel_drop(&parcel);
+    return true;
 }
 
 /* ---- death ---- */
@@ -515,7 +527,8 @@ static void died_loading(struct supervisor *supervisor, struct zygote *zygote, i
         const struct zygote failed = *zygote; /* whose text lives on */
         abandon(supervisor, zygote, failed.status < 0 ? failed.status : -EIO, failed.text, killed);
     } else if (zygote == other(supervisor)) {
-        door_tell(supervisor, SERVE_KEPT, why);
+        if (zygote->fresh)
+            door_tell(supervisor, SERVE_KEPT, why);
         forget(supervisor, zygote);
     } else if (supervisor->phase == PHASE_OPENING) {
         door_tell(supervisor, SERVE_ENDED, why);
@@ -531,14 +544,13 @@ static void died(struct supervisor *supervisor, struct zygote *zygote)
     int status;
     if (sys_pidfd_reap(zygote->pidfd, &status) == -EAGAIN)
         return;
-    bool was_ready = zygote->ready;
-    if (zygote->socket >= 0 && !was_ready)
-        hear(supervisor, zygote); /* its last words */
+    while (zygote->socket >= 0 && !zygote->ready && hear(supervisor, zygote)) {
+    } /* its last words */
     sys_close(&zygote->pidfd);
     sys_close(&zygote->socket);
     if (supervisor->phase >= PHASE_LEAVING)
         return;
-    if (!was_ready) {
+    if (!zygote->ready) {
         died_loading(supervisor, zygote, status);
         return;
     }
@@ -566,7 +578,7 @@ void zygotes_event(struct supervisor *supervisor, uint32_t which, enum watched k
 {
     struct zygote *zygote = &supervisor->zygotes[which];
     if (kind == WATCH_ZYGOTE_SOCKET && zygote->socket >= 0)
-        hear(supervisor, zygote);
+        (void)hear(supervisor, zygote);
     if (kind == WATCH_ZYGOTE_PID && zygote->pidfd >= 0)
         died(supervisor, zygote);
 }
@@ -576,6 +588,14 @@ void zygotes_event(struct supervisor *supervisor, uint32_t which, enum watched k
 static uint64_t rest_ms(const struct zygote *zygote)
 {
     return zygote->config->serve != NULL ? LOAD_REST_MS : BACKOFF_FIRST_MS;
+}
+
+/* There is no way back any more. Of a zygote that has one module more it is enough to know that
+ * its workers start: those that are busy may be followed when they are done. */
+static bool may_stop_moving(const struct supervisor *supervisor, const struct zygote *target)
+{
+    return supervisor->move == MOVE_LAZY ? keeper_any_of(supervisor, SEAT_CPU, false)
+                                         : keeper_all_follow(supervisor, target);
 }
 
 void zygotes_due(struct supervisor *supervisor, uint64_t now_ms)
@@ -593,9 +613,9 @@ void zygotes_due(struct supervisor *supervisor, uint64_t now_ms)
             dismiss(zygote);
         }
     }
-    if (supervisor->moving && !keeper_any_but(supervisor, target->generation)) {
+    if (supervisor->moving && may_stop_moving(supervisor, target)) {
         FAULT_POINT("reload_end");
-        supervisor->moving = false;
+        supervisor->moving = target->lazy = false;
         zygotes_publish(supervisor);
         dismiss(old);
         if (supervisor->move == MOVE_SET_UP)

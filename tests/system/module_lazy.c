@@ -2,7 +2,7 @@
  *
  * A module that is to be loaded late: -DNAME="late", -DREQUIRES="front". Its settings:
  *
- *   slow-ms  load takes so long
+ *   slow-ms, slow-init-ms   load, or worker_init, takes so long
  *   refuse, crash   in the phase of that name
  */
 #include "multicore.h"
@@ -40,11 +40,16 @@ static int configure(mc_module_self *self)
     return phase(self, "configure");
 }
 
+static void take_time(const mc_module_self *self, const char *key)
+{
+    const char *slow_ms = mc_module_setting(self, key);
+    if (slow_ms != NULL)
+        usleep((unsigned)atoi(slow_ms) * 1000);
+}
+
 static int load(mc_module_self *self)
 {
-    const char *slow = mc_module_setting(self, "slow-ms");
-    if (slow != NULL)
-        usleep((unsigned)atoi(slow) * 1000);
+    take_time(self, "slow-ms");
     loaded++;
     return phase(self, "load");
 }
@@ -56,8 +61,10 @@ static int ready(mc_module_self *self)
 
 static int begin(mc_module_self *self, void **state)
 {
+    int result = phase(self, "worker_init");
+    take_time(self, "slow-init-ms");
     *state = &loaded;
-    return phase(self, "worker_init");
+    return result;
 }
 
 /* Answers how often its module was loaded, as its own worker_init sees it. */
@@ -78,6 +85,27 @@ static int answer_later(mc_task *task, unsigned events, void *context)
 static int wait_and_answer(mc_task *task)
 {
     int result = mc_task_await_timer(task, 1, answer_later, NULL);
+    return result < 0 ? result : MC_PENDING;
+}
+
+/* Takes a moment. */
+static int doze(mc_task *task)
+{
+    usleep(2000);
+    return answer(task);
+}
+
+/* Until it is cancelled; not for ever, if its test is long over. */
+static int hold(mc_task *task)
+{
+    for (int i = 0; i < 20000 && !mc_task_cancelled(task); i++)
+        usleep(1000);
+    return answer(task);
+}
+
+static int hold_waiting(mc_task *task)
+{
+    int result = mc_task_await_timer(task, 20000, answer_later, NULL);
     return result < 0 ? result : MC_PENDING;
 }
 
@@ -110,6 +138,9 @@ static const struct mc_handler handlers[] = {
     {.name = NAME, .run = answer},
     {.name = NAME "/io", .run = wait_and_answer, .flags = MC_IO},
     {.name = NAME "/ask", .run = ask},
+    {.name = NAME "/doze", .run = doze},
+    {.name = NAME "/hold", .run = hold},
+    {.name = NAME "/hold-waiting", .run = hold_waiting, .flags = MC_IO},
 };
 
 MC_MODULE = {

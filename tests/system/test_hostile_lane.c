@@ -123,6 +123,14 @@ static void names_of_tickets(struct lane *lane)
                          UINT64_C(1) << 48 | (SLOTS + draw() % 60000));
 }
 
+/* The same, but for the handler, of which there are not that many. */
+static void handlers_of_tickets(struct lane *lane)
+{
+    for (int ring = 0; ring < LANE_RINGS; ring++)
+        for (uint32_t i = 0; i < 2 * SLOTS; i++)
+            atomic_fetch_or(&lane->rings[ring].shared->entries[i], UINT64_C(0xffff) << 32);
+}
+
 static const struct way {
     const char *name;
     void (*scribble)(struct lane *lane);
@@ -135,6 +143,7 @@ static const struct way {
     {"heads of rings", heads_of_rings},
     {"entries of rings", entries_of_rings},
     {"names of tickets", names_of_tickets},
+    {"handlers of tickets", handlers_of_tickets},
 };
 
 enum { WAYS = sizeof(ways) / sizeof(ways[0]) };

@@ -180,13 +180,17 @@ START_TEST(it_is_loaded_for_its_first_task_and_only_once)
     expect_counts(0, 1, 1, 1);
     expect_counts(1, 0, 0, 0);
     expect_counts(2, 0, 0, 0);
-    mc_group *group = offer(pool, 50, "late", "late/io");
+    mc_group *group = offer(pool, 50, "late", "late");
     expect_success(offer(pool, 50, "deep", "late"));
     expect_success(group);
-    for (int i = 0; i < 50; i++)
-        ck_assert_int_eq(ask(pool, i % 2 == 0 ? "late" : "late/io"), 1);
     for (unsigned node = 0; node < NODES; node++)
         expect_counts(node, 1, 1, 1);
+    for (int i = 0; i < 50; i++)
+        ck_assert_int_eq(ask(pool, i % 2 == 0 ? "late" : "late/io"), 1);
+    /* The I/O worker stays, and has it for itself. */
+    expect_counts(0, 1, 1, 1);
+    expect_counts(1, 2, 2, 2);
+    expect_counts(2, 2, 2, 2);
     finish(pool);
 }
 END_TEST
@@ -228,7 +232,59 @@ START_TEST(a_full_lane_of_tasks_that_wait_for_it_is_worked_off)
     set(1, "slow-ms", "100");
     mc_pool *pool = begin();
     expect_success(offer(pool, 6000, "late", "late/io"));
-    expect_counts(1, 1, 1, 1);
+    expect_counts(1, 2, 2, 2);
+    finish(pool);
+}
+END_TEST
+
+/* Tasks that go on until the group is closed. */
+static mc_group *occupy(mc_pool *pool, const char *handler)
+{
+    mc_group *group = open_unhelped(pool);
+    run(group, handler, NULL, 0);
+    ck_assert_int_eq(mc_group_wait(group, 50), -ETIMEDOUT);
+    return group;
+}
+
+START_TEST(a_worker_that_is_busy_for_long_holds_up_no_other)
+{
+    prepare();
+    mc_pool *pool = begin();
+    mc_group *long_one = occupy(pool, "front/hold");
+    ck_assert_int_eq(ask(pool, "late"), 1);
+    ck_assert_int_eq(mc_group_wait(long_one, 0), -ETIMEDOUT);
+    mc_group_close(long_one);
+    finish(pool);
+}
+END_TEST
+
+START_TEST(tasks_that_wait_in_an_io_worker_hold_up_no_other)
+{
+    prepare();
+    mc_pool *pool = begin();
+    mc_group *waits = occupy(pool, "front/hold-waiting");
+    ck_assert_int_eq(ask(pool, "late"), 1);
+    ck_assert_int_eq(ask(pool, "front/io"), 1);
+    ck_assert_int_eq(ask(pool, "late/io"), 1);
+    ck_assert_int_eq(mc_group_wait(waits, 0), -ETIMEDOUT);
+    mc_group_close(waits);
+    finish(pool);
+}
+END_TEST
+
+START_TEST(many_that_waited_for_it_leave_others_their_turn)
+{
+    prepare();
+    set(1, "slow-ms", "50");
+    mc_pool *pool = begin();
+    mc_group *group = offer(pool, 2000, "late/doze", "late/doze");
+    ck_assert(board_await(count_of(1, WORKER_INIT), 1, BOUND_MS));
+    mc_pool *other = attach(&server, NULL, 0);
+    for (int i = 0; i < 10; i++)
+        ck_assert_int_eq(ask(other, "front"), 1);
+    ck_assert_int_eq(mc_group_wait(group, 0), -ETIMEDOUT);
+    mc_pool_close(other);
+    expect_success(group);
     finish(pool);
 }
 END_TEST
@@ -240,6 +296,11 @@ START_TEST(a_handler_that_has_a_task_of_it_can_run_that_itself)
     mc_pool *pool = begin();
     ck_assert_int_eq(ask_for(pool, "front/ask", "late"), 1);
     ck_assert_int_eq(ask(pool, "late"), 1);
+    finish(pool);
+    prepare();
+    server.options.pool.workers = fresh.pool.workers = 1;
+    pool = begin(); /* not itself: that takes an I/O worker */
+    ck_assert_int_eq(ask_for(pool, "front/ask", "late/io"), 1);
     finish(pool);
 }
 END_TEST
@@ -315,6 +376,27 @@ START_TEST(one_that_crashes_fails_its_tasks_and_nothing_else)
 }
 END_TEST
 
+/* The heir in whose worker_init it happens may have the seat by then. */
+START_TEST(one_that_fails_in_the_only_worker_leaves_the_pool_as_it_was)
+{
+    prepare();
+    server.options.pool.workers = fresh.pool.workers = 1;
+    set(0, "slow-init-ms", "200");
+    set(2, "refuse", "worker_init");
+    mc_pool *pool = begin();
+    ck_assert(board_await(count_of(0, WORKER_INIT), 2, BOUND_MS)); /* the I/O worker's, too */
+    mc_group *group = offer(pool, 20, "late", "late");
+    ck_assert(board_await(count_of(0, WORKER_INIT), 3, BOUND_MS));
+    end_process(find_process("mc-worker/0"));
+    wait_all(group);
+    ck_assert_uint_eq(failures(group), 20);
+    mc_group_close(group);
+    ck_assert_int_eq(ask(pool, "front"), 1);
+    expect_failure(pool, "late", "", -EIO, "module 'deep': told to refuse");
+    finish(pool);
+}
+END_TEST
+
 START_TEST(a_handler_that_needs_one_that_refuses_is_told)
 {
     prepare();
@@ -354,6 +436,26 @@ START_TEST(the_death_of_the_zygote_meanwhile_loses_nothing)
     ck_assert(board_await(count_of(1, CONFIGURE), 1, BOUND_MS));
     end_process(zygote);
     expect_success(group);
+    finish(pool);
+}
+END_TEST
+
+START_TEST(a_zygote_that_is_late_to_follow_takes_nothing_over)
+{
+    prepare();
+    set(0, "slow-ms", "400"); /* in a zygote that begins anew */
+    set(2, "slow-ms", "200");
+    mc_pool *pool = begin();
+    pid_t zygote = await_zygote(0);
+    mc_group *group = offer(pool, 20, "deep", "deep");
+    ck_assert(board_await(count_of(2, CONFIGURE), 1, BOUND_MS));
+    end_process(zygote);
+    expect_success(group);
+    ck_assert_int_eq(ask(pool, "late"), 1);
+    pause_us(500000);
+    ck_assert_int_eq(ask(pool, "late"), 1);
+    ck_assert_uint_eq(atomic_load(&server.told->events[SERVE_RELOADED]), 0);
+    ck_assert_uint_eq(atomic_load(&server.told->events[SERVE_KEPT]), 0);
     finish(pool);
 }
 END_TEST
@@ -430,12 +532,17 @@ END_TEST
 TEST_MAIN(lazy, it_is_loaded_for_its_first_task_and_only_once,
           what_others_require_is_not_left_for_later, the_tasks_of_others_do_not_wait_for_it,
           a_full_lane_of_tasks_that_wait_for_it_is_worked_off,
+          a_worker_that_is_busy_for_long_holds_up_no_other,
+          tasks_that_wait_in_an_io_worker_hold_up_no_other,
+          many_that_waited_for_it_leave_others_their_turn,
           a_handler_that_has_a_task_of_it_can_run_that_itself, a_reload_leaves_it_for_later_again,
           a_zygote_that_dies_later_is_followed_by_one_that_has_it,
           one_that_refuses_fails_its_tasks_with_its_words,
           one_that_crashes_fails_its_tasks_and_nothing_else,
+          one_that_fails_in_the_only_worker_leaves_the_pool_as_it_was,
           a_handler_that_needs_one_that_refuses_is_told,
           a_process_that_dies_while_it_loads_is_followed_by_another,
           the_death_of_the_zygote_meanwhile_loses_nothing,
+          a_zygote_that_is_late_to_follow_takes_nothing_over,
           the_death_of_workers_meanwhile_loses_nothing, who_cancels_or_leaves_does_not_wait_for_it,
           a_pool_that_drains_runs_what_it_has_accepted)
