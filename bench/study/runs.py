@@ -106,7 +106,7 @@ PACE = 1.0
 CPU_USERS = Users("cpu", 20)
 IO_USERS = (Users("io_create", 100, PACE), Users("io_read", 10, PACE))
 KILL_USERS = 100
-DRAIN = 20  # seconds, for the open requests of a run with kills
+DRAIN = 35  # seconds, for the open requests of a run with kills: by then each has had its 30
 
 
 def cell(route, latency, server):
