@@ -60,21 +60,22 @@ static bool is_wanted(const struct tenant *tenant, name_t name)
     return name_current(name, word) && slot_state(word) == SLOT_SUBMITTED;
 }
 
-static int keep(struct supervisor *supervisor, struct tenant *tenant, name_t name, uint32_t row)
+/* False without memory. */
+static bool keep(struct supervisor *supervisor, struct tenant *tenant, name_t name, uint32_t row)
 {
     if (!is_wanted(tenant, name)) /* or it would take the place of a ticket that is */
-        return 0;
+        return true;
     if (tenant->kept == NULL)
         tenant->kept = calloc(tenant->geometry.slot_count, sizeof(*tenant->kept));
     if (tenant->kept == NULL)
-        return -ENOMEM;
+        return false;
     uint64_t *entry = &tenant->kept[name_slot(name)];
     if (*entry == 0) {
         tenant->kept_count++;
         supervisor->lazy.kept++;
     }
     *entry = name | (uint64_t)(row + 1) << ROW_SHIFT;
-    return 0;
+    return true;
 }
 
 void lazy_drop(struct supervisor *supervisor, struct tenant *tenant)
@@ -173,11 +174,9 @@ static void answer(struct supervisor *supervisor, struct tenant *tenant, name_t 
         memcpy(message->text, failure->text, sizeof(failure->text));
         return;
     }
-    message->status = keep(supervisor, tenant, name, row);
-    if (message->status < 0)
-        snprintf(message->text, sizeof(message->text),
-                 "the task's module is not loaded, and there is no memory to wait for it");
-    else if (row != NO_ROW)
+    if (!keep(supervisor, tenant, name, row)) /* so it goes round until there is */
+        sweep_repair(supervisor, tenant, seats, name);
+    if (row != NO_ROW)
         want(supervisor, row);
 }
 

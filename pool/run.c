@@ -266,8 +266,11 @@ static bool run_slot(struct worker *worker, struct view *view, name_t name, uint
     struct slot *slot = &view->lane.slots[name_slot(name)];
     mc_task *task = worker->task;
     uint64_t word;
-    if (!has_function(worker, name) && put_off(worker, view, name))
-        return false;
+    if (!has_function(worker, name)) {
+        if (put_off(worker, view, name))
+            return false;
+        *now = clock_ticks(); /* what it took to set a module up is not the task's time */
+    }
     FAULT_POINT("worker_before_claim");
     if (!slot_claim(&slot->word, name, worker->seat + 1, CLAIM_ANY, &word))
         return false;

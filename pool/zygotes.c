@@ -512,6 +512,15 @@ static void describe_death(const struct zygote *zygote, int status, char *text, 
         snprintf(text + used, size - (size_t)used, ": %s", where);
 }
 
+/* It has not said why, and no module is to blame, or it was killed: another may fare better. */
+static bool died_by_chance(const struct zygote *zygote, int status)
+{
+    char where[160];
+    startup_blame(zygote->config->startup, where, sizeof(where));
+    return zygote->status == 0 && !zygote->late &&
+           (where[0] == '\0' || (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL));
+}
+
 /* It never came to make a worker. */
 static void died_loading(struct supervisor *supervisor, struct zygote *zygote, int status)
 {
@@ -523,9 +532,9 @@ static void died_loading(struct supervisor *supervisor, struct zygote *zygote, i
     if (zygote->text[0] == '\0')
         describe_death(zygote, status, zygote->text, sizeof(zygote->text));
     if (zygote->lazy) {
-        bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !zygote->late;
         const struct zygote failed = *zygote; /* whose text lives on */
-        abandon(supervisor, zygote, failed.status < 0 ? failed.status : -EIO, failed.text, killed);
+        abandon(supervisor, zygote, failed.status < 0 ? failed.status : -EIO, failed.text,
+                died_by_chance(zygote, status));
     } else if (zygote == other(supervisor)) {
         if (zygote->fresh)
             door_tell(supervisor, SERVE_KEPT, why);
