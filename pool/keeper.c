@@ -525,56 +525,11 @@ void keeper_fill_seats(struct supervisor *supervisor)
 
 /* ---- in time ---- */
 
-/* One whose connection has ended is an heir until its death is seen: another in its place
- * would leave that unseen. */
-static bool has_heir(const struct seat *seat)
-{
-    return seat->posts[HEIR].socket >= 0 || seat->posts[HEIR].pidfd >= 0;
-}
-
-/* True for a worker that may stay while workers come from this zygote. */
-static bool follows(const struct supervisor *supervisor, uint32_t index, const struct post *post,
-                    const struct zygote *zygote)
-{
-    return control_class(supervisor->control, index) == SEAT_IO
-               ? post->edition == zygote->edition
-               : post->zygote == zygote->generation;
-}
-
-/* True for a worker of an older set-up whose turn it is to be followed: heirs start one by one.
- * One that is ready may wait for long, until its holder's task has ended. */
-static bool outlived(struct supervisor *supervisor, uint32_t index)
-{
-    const struct zygote *zygote = zygotes_target(supervisor);
-    const struct post *holder = post_of(supervisor, index, HOLDER);
-    if (zygote == NULL || holder->life != LIFE_UP || follows(supervisor, index, holder, zygote))
-        return false;
-    for (uint32_t i = 0; i < supervisor->config->seats; i++) {
-        const struct seat *seat = &supervisor->seats[i];
-        if (has_heir(seat) && (i == index || seat->posts[HEIR].life != LIFE_UP))
-            return false;
-    }
-    return true;
-}
-
 /* Its worker_init is not over by then, and has a limit. */
 static bool starts_late(const struct post *post, uint64_t now_ms)
 {
     return post->life == LIFE_STARTING && !post->late && post->due_ms != 0 &&
            post->due_ms <= now_ms;
-}
-
-static bool idle(const struct supervisor *supervisor, uint32_t index)
-{
-    return supervisor->seats[index].posts[HOLDER].life == LIFE_UP &&
-           atomic_load_explicit(&supervisor->control->rows[index].run_count,
-                                memory_order_relaxed) == 0;
-}
-
-static void rouse(const struct supervisor *supervisor, uint32_t index)
-{
-    if (idle(supervisor, index))
-        (void)sys_pidfd_kill(supervisor->seats[index].posts[HOLDER].pidfd, SIGURG);
 }
 
 static void end_late(struct seat *seat, uint64_t now_ms)
@@ -604,9 +559,9 @@ void keeper_due(struct supervisor *supervisor, uint64_t now_ms)
         }
         if (seat->rouse_due_ms != 0 && seat->rouse_due_ms <= now_ms) {
             seat->rouse_due_ms = now_ms + ROUSE_MS; /* what woke it was swallowed, or it works */
-            rouse(supervisor, i);
+            roster_rouse(supervisor, i);
         }
-        if (seat->retire_due_ms == 0 && outlived(supervisor, i)) {
+        if (seat->retire_due_ms == 0 && roster_outlived(supervisor, i)) {
             snprintf(seat->retire_text, sizeof(seat->retire_text), "%s",
                      move_texts[supervisor->move]);
             seat->outlived = true;
@@ -614,7 +569,7 @@ void keeper_due(struct supervisor *supervisor, uint64_t now_ms)
         }
         if (seat->retire_due_ms != 0 && seat->retire_due_ms <= now_ms) {
             seat->retire_due_ms = 0;
-            if (holder->life == LIFE_UP && !has_heir(seat)) {
+            if (holder->life == LIFE_UP && !roster_has_heir(seat)) {
                 seat->posts[HEIR].life = LIFE_EMPTY;
                 happen(supervisor, i, HEIR, HAPPENS_SPAWN, 0);
             }
@@ -628,7 +583,7 @@ void keeper_stay(struct supervisor *supervisor)
 {
     for (uint32_t i = 0; i < supervisor->config->seats; i++) {
         struct seat *seat = &supervisor->seats[i];
-        if (seat->outlived && !has_heir(seat))
+        if (seat->outlived && !roster_has_heir(seat))
             forget_wish(seat);
         if (seat->posts[HOLDER].life == LIFE_UP)
             seat->record.failed_starts = 0;
@@ -660,71 +615,11 @@ uint64_t keeper_next_due(const struct supervisor *supervisor)
     return next;
 }
 
-/* A seat whose workers cannot start may be why the zygote has to go. */
-static bool is_settled(const struct seat *seat)
-{
-    enum seat_life life = seat->posts[HOLDER].life;
-    return life == LIFE_UP || (life == LIFE_RESTING && seat->record.failed_starts == 0);
-}
-
-bool keeper_all_follow(const struct supervisor *supervisor, const struct zygote *zygote)
-{
-    for (uint32_t i = 0; i < supervisor->config->seats; i++) {
-        const struct seat *seat = &supervisor->seats[i];
-        for (int which = HOLDER; which <= HEIR; which++)
-            if (seat->posts[which].socket >= 0 &&
-                !follows(supervisor, i, &seat->posts[which], zygote))
-                return false;
-        if (!is_settled(seat))
-            return false;
-    }
-    return true;
-}
-
-bool keeper_any_of(const struct supervisor *supervisor, enum seat_class seats, bool serving)
-{
-    const struct zygote *target = &supervisor->zygotes[supervisor->target];
-    for (uint32_t i = 0; i < supervisor->config->seats; i++)
-        for (int which = HOLDER; which <= (serving ? HOLDER : HEIR); which++) {
-            const struct post *post = &supervisor->seats[i].posts[which];
-            if (control_class(supervisor->control, i) == seats && post->life == LIFE_UP &&
-                follows(supervisor, i, post, target))
-                return true;
-        }
-    return false;
-}
-
-bool keeper_any_idle(const struct supervisor *supervisor)
-{
-    for (uint32_t i = 0; i < supervisor->config->seats; i++)
-        if (idle(supervisor, i))
-            return true;
-    return false;
-}
-
-void keeper_rouse(const struct supervisor *supervisor)
-{
-    for (uint32_t i = 0; i < supervisor->config->seats; i++)
-        rouse(supervisor, i);
-}
-
 bool keeper_hopeless(const struct supervisor *supervisor)
 {
     for (enum seat_class seats = 0; seats < SEAT_CLASSES; seats++)
         if (!hopeless(supervisor, seats, 0))
             return false;
-    return true;
-}
-
-bool keeper_all_gone(const struct supervisor *supervisor)
-{
-    if (supervisor->phase == PHASE_ENDED && !zygotes_all_gone(supervisor))
-        return false;
-    for (uint32_t i = 0; i < 2 * supervisor->config->seats; i++) {
-        const struct post *post = &supervisor->seats[i / 2].posts[i % 2];
-        if (post->pidfd >= 0 || post->socket >= 0)
-            return false;
-    }
     return true;
 }
 

@@ -384,7 +384,7 @@ static void ring_now(struct supervisor *supervisor, uint64_t now_ms)
 {
     supervisor->rung_ms = now_ms;
     lanes_ring(supervisor);
-    keeper_rouse(supervisor);
+    roster_rouse_all(supervisor);
 }
 
 void lanes_due(struct supervisor *supervisor, uint64_t now_ms)
@@ -396,7 +396,7 @@ void lanes_due(struct supervisor *supervisor, uint64_t now_ms)
     if (supervisor->look_due_ms == 0 || supervisor->look_due_ms > now_ms)
         return;
     supervisor->look_due_ms = bells_shared(supervisor) ? now_ms + LOOK_MS : 0;
-    if (keeper_any_idle(supervisor) && mark_lanes(supervisor))
+    if (roster_any_idle(supervisor) && mark_lanes(supervisor))
         ring_now(supervisor, now_ms);
 }
 

@@ -89,17 +89,16 @@ void lazy_drop(struct supervisor *supervisor, struct tenant *tenant)
 /* Some worker has started with all modules of the target. */
 static bool is_proven(const struct supervisor *supervisor)
 {
-    return keeper_any_of(supervisor, SEAT_CPU, false);
+    return roster_any_of(supervisor, SEAT_CPU, false);
 }
 
-/* True if it may well be that a worker of these seats has the module, or is to set it up, or
- * that the task has to fail for want of it. */
-static bool may_go(const struct supervisor *supervisor, uint32_t row, enum seat_class seats)
+/* The module is about to be loaded. Where it is not, it may well be that a worker has it, or is
+ * to set it up, or that the task has to fail for want of it. */
+static bool is_awaited(const struct supervisor *supervisor, uint32_t row)
 {
     const struct lazy *lazy = &supervisor->lazy;
-    bool waits = row != NO_ROW && ((lazy->wanted & bit(row)) != 0 ||
-                                   (lazy->loading == (int)row && !supervisor->moving));
-    return !waits && keeper_any_of(supervisor, seats, true) && is_proven(supervisor);
+    return row != NO_ROW &&
+           ((lazy->wanted & bit(row)) != 0 || (lazy->loading == (int)row && !supervisor->moving));
 }
 
 static enum seat_class seats_of(const struct supervisor *supervisor, name_t name)
@@ -110,41 +109,51 @@ static enum seat_class seats_of(const struct supervisor *supervisor, name_t name
                : SEAT_CPU;
 }
 
-/* True if the entry needs to be kept no longer; then *room may have become one less. */
+/* What may be given back at one time. */
+struct round {
+    uint32_t room;
+    bool served[SEAT_CLASSES]; /* a worker of these seats could take it */
+};
+
+/* True if the entry needs to be kept no longer. */
 static bool let_go(struct supervisor *supervisor, const struct tenant *tenant, uint64_t entry,
-                   uint32_t *room)
+                   struct round *round)
 {
     name_t name = entry & NAME_MASK;
     enum seat_class seats = seats_of(supervisor, name);
     if (!is_wanted(tenant, name))
         return true;
-    if (!may_go(supervisor, (uint32_t)(entry >> ROW_SHIFT) - 1, seats) ||
-        !sweep_may_repair(supervisor, seats, SPARE) || *room == 0)
+    if (round->room == 0 || !round->served[seats] ||
+        is_awaited(supervisor, (uint32_t)(entry >> ROW_SHIFT) - 1) ||
+        !sweep_may_repair(supervisor, seats, SPARE))
         return false;
     FAULT_POINT("lazy_release");
     sweep_repair(supervisor, tenant, seats, name);
-    --*room;
+    round->room--;
     return true;
 }
 
 static void release(struct supervisor *supervisor)
 {
     const struct zygote *target = &supervisor->zygotes[supervisor->target];
-    const uint32_t most = keeper_all_follow(supervisor, target) ? REPAIR_CAPACITY : GIVEN_MOST;
-    uint32_t room = most;
+    const uint32_t most = roster_all_follow(supervisor, target) ? REPAIR_CAPACITY : GIVEN_MOST;
+    struct round round = {
+        .room = most,
+        .served = {[SEAT_CPU] = roster_any_of(supervisor, SEAT_CPU, true),
+                   [SEAT_IO] = is_proven(supervisor) && roster_any_of(supervisor, SEAT_IO, true)}};
     for (uint32_t i = 0; i < supervisor->config->max_clients; i++) {
         struct tenant *tenant = &supervisor->tenants[i];
         for (uint32_t slot = 0; tenant->kept_count > 0 && slot < tenant->geometry.slot_count;
              slot++) {
             uint64_t *entry = &tenant->kept[slot];
-            if (*entry == 0 || !let_go(supervisor, tenant, *entry, &room))
+            if (*entry == 0 || !let_go(supervisor, tenant, *entry, &round))
                 continue;
             *entry = 0;
             tenant->kept_count--;
             supervisor->lazy.kept--;
         }
     }
-    if (room < most)
+    if (round.room < most)
         lanes_ring(supervisor);
 }
 

@@ -128,7 +128,7 @@ void supervisor_end(struct supervisor *supervisor, int status)
     FAULT_POINT("supervisor_end");
     keeper_kill_all(supervisor);
     uint64_t deadline = supervisor_now_ms() + KILL_WAIT_MS;
-    while (!keeper_all_gone(supervisor) && supervisor_now_ms() < deadline) {
+    while (!roster_all_gone(supervisor) && supervisor_now_ms() < deadline) {
         keeper_reap_all(supervisor);
         (void)poll(NULL, 0, 1);
     }
@@ -180,7 +180,7 @@ static void drain(struct supervisor *supervisor, uint64_t now)
         keeper_kick_all(supervisor);
         late = false;
     }
-    if (keeper_all_gone(supervisor) || late)
+    if (roster_all_gone(supervisor) || late)
         supervisor_end(supervisor, 0);
 }
 

@@ -8,6 +8,7 @@
  *   zygotes.c     where workers come from; changing the set-up
  *   lazy.c        tasks whose module is not loaded yet
  *   keeper.c      the seats
+ *   roster.c      who has them
  *   door.c        who connects from outside; signals
  *   lanes.c       clients and their lanes
  *   sweep.c       the tasks of a dead worker
@@ -303,31 +304,39 @@ uint64_t lazy_next_due(const struct supervisor *supervisor);
 int keeper_end_child(pid_t pid);
 void keeper_fill_seats(struct supervisor *supervisor);
 void keeper_seat_event(struct supervisor *supervisor, uint32_t index, enum watched kind);
-/* True when workers of this zygote have all seats that are not empty for want of something else,
- * and nobody is about to follow who is of another. */
-bool keeper_all_follow(const struct supervisor *supervisor, const struct zygote *zygote);
-/* True if a worker that may stay has one of these seats; or, where it need not serve already,
- * has started and waits for one. */
-bool keeper_any_of(const struct supervisor *supervisor, enum seat_class seats, bool serving);
 void keeper_due(struct supervisor *supervisor, uint64_t now_ms);
 uint64_t keeper_next_due(const struct supervisor *supervisor);
-bool keeper_all_gone(const struct supervisor *supervisor);
 void keeper_kill_all(struct supervisor *supervisor);
 /* Lets go of all posts whose workers are dead. */
 void keeper_reap_all(struct supervisor *supervisor);
 /* Workers need not be followed because of a new set-up: it was given up. */
 void keeper_stay(struct supervisor *supervisor);
 void keeper_dismiss_heirs(struct supervisor *supervisor);
-/* Some worker that is up runs nothing. */
-bool keeper_any_idle(const struct supervisor *supervisor);
-/* Interrupts the sleep of those, by a signal: a client can have a sleeper miss any
- * wake-up through shared memory, or move it to another futex. */
-void keeper_rouse(const struct supervisor *supervisor);
 /* The bells of this seat's class. */
 struct bells *keeper_bells(const struct supervisor *supervisor, uint32_t index);
 /* Wakes all who sleep. */
 void keeper_kick_all(const struct supervisor *supervisor);
 bool keeper_hopeless(const struct supervisor *supervisor);
+
+/* roster.c */
+/* Somebody is to follow who has the seat. One whose connection has ended is an heir until its
+ * death is seen: another in its place would leave that unseen. */
+bool roster_has_heir(const struct seat *seat);
+/* True for a worker of an older set-up, or with fewer modules, whose turn it is to be followed. */
+bool roster_outlived(struct supervisor *supervisor, uint32_t index);
+/* True when workers of this zygote have all seats that are not empty for want of something else,
+ * and nobody is about to follow who is of another. */
+bool roster_all_follow(const struct supervisor *supervisor, const struct zygote *zygote);
+/* True if a worker that may stay has one of these seats; or, where it need not serve already,
+ * has started and waits for one. */
+bool roster_any_of(const struct supervisor *supervisor, enum seat_class seats, bool serving);
+bool roster_all_gone(const struct supervisor *supervisor);
+/* Some worker that is up runs nothing. */
+bool roster_any_idle(const struct supervisor *supervisor);
+/* Interrupts the sleep of this worker, if it runs nothing, by a signal: a client can have a
+ * sleeper miss any wake-up through shared memory, or move it to another futex. */
+void roster_rouse(const struct supervisor *supervisor, uint32_t index);
+void roster_rouse_all(const struct supervisor *supervisor);
 
 /* lanes.c */
 int lanes_attach(struct supervisor *supervisor, int socket, enum tenancy tenancy, uint32_t weight);

@@ -603,8 +603,8 @@ static uint64_t rest_ms(const struct zygote *zygote)
  * its workers start: those that are busy may be followed when they are done. */
 static bool may_stop_moving(const struct supervisor *supervisor, const struct zygote *target)
 {
-    return supervisor->move == MOVE_LAZY ? keeper_any_of(supervisor, SEAT_CPU, false)
-                                         : keeper_all_follow(supervisor, target);
+    return supervisor->move == MOVE_LAZY ? roster_any_of(supervisor, SEAT_CPU, false)
+                                         : roster_all_follow(supervisor, target);
 }
 
 void zygotes_due(struct supervisor *supervisor, uint64_t now_ms)
