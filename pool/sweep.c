@@ -212,7 +212,7 @@ static bool may_repeat(const struct supervisor *supervisor, name_t name)
     uint32_t handler = name_handler(name);
     return handler < supervisor->config->handler_count &&
            supervisor->config->handlers[handler].max_attempts > 1 &&
-           sweep_may_repair(supervisor, SEAT_IO, MAX_IO_SEATS * RUN_MAX * 2);
+           sweep_may_repair(supervisor, SEAT_IO, UINT64_C(2) * MAX_IO_SEATS * RUN_MAX);
 }
 
 /* It was not running, and so is not suspected of having killed its worker: that counts as
