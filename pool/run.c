@@ -266,6 +266,8 @@ static bool run_slot(struct worker *worker, struct view *view, name_t name, uint
     struct slot *slot = &view->lane.slots[name_slot(name)];
     mc_task *task = worker->task;
     uint64_t word;
+    if (UNLIKELY(view->faulted == view->generation))
+        return false; /* its client loses it as soon as the supervisor comes to that */
     if (!has_function(worker, name)) {
         if (put_off(worker, view, name))
             return false;

@@ -348,18 +348,21 @@ static void new_zygote(void)
     batch_finish(&batch);
 }
 
-/* Where a worker is, whatever it does. */
+/* Where a worker is, whatever it does; another one if it was just followed. */
 static void look_into_worker(void)
 {
     const struct seat_row *row = &behind(the_pool)->control->rows[0];
-    pid_t worker = atomic_load(&row->pid);
-    if (worker == 0)
-        return;
-    atomic_store(&ledger->worker, worker);
-    atomic_store(&ledger->wish, WISH_TRACE);
+    pid_t asked = 0;
     uint64_t deadline = now_ms() + (fault_struck() ? STRUCK_MS : WAIT_MS);
-    while (atomic_load(&row->trace_answered) == 0 && now_ms() < deadline && !fault_struck())
+    while (atomic_load(&row->trace_answered) == 0 && now_ms() < deadline && !fault_struck()) {
+        pid_t worker = atomic_load(&row->pid);
+        if (worker != 0 && worker != asked && atomic_load(&ledger->wish) == WISH_NOTHING) {
+            atomic_store(&ledger->worker, worker);
+            atomic_store(&ledger->wish, WISH_TRACE);
+            asked = worker;
+        }
         pause_us(500);
+    }
     if (!fault_struck() && atomic_load(&row->trace_answered) == 0)
         ledger_wrong(WEDGED, "a worker does not say where it is");
     small_tasks();
