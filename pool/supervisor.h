@@ -75,8 +75,8 @@ enum { LEAVE_WAIT_MS = 1000 }; /* for workers to run worker_exit and leave */
 struct zygote {
     struct config *config; /* NULL: there is none */
     uint32_t generation;
-    uint32_t edition; /* I/O workers may stay if they are of the same; generation of the first
-                         of those that differ in what lazy modules they have */
+    uint32_t edition; /* I/O workers may stay if they are of the same: a zygote that only has one
+                         more module has that of the one it comes from, others have their own */
     bool fresh;       /* it has a new set-up, and is to be the target when it is ready */
     bool ready;       /* its modules are loaded */
     pid_t pid;
