@@ -19,6 +19,7 @@
 #include "pool/tidy.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -216,6 +217,19 @@ void client_offer_more(mc_group *group)
         }
     }
     client_publish(group);
+}
+
+void client_announce_deferred(mc_pool *pool)
+{
+    struct client *client = &pool->client;
+    unsigned offered_to = 0;
+    pthread_mutex_lock(&client->lock);
+    for (mc_group *group = client->groups; group != NULL; group = group->next)
+        if (atomic_exchange(&group->wake_deferred, false))
+            offered_to |= group_offered_to(group);
+    pthread_mutex_unlock(&client->lock);
+    if (offered_to != 0)
+        client_wake(pool, offered_to, WAKE_STRICT, -1, sched_getcpu());
 }
 
 static struct record *new_record(mc_group *group)

@@ -288,13 +288,13 @@ void client_settle_all(mc_group *group, unsigned seats)
     for (size_t index = group->first_open; index < group->count; index++) {
         uint64_t word;
         struct record *record = group_record(group, index);
-        if (record_state(record) != RECORD_OPEN ||
+        if (record_state(record) != RECORD_OPEN || record_runs_here(record) ||
             (seats >> handler_seats(&group->pool->config->handlers[record->handler]) & 1) == 0)
             continue;
         (void)slot_cancel(&client->lane.slots[record->slot].word, &word);
         client_settle_lost(group, index);
     }
-    if (seats == ALL_CLASSES)
+    if (group->ended == group->count)
         atomic_store_explicit(&group->first_open, group->count, memory_order_relaxed);
 }
 

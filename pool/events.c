@@ -13,7 +13,6 @@
 #include "ipc/wake.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -93,21 +92,6 @@ static mc_group *next_done(struct client *client, unsigned lost)
     return done;
 }
 
-/* Tasks that were offered when others of their group ended: somebody is to begin
- * them. */
-static void announce_deferred(mc_pool *pool)
-{
-    struct client *client = &pool->client;
-    unsigned offered_to = 0;
-    pthread_mutex_lock(&client->lock);
-    for (mc_group *group = client->groups; group != NULL; group = group->next)
-        if (group->on_done != NULL && atomic_exchange(&group->wake_deferred, false))
-            offered_to |= group_offered_to(group);
-    pthread_mutex_unlock(&client->lock);
-    if (offered_to != 0)
-        client_wake(pool, offered_to, WAKE_STRICT, -1, sched_getcpu());
-}
-
 int events_dispatch(mc_pool *pool)
 {
     int result = pool_ready(pool);
@@ -133,7 +117,7 @@ int events_dispatch(mc_pool *pool)
         reported++;
         group->on_done(group, group->context);
     }
-    announce_deferred(pool);
+    client_announce_deferred(pool);
     if (gone)
         return error_set(-ESHUTDOWN, "%s", client_why_gone(client));
     return reported;

@@ -209,6 +209,7 @@ static bool claim_here(mc_group *group, size_t index)
         !slot_claim(&group->pool->client.lane.slots[record->slot].word,
                     name_make(record->handler, record->generation, record->slot), 0, claims, &word))
         return false;
+    record->outcome = SLOT_RUNNING;
     FAULT_POINT("client_claimed");
     return true;
 }

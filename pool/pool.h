@@ -52,7 +52,7 @@ struct record {
     _Atomic uint8_t state; /* enum record_state */
     uint8_t place;         /* enum data_place */
     uint8_t format;
-    uint8_t outcome;      /* enum slot_state */
+    uint8_t outcome;      /* enum slot_state; while open, RUNNING: a thread of ours has it */
     _Atomic bool offered; /* it has a ticket */
     bool flagged;         /* its word says SLOT_WAITED_ANY */
     int status;
@@ -146,6 +146,11 @@ static inline struct record *group_record(const mc_group *group, size_t index)
     return &group->chunks[chunk][index - before];
 }
 
+/* Under the lock, or by who may run the group's tasks. */
+static inline bool record_runs_here(const struct record *record)
+{
+    return record->outcome == SLOT_RUNNING;
+}
 static inline enum record_state record_state(const struct record *record)
 {
     return (enum record_state)atomic_load_explicit(&record->state, memory_order_acquire);
@@ -228,8 +233,12 @@ void client_publish(mc_group *group);
 /* Sees that somebody looks at what was offered to these classes of seats, one bit each. */
 void client_wake(mc_pool *pool, unsigned offered_to, enum wake_trust trust, int near_cpu,
                  int avoid_cpu);
-/* Gives tickets to tasks that had to wait for others of their group. */
+/* Gives tickets to tasks that had to wait for others of their group; somebody is to be
+ * woken for them yet. */
 void client_offer_more(mc_group *group);
+/* The same for all groups that somebody is to be woken for: their own callers come to
+ * that when they wait for them. */
+void client_announce_deferred(mc_pool *pool);
 /* Its task has ended, and all of it was copied. */
 void client_free_slot(struct client *client, uint32_t index);
 /* Reaps what ended, in order only up to the first that did not, or all. */

@@ -295,7 +295,7 @@ static void settle_lost(mc_group *group)
              : atomic_load_explicit(&group->pool->control->hopeless, memory_order_relaxed);
     for (size_t index = group->first_open; index < group->count; index++) {
         struct record *record = group_record(group, index);
-        if (record_state(record) != RECORD_OPEN ||
+        if (record_state(record) != RECORD_OPEN || record_runs_here(record) ||
             (lost >> handler_seats(&group->pool->config->handlers[record->handler]) & 1) == 0)
             continue;
         _Atomic uint64_t *slot = &client->lane.slots[record->slot].word;
@@ -371,6 +371,8 @@ static int rest(struct waiting *waiting, uint64_t now)
     int driven = group->pool->io != NULL ? drive(waiting) : 0;
     if (driven < 0)
         return driven;
+    if (waiting->goal == GOAL_ROOM) /* which tasks of the caller's other groups may have */
+        client_announce_deferred(group->pool);
     if (waiting->first_open == waiting->count) { /* waits for room that others take */
         struct timespec room = {.tv_nsec = ROOM_NAP_NS};
         waiting->naps++;
@@ -477,8 +479,10 @@ static int poll_once(struct waiting *waiting)
     if (client_check_gone(waiting->client)) {
         pthread_mutex_lock(&waiting->client->lock);
         client_settle_all(group, ALL_CLASSES);
+        waiting->reached = reached(waiting);
+        waiting->open = group->count - group->ended;
         pthread_mutex_unlock(&waiting->client->lock);
-        return 0;
+        return waiting->reached ? 0 : -ETIMEDOUT; /* a thread of ours has one yet */
     }
     if (group->wake_deferred) {
         const struct record *record = group_record(group, waiting->first_open);

@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -54,10 +55,27 @@ static void look_at_quarantine(mc_pool *pool)
             complain(&board->wrong, "entry %zu of the quarantine makes no sense", index);
 }
 
-/* Prints what this process sees of the pool when one of its threads is wedged. */
+/* What this process sees of the pool, and what its threads were in last. */
+static void print_client(const struct client *client)
+{
+    for (unsigned i = 0; i < client->count; i++) {
+        const struct progress *progress = client->threads[i].progress;
+        uint64_t since = atomic_load(&progress->since_ns);
+        const char *what = atomic_load(&progress->what);
+        fprintf(stderr, "soak: thread %d of client %u (%d), %s: %s, %s for %.1f s, depth %u\n",
+                (int)atomic_load(&progress->thread), client->number, (int)getpid(),
+                client->with_events && i == 0 ? "with events" : "waiting by itself",
+                what != NULL ? what : "nothing yet", since != 0 ? "in it" : "not in it",
+                since != 0 ? (double)(now_ns() - since) / 1e9 : 0.0, client->threads[i].depth);
+    }
+    pool_print(client->pool);
+}
+
+/* Tells what it sees when one of its threads is wedged, or the round is. */
 static void *watch(void *context)
 {
     struct client *client = context;
+    bool told = false;
     for (unsigned turn = 0; atomic_load(&client->watching); turn++) {
         pause_noting_us(50000);
         uint64_t now = now_ns();
@@ -72,8 +90,10 @@ static void *watch(void *context)
                 continue;
             complain(&board->wedged, "thread %u of client %u has been in %s for %.1f s", i,
                      client->number, atomic_load(&progress->what), (double)(now - since) / 1e9);
-            pool_print(client->pool);
         }
+        if (!told && atomic_load(&board->stuck) != 0)
+            print_client(client);
+        told = atomic_load(&board->stuck) != 0;
     }
     return NULL;
 }

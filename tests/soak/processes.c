@@ -89,10 +89,10 @@ unsigned processes_below(pid_t root, struct process *found, unsigned room)
     }
 }
 
-static void print_file(pid_t pid, const char *name)
+static void print_file(const char *directory, const char *name)
 {
     char path[64], line[200] = "";
-    snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+    snprintf(path, sizeof(path), "%s/%s", directory, name);
     FILE *file = fopen(path, "re");
     if (file == NULL)
         return;
@@ -103,16 +103,34 @@ static void print_file(pid_t pid, const char *name)
     fclose(file);
 }
 
+static void print_threads(pid_t pid)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+    DIR *directory = opendir(path);
+    for (struct dirent *entry; directory != NULL && (entry = readdir(directory)) != NULL;) {
+        int thread = (int)strtol(entry->d_name, NULL, 10);
+        if (thread <= 0)
+            continue;
+        snprintf(path, sizeof(path), "/proc/%d/task/%d", (int)pid, thread);
+        fprintf(stderr, "soak:   thread %d", thread);
+        print_file(path, "wchan");
+        print_file(path, "syscall");
+        print_file(path, "schedstat");
+        fputc('\n', stderr);
+    }
+    if (directory != NULL)
+        closedir(directory);
+}
+
 void processes_print(pid_t root)
 {
     struct process found[PROCESSES_MOST];
     unsigned count = processes_below(root, found, PROCESSES_MOST);
     for (unsigned i = 0; i < count; i++) {
-        fprintf(stderr, "soak: process %d (%s) of %d is in state %c", (int)found[i].pid,
+        fprintf(stderr, "soak: process %d (%s) of %d is in state %c\n", (int)found[i].pid,
                 found[i].name, (int)found[i].parent, found[i].state);
-        print_file(found[i].pid, "wchan");
-        print_file(found[i].pid, "syscall");
-        fputc('\n', stderr);
+        print_threads(found[i].pid);
     }
 }
 
@@ -238,7 +256,7 @@ static void print_rings(const struct client *client, const char *const names[])
 
 void pool_print(const mc_pool *pool)
 {
-    static const char *const names[] = {"normal", "urgent"};
+    static const char *const names[LANE_RINGS] = {"normal", "urgent", "normal I/O", "urgent I/O"};
     const struct control *control = pool->control;
     const struct client *client = &pool->client;
     fprintf(stderr,

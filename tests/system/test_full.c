@@ -377,6 +377,45 @@ START_TEST(a_group_is_closed_while_another_thread_runs_a_task_of_it)
 }
 END_TEST
 
+/* Another thread waits for the group; the pool goes in the middle of a task that runs here. */
+static void *wait_without_pool(void *group)
+{
+    struct family family;
+    family_find(pool, &family);
+    bool begun = board_await(&board->words[INLINE_RUNS], 1, BOUND_MS);
+    kill(family.supervisor, SIGKILL);
+    while (mc_pool_connected(pool))
+        pause_us(1000);
+    int early = mc_group_wait(group, 0), later = mc_group_wait(group, 300);
+    board_count(&board->words[MAY_END]);
+    bool all = mc_group_wait(group, BOUND_MS) == 0;
+    return begun && early == -ETIMEDOUT && later == -ETIMEDOUT && all ? group : NULL;
+}
+
+START_TEST(a_task_that_runs_in_another_thread_is_not_lost_with_the_pool)
+{
+    begin();
+    mc_group *handed = open_group(pool);
+    for (uint32_t i = 0; i < DEPTH - 2; i++)
+        ck_assert_int_eq(mc_group_run(handed, "held", NULL, 0), 0);
+    mc_group *group = open_with(pool, (struct mc_group_options){.on_full = MC_FULL_INLINE});
+    pthread_t thread;
+    void *waited;
+    ck_assert_int_eq(pthread_create(&thread, NULL, wait_without_pool, handed), 0);
+    (void)try_number(group, 1);
+    pthread_join(thread, &waited);
+    ck_assert_ptr_eq(waited, handed);
+    ck_assert_int_eq(result_of(handed, 0).status, 0);
+    ck_assert_uint_eq(result_of(handed, 0).data_size, LARGE);
+    for (uint32_t i = 0; i < DEPTH - 2; i++)
+        ck_assert(result_of(handed, i).status == 0 || result_of(handed, i).status == -EOWNERDEAD);
+    mc_group_close(group);
+    mc_group_close(handed);
+    mc_group_close(plug);
+    mc_pool_close(pool);
+}
+END_TEST
+
 /* The gate opens when the caller waits already, or does not any more. */
 START_TEST(a_time_to_wait_longer_than_an_int_is_no_end)
 {
@@ -395,6 +434,29 @@ START_TEST(a_time_to_wait_longer_than_an_int_is_no_end)
 }
 END_TEST
 
+/* The tasks of the first group are offered one by one, when another of them is collected;
+ * which here nobody does but a caller that waits for the room they take. */
+START_TEST(tasks_of_another_group_are_begun_while_its_caller_waits_for_room)
+{
+    begin();
+    gate_open();
+    wait_all(plug);
+    mc_group *narrow =
+        open_with(pool, (struct mc_group_options){.help = MC_HELP_NEVER, .max_parallel = 1});
+    for (uint32_t i = 0; i < DEPTH - 2; i++)
+        ck_assert_int_eq(mc_group_run(narrow, "slow", large, LARGE / 5), 0);
+    mc_group *group = open_with(
+        pool, (struct mc_group_options){.help = MC_HELP_NEVER, .full_timeout_ms = BOUND_MS});
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(mc_group_run(group, "where", large, sizeof(large)), 0);
+    wait_all(group);
+    wait_all(narrow);
+    mc_group_close(group);
+    mc_group_close(narrow);
+    finish();
+}
+END_TEST
+
 TEST_MAIN(full, a_full_lane_fails_at_once_if_that_was_chosen,
           a_full_arena_fails_likewise_and_names_its_size,
           a_full_lane_is_waited_for_no_longer_than_was_chosen,
@@ -405,5 +467,7 @@ TEST_MAIN(full, a_full_lane_fails_at_once_if_that_was_chosen,
           a_pool_that_is_terminated_kills_what_runs,
           tasks_that_are_left_to_workers_are_not_run_for_room,
           a_group_is_closed_while_another_thread_runs_a_task_of_it,
+          a_task_that_runs_in_another_thread_is_not_lost_with_the_pool,
           a_time_to_wait_longer_than_an_int_is_no_end,
+          tasks_of_another_group_are_begun_while_its_caller_waits_for_room,
           large_arguments_find_room_although_others_go_on_with_small_ones)
