@@ -8,7 +8,7 @@
  *   request.c    the life of a request; routes.c
  *   posts.c      the three routes of the study
  *   upload.c     the page: documents.c, stream.c, tally.c
- *   pages.c      pages of PDF documents
+ *   pages.c      pages of PDF documents, which drawing.c draws, a shared object
  *   mode.c       the ways of running: sync.c, async.c, pool.c
  *   handlers.c   what runs in the pool's workers
  *   database.c   connections and queries that do not wait

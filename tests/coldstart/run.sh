@@ -29,8 +29,8 @@ subject_pool() {
     "${prefix[@]}" "$program" warmup "$@" "$work/pool.conf"
 }
 
-# The web demo with its pool, to the first answer that a worker gave. Half of its CPU time is the
-# linking of libraries that draw pages.
+# The web demo with its pool, to the first answer that a worker gave. What draws pages is not
+# linked before the first of them is drawn: that would be as much again.
 subject_web() {
     "$here/first_answer.py" "$@" "$work/socket" /posts/cpu/ \
         "${prefix[@]}" "$web" --mode pool

@@ -323,10 +323,20 @@ static void tell_left(struct round *round)
     kill_all(round);
 }
 
+/* A child that does not outlive the director: a killer without one would find its victims
+ * among all processes of the machine. */
+static pid_t fork_child(void)
+{
+    pid_t director = getpid(), child = fork();
+    if (child == 0 && (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != director))
+        _exit(1);
+    return child;
+}
+
 static bool open_round(struct round *round)
 {
     fflush(NULL);
-    round->opener = fork();
+    round->opener = fork_child();
     if (round->opener == 0)
         opener_run();
     while (phase() == PHASE_OPENING && reap(round) && ms_since(round->began_ns) < OPEN_MS)
@@ -338,7 +348,7 @@ static bool open_round(struct round *round)
         first_memory = round->before.supervisor + round->before.zygote + round->before.worker +
                        round->before.opener;
     atomic_store(&board->phase, PHASE_RUNNING);
-    round->killer = fork();
+    round->killer = fork_child();
     if (round->killer == 0) {
         killer_run(round->opener);
         _exit(0);
