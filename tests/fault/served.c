@@ -245,28 +245,26 @@ static mc_pool *behind(mc_pool *handle)
     return pool;
 }
 
-/* Until the pool is there; whoever looks for events, or opens a group, finds it. The
- * host, which waits too, sees to it meanwhile. */
+/* Until the pool is there; whoever looks for events, or opens a group, finds it. The host
+ * does not wait for one whose server has ended. */
 static void await_pool(struct host *host)
 {
     uint64_t deadline = now_ms() + WAIT_MS;
-    while (!mc_pool_connected(the_pool)) {
+    while (!mc_pool_connected(the_pool) && (host == NULL || !server_ended(host))) {
         if (now_ms() >= deadline) {
             ledger_wrong(WEDGED, "the pool is not found again: %s", mc_error_message());
             return;
         }
-        if (host != NULL)
-            keep_server(host);
         (void)mc_pool_dispatch(the_pool);
         pause_us(2000);
     }
 }
 
-static bool enter_pool(const char *path, struct host *host)
+static bool enter_pool(const char *path)
 {
     if (!troupe_attach(path))
         return false;
-    await_pool(host);
+    await_pool(NULL);
     return true;
 }
 
@@ -392,7 +390,7 @@ static pid_t start_bystander(const char *path)
     if (bystander != 0)
         return bystander;
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (enter_pool(path, NULL)) {
+    if (enter_pool(path)) {
         for (int round = 0; atomic_load(&ledger->curtain) == 0; round++) {
             if (round < BYSTANDER_ROUNDS)
                 small_tasks();
@@ -405,7 +403,7 @@ static pid_t start_bystander(const char *path)
 
 static void client_served(const char *path)
 {
-    if (!enter_pool(path, NULL))
+    if (!enter_pool(path))
         return;
     small_tasks();
     late_tasks();
@@ -422,7 +420,7 @@ static void client_served(const char *path)
     fork_one();
     small_tasks();
     leave_pool();
-    if (!enter_pool(path, NULL))
+    if (!enter_pool(path))
         return;
     quick_tasks();
     leave_pool();
@@ -483,7 +481,7 @@ static void see_it_killed(void)
 
 static void client_restarted(const char *path)
 {
-    if (!enter_pool(path, NULL))
+    if (!enter_pool(path))
         return;
     small_tasks();
     see_it_drained();
@@ -513,17 +511,23 @@ static void start_client(struct host *host, void (*act)(const char *path))
 
 /* ---- the plays ---- */
 
-/* What a new client finds. */
-static void look_anew(struct host *host)
+/* What a new client finds. False when the server was struck just then: another is started
+ * when this process is no client any more, whose memory and descriptors it would inherit. */
+static bool look_anew(struct host *host)
 {
-    if (!enter_pool(host->path, host))
-        return;
+    keep_server(host);
+    if (!troupe_attach(host->path))
+        return true;
+    await_pool(host);
     mc_pool *handle = the_pool;
     the_pool = behind(handle);
-    troupe_expect_throughput(true);
-    troupe_expect_sound();
+    if (!server_ended(host)) {
+        troupe_expect_throughput(true);
+        troupe_expect_sound();
+    }
     the_pool = handle;
     troupe_close();
+    return !server_ended(host);
 }
 
 static void end_server(struct host *host)
@@ -558,12 +562,8 @@ static void play(void (*act)(const char *path), bool first_the_client)
     atomic_store(&ledger->curtain, 1);
     if (bystander > 0)
         await_child(bystander);
-    keep_server(&host);
-    look_anew(&host);
-    if (server_ended(&host)) { /* it was struck just then */
-        keep_server(&host);
-        look_anew(&host);
-    }
+    if (!look_anew(&host))
+        (void)look_anew(&host);
     end_server(&host);
     unlink(path);
     if (look_own_fds() != fds)
