@@ -101,7 +101,7 @@ struct slot {
     uint32_t result_size;
     int32_t status;
     union {
-        uint64_t submitted_ticks; /* request; 0: nobody wants to know */
+        uint64_t submitted_ticks; /* request; see tally.h */
         uint64_t run_ns;          /* result */
     };
     uint32_t worker_pid;

@@ -9,6 +9,9 @@
 
 #include "ipc/layout.h"
 
+#include <stdbool.h>
+#include <stddef.h>
+
 enum { SPAN_FIRST_BIT = 6 }; /* below 2^6 ticks all is one span, above 2^37 too */
 
 static inline uint32_t tally_span(uint64_t ticks)
@@ -29,10 +32,34 @@ static inline uint64_t tally_span_begin(uint32_t span)
 }
 
 /* The counters have one writer. */
+static inline void tally_add(_Atomic uint64_t *counter, uint64_t count)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + count,
+                          memory_order_relaxed);
+}
 static inline void tally_count(_Atomic uint64_t *counter)
 {
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
+    tally_add(counter, 1);
+}
+
+/* When a task was submitted, as its slot says it. To read the clock is a twentieth of what
+ * the submission of a small task takes. So of those that come after many others of their
+ * group one in TALLY_SAMPLE has a time, and its wait counts for as many; the others have 0.
+ * Each time it is the next one, lest it is in step with how many tasks a worker takes at once. */
+enum { TALLY_EACH = 64, TALLY_SAMPLE = 8 };
+
+static inline bool tally_times(size_t index)
+{
+    return index < TALLY_EACH || index % TALLY_SAMPLE == index / TALLY_SAMPLE % TALLY_SAMPLE;
+}
+static inline uint64_t tally_stamp(size_t index, uint64_t ticks)
+{
+    return index < TALLY_EACH ? ticks | 1 : ticks & ~UINT64_C(1);
+}
+/* For how many tasks it counts. */
+static inline uint64_t tally_weight(uint64_t stamp)
+{
+    return stamp & 1 ? 1 : stamp != 0 ? TALLY_SAMPLE : 0;
 }
 
 /* The time, in ticks, that so many thousandths of what was counted are below; the end

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "ipc/wake.h"
 
+#include "base/check.h"
 #include "base/fault.h"
 #include "base/probe.h"
 #include "base/sys.h"
 
 #include <errno.h>
 #include <limits.h>
+#include <sched.h>
 
 /* Only the seat's own worker should sleep on its state, but any client can: so all
  * who do are woken. */
@@ -70,10 +72,13 @@ static uint32_t seat_cpu(const struct control *control, uint32_t seat)
 }
 
 /* Wakes one sleeper; the one pinned to cpu only if wanted, or if it is the only
- * one. */
-static bool wake_one(struct bells *bells, const struct control *control, int cpu, bool wanted)
+ * one. Apart, so that who finds that nobody is to be woken pays for nothing here. */
+__attribute__((noinline)) static bool wake_one(struct bells *bells, const struct control *control,
+                                               int cpu, bool wanted)
 {
     uint32_t fallback = UINT32_MAX;
+    if (cpu == WAKE_OWN_CPU)
+        cpu = sched_getcpu();
     for (uint32_t word = 0; word < MASK_WORDS; word++) {
         uint64_t sleeping =
             atomic_load_explicit(&bells->seats_sleeping[word], memory_order_relaxed);
@@ -97,16 +102,12 @@ void wake_for_submit(struct bells *bells, const struct control *control, uint32_
                      enum wake_trust trust, int near_cpu, int avoid_cpu)
 {
     atomic_thread_fence(memory_order_seq_cst); /* W1 */
-    if (!lane_bit_set(bells, lane)) {
+    if (UNLIKELY(!lane_bit_set(bells, lane))) {
         wake_mark_lane(bells, lane);
         atomic_thread_fence(memory_order_seq_cst); /* not every machine's RMW is one */
     }
-    if (!wake_anyone_sleeping(bells) || anyone_looking(bells, control, trust, MAX_SEATS))
-        return;
-    if (near_cpu >= 0)
-        wake_one(bells, control, near_cpu, true);
-    else
-        wake_one(bells, control, avoid_cpu, false);
+    if (wake_anyone_sleeping(bells) && !anyone_looking(bells, control, trust, MAX_SEATS))
+        (void)wake_one(bells, control, near_cpu >= 0 ? near_cpu : avoid_cpu, near_cpu >= 0);
 }
 
 void wake_another(struct bells *bells, const struct control *control, uint32_t seat)

@@ -40,6 +40,7 @@ enum wake_trust {
 /* Client, after pushing tickets to lane: makes sure that somebody sees them.
  * near_cpu: wake the seat pinned there if it sleeps (the caller is about to
  * leave that core); -1: rather wake one elsewhere than on avoid_cpu. */
+enum { WAKE_OWN_CPU = -2 }; /* for avoid_cpu: where the caller is, if it comes to that */
 void wake_for_submit(struct bells *bells, const struct control *control, uint32_t lane,
                      enum wake_trust trust, int near_cpu, int avoid_cpu);
 

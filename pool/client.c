@@ -19,7 +19,6 @@
 #include "pool/tidy.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -165,7 +164,7 @@ static void push_ticket(struct client *client, mc_group *group, struct record *r
     name_t name = name_make(record->handler, record->generation, record->slot);
     if (UNLIKELY(!ring_push(ring, name)))
         push_into_full(client, ring, name);
-    record->offered = true;
+    atomic_store_explicit(&record->offered, true, memory_order_relaxed);
     atomic_store_explicit(&group->offered_to, group_offered_to(group) | 1u << seats,
                           memory_order_relaxed);
     group->tickets_out++;
@@ -196,10 +195,12 @@ void client_publish(mc_group *group)
 void client_wake(mc_pool *pool, unsigned offered_to, enum wake_trust trust, int near_cpu,
                  int avoid_cpu)
 {
-    for (unsigned seats = 0; seats < SEAT_CLASSES; seats++)
-        if ((offered_to >> seats & 1) != 0)
-            wake_for_submit(&pool->bells[seats], pool->control, pool->client.index, trust, near_cpu,
-                            avoid_cpu);
+    if (LIKELY((offered_to >> SEAT_CPU & 1) != 0))
+        wake_for_submit(&pool->bells[SEAT_CPU], pool->control, pool->client.index, trust, near_cpu,
+                        avoid_cpu);
+    if (UNLIKELY((offered_to >> SEAT_IO & 1) != 0))
+        wake_for_submit(&pool->bells[SEAT_IO], pool->control, pool->client.index, trust, near_cpu,
+                        avoid_cpu);
 }
 
 void client_offer_more(mc_group *group)
@@ -229,29 +230,25 @@ void client_announce_deferred(mc_pool *pool)
             offered_to |= group_offered_to(group);
     pthread_mutex_unlock(&client->lock);
     if (offered_to != 0)
-        client_wake(pool, offered_to, WAKE_STRICT, -1, sched_getcpu());
+        client_wake(pool, offered_to, WAKE_STRICT, -1, WAKE_OWN_CPU);
 }
 
-static struct record *new_record(mc_group *group)
+/* Makes room for records as many as there are, and some; false without memory. */
+COLD static bool grow(mc_group *group)
 {
-    size_t index = group->count;
-    unsigned chunk = 63u - (unsigned)__builtin_clzll(index / FIRST_CHUNK + 1);
+    unsigned chunk = 63u - (unsigned)__builtin_clzll(group->capacity / FIRST_CHUNK + 1);
     if (chunk >= CHUNKS)
-        return NULL;
+        return false;
+    size_t more = (size_t)FIRST_CHUNK << chunk, capacity = group->capacity + more;
     if (group->chunks[chunk] == NULL)
-        group->chunks[chunk] = malloc(((size_t)FIRST_CHUNK << chunk) * sizeof(struct record));
-    if (group->chunks[chunk] == NULL)
-        return NULL;
-    if (index >= group->completed_capacity) {
-        size_t capacity =
-            group->completed_capacity == 0 ? FIRST_CHUNK : group->completed_capacity * 2;
-        uint32_t *completed = realloc(group->completed, capacity * sizeof(*completed));
-        if (completed == NULL)
-            return NULL;
+        group->chunks[chunk] = malloc(more * sizeof(struct record));
+    uint32_t *completed = realloc(group->completed, capacity * sizeof(*completed));
+    if (completed != NULL)
         group->completed = completed;
-        group->completed_capacity = capacity;
-    }
-    return group_record(group, index);
+    if (group->chunks[chunk] == NULL || completed == NULL)
+        return false;
+    group->capacity = capacity;
+    return true;
 }
 
 /* Places the arguments; -EAGAIN when the arena has no room for them. */
@@ -296,9 +293,9 @@ int client_submit(mc_group *group, const struct request *request)
     struct client *client = &group->pool->client;
     if (client->free_count == 0)
         return -EAGAIN;
-    struct record *record = new_record(group);
-    if (record == NULL)
+    if (UNLIKELY(group->count == group->capacity) && !grow(group))
         return error_set(-ENOMEM, "no memory for task %zu of the group", group->count);
+    struct record *record = group_record(group, group->count);
     uint32_t index = client->free_slots[client->free_count - 1];
     struct slot *slot = &client->lane.slots[index];
     struct slot_book *book = &client->books[index];
@@ -347,7 +344,7 @@ int client_submit(mc_group *group, const struct request *request)
 
 bool client_expect_unplaced(mc_group *group)
 {
-    return new_record(group) != NULL;
+    return group->count < group->capacity || grow(group);
 }
 
 /* ---- the supervisor ---- */

@@ -129,7 +129,7 @@ struct mc_group {
     struct record *chunks[CHUNKS];
     struct smalls *smalls; /* the newest */
     uint32_t *completed;   /* indexes in the order of completion, for mc_group_next() */
-    size_t completed_capacity;
+    size_t capacity;       /* of both; all chunks up to there are full */
     char reason[192];
 };
 
@@ -216,7 +216,7 @@ struct request {
     uint32_t handler;
     enum mc_format format;
     uint64_t start, end;
-    uint64_t submitted_ticks;
+    uint64_t submitted_ticks; /* see tally.h */
     const void *args;
     size_t size;
 };

@@ -139,7 +139,8 @@ void run_learn(struct worker *worker, const mc_task *task, uint64_t submitted, u
     if (task->status != 0)
         tally_count(&tally->failed);
     if (task->attempt == 0 && submitted != 0)
-        tally_count(&tally->waited[tally_span(ticks_between(submitted, task->began_ticks))]);
+        tally_add(&tally->waited[tally_span(ticks_between(submitted, task->began_ticks))],
+                  tally_weight(submitted));
     tally_count(&tally->ran[tally_span(ran)]);
 }
 

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "ipc/tally.h"
 #include "pool/modules.h"
 #include "pool/split.h"
 
@@ -21,7 +22,6 @@
 enum {
     LINE_NS = 20000000, /* who waits longer for room in the arena gets what becomes free */
     EARLY = 64,         /* tasks of a map after which the first are announced */
-    STAMPED = 64,       /* tasks of a map with the same time of submission */
 };
 
 /* ---- one task ---- */
@@ -212,16 +212,25 @@ COLD static bool runs_without_pool(mc_group *group, const struct request *reques
     return true;
 }
 
-static int check_pool(mc_group *group, const struct request *request)
+COLD static int check_end(mc_group *group, const struct request *request)
 {
     const mc_pool *pool = group->pool;
     bool gone =
         pool->away == NULL && atomic_load_explicit(&pool->client.gone, memory_order_relaxed);
     bool closing = atomic_load_explicit(&pool->control->closing, memory_order_relaxed) != 0;
-    if (LIKELY(!gone && !closing) || runs_without_pool(group, request))
+    if ((!gone && !closing) || runs_without_pool(group, request))
         return 0;
     return error_set(-ESHUTDOWN, "%s",
                      gone ? client_why_gone(&pool->client) : "the pool is closing");
+}
+
+static inline int check_pool(mc_group *group, const struct request *request)
+{
+    const mc_pool *pool = group->pool;
+    if (LIKELY(!atomic_load_explicit(&pool->client.gone, memory_order_relaxed) &&
+               atomic_load_explicit(&pool->control->closing, memory_order_relaxed) == 0))
+        return 0;
+    return check_end(group, request);
 }
 
 static int check_request(mc_group *group, const char *handler, struct request *request)
@@ -248,13 +257,19 @@ static int check_request(mc_group *group, const char *handler, struct request *r
     return 0;
 }
 
+static void stamp(const mc_group *group, struct request *request)
+{
+    size_t index = group->count;
+    request->submitted_ticks = tally_times(index) ? tally_stamp(index, clock_ticks()) : 0;
+}
+
 static int run(mc_group *group, const char *handler, struct request *request)
 {
     int result = check_request(group, handler, request);
     if (result < 0)
         return result;
     struct client *client = &group->pool->client;
-    request->submitted_ticks = clock_ticks();
+    stamp(group, request);
     pthread_mutex_lock(&client->lock);
     result = check_pool(group, request);
     if (result == 0)
@@ -326,8 +341,7 @@ static int map(mc_group *group, const char *handler, uint64_t items,
     while (result == 0 && split_next(&split, &range)) {
         request->start = range.start;
         request->end = range.end;
-        if ((group->count - before) % STAMPED == 0)
-            request->submitted_ticks = clock_ticks();
+        stamp(group, request);
         result = submit(group, request);
         if (group->count - before == EARLY &&
             group->tickets_out != 0) /* many: somebody may begin meanwhile */

@@ -110,16 +110,15 @@ void wait_announce(mc_group *group, bool single)
     }
     /* The first and so far only task of a caller that usually waits at once:
      * whom to wake is best decided when it does. */
-    const struct record *record = group_record(group, group->count - 1);
     if (single && group->on_done == NULL &&
-        atomic_load_explicit(&client->prompt[record->handler], memory_order_relaxed) >=
-            PROMPT_ENOUGH) {
+        atomic_load_explicit(&client->prompt[group_record(group, group->count - 1)->handler],
+                             memory_order_relaxed) >= PROMPT_ENOUGH) {
         atomic_store_explicit(&group->wake_deferred, true, memory_order_relaxed);
         return;
     }
     atomic_store_explicit(&group->wake_deferred, false, memory_order_relaxed);
     client_wake(pool, group_offered_to(group), group->on_done != NULL ? WAKE_STRICT : WAKE_TRUSTING,
-                -1, sched_getcpu());
+                -1, WAKE_OWN_CPU);
 }
 
 /* Now the caller does wait. One that will come again within microseconds wakes a

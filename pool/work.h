@@ -111,7 +111,7 @@ int run_no_room(const struct worker *worker, int result, size_t size);
 void run_end(struct worker *worker, struct view *view, struct slot *slot, enum slot_state state,
              uint64_t now);
 /* Remembers how a task that has ended fared, for ourselves and for those who look.
- * submitted: in ticks; 0: not known. */
+ * submitted: as its slot said, see tally.h. */
 void run_learn(struct worker *worker, const mc_task *task, uint64_t submitted, uint64_t now);
 /* Time that was spent on tasks of this view's client. */
 void run_account(struct worker *worker, struct view *view, uint64_t took_ns);

@@ -38,4 +38,21 @@ START_TEST(quantiles_are_ends_of_spans)
 }
 END_TEST
 
-TEST_MAIN(tally, spans_have_no_gaps_and_no_overlaps, a_span_is_narrow, quantiles_are_ends_of_spans)
+START_TEST(all_tasks_of_a_group_are_counted_few_are_timed)
+{
+    uint64_t counted = 0, timed = 0;
+    for (size_t index = 0; index < 100000; index++) {
+        uint64_t stamp = tally_times(index) ? tally_stamp(index, 1000 + index) : 0;
+        ck_assert(stamp == 0 || stamp / 2 == (1000 + index) / 2);
+        counted += tally_weight(stamp);
+        timed += stamp != 0;
+        if (index < TALLY_EACH)
+            ck_assert_uint_eq(counted, index + 1);
+        ck_assert_uint_lt(counted + TALLY_SAMPLE - (index + 1), 2 * TALLY_SAMPLE);
+    }
+    ck_assert_uint_lt(timed, 100000 / TALLY_SAMPLE + TALLY_EACH);
+}
+END_TEST
+
+TEST_MAIN(tally, spans_have_no_gaps_and_no_overlaps, a_span_is_narrow, quantiles_are_ends_of_spans,
+          all_tasks_of_a_group_are_counted_few_are_timed)
