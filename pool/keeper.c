@@ -262,7 +262,8 @@ static void succeed(struct supervisor *supervisor, uint32_t index, uint32_t rest
     struct seat *seat = &supervisor->seats[index];
     seat->leave_due_ms = seat->rouse_due_ms = 0;
     forget_wish(seat);
-    if (seat->posts[HEIR].socket >= 0) {
+    const struct post *heir = &seat->posts[HEIR];
+    if (heir->socket >= 0 && !heir->init_failed && !heir->late) { /* else it is about to end */
         promote(supervisor, index);
         return;
     }

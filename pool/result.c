@@ -23,10 +23,10 @@ static char *death_text(const mc_group *group, const struct record *record)
     if (record->death == -1 && atomic_load_explicit(&client->faulted, memory_order_relaxed))
         length = asprintf(&text, "handler '%s' did not end: %s", name, client_why_gone(client));
     else if (record->death == -1)
-        length = asprintf(&text,
-                          "handler '%s' did not end: the pool's supervisor is gone, or no "
-                          "worker could be started",
-                          name);
+        length = asprintf(&text, "handler '%s' did not end: %s", name,
+                          atomic_load_explicit(&client->gone, memory_order_relaxed)
+                              ? "the pool's supervisor is gone"
+                              : "no worker could be started");
     else if (WIFSIGNALED(record->death))
         length = asprintf(&text,
                           "handler '%s' ended with its worker %u, which was killed by "

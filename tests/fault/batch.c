@@ -4,6 +4,7 @@
 #include "tests/fault/troupe.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -97,6 +98,7 @@ static void enter(uint32_t number, const struct mc_result *result)
     struct entry *entry = &ledger->entries[number];
     atomic_store(&entry->status, result->status);
     atomic_store(&entry->worker, result->worker_pid);
+    snprintf(entry->error, sizeof(entry->error), "%s", result->error);
     atomic_fetch_add(&entry->results, 1);
 }
 

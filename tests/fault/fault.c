@@ -71,8 +71,7 @@ static bool reached(uint32_t id)
 static void report(const struct run *run, const char *what)
 {
     fprintf(stderr, "fault: %s\n", what);
-    for (uint32_t i = 0; i < run->ledger->text_count && i < LEDGER_TEXTS; i++)
-        fprintf(stderr, "    %s\n", run->ledger->texts[i]);
+    ledger_print(run->ledger);
 }
 
 static bool take_verdicts(const struct run *run)

@@ -37,6 +37,21 @@ void ledger_wrong(enum verdict verdict, const char *format, ...)
     va_end(arguments);
 }
 
+void ledger_line(void *context, int level, const char *line)
+{
+    uint32_t place = atomic_fetch_add(&ledger->line_count, 1) % LEDGER_LINES;
+    snprintf(ledger->lines[place], TEXT_SIZE, "%9.3f %s", (double)clock_ns() / 1e9, line);
+}
+
+void ledger_print(const struct ledger *from)
+{
+    uint32_t lines = from->line_count, first = lines > LEDGER_LINES ? lines - LEDGER_LINES : 0;
+    for (uint32_t i = 0; i < from->text_count && i < LEDGER_TEXTS; i++)
+        fprintf(stderr, "    %s\n", from->texts[i]);
+    for (uint32_t i = first; i < lines; i++)
+        fprintf(stderr, "    log: %s\n", from->lines[i % LEDGER_LINES]);
+}
+
 bool ledger_call(int result, const char *call)
 {
     if (result >= 0)
@@ -157,8 +172,8 @@ static unsigned judge_task(const struct disturbance *disturbance, uint32_t numbe
     if (entry->results == 0 || entry->status == 0 || is_expected(entry))
         return 0;
     if (!may_fail(disturbance, entry))
-        ledger_wrong(LOST, "task %u in process %d ended with %d (%s)", number, (int)entry->worker,
-                     entry->status, strerror(entry->status < 0 ? -entry->status : 0));
+        ledger_wrong(LOST, "task %u of process %d, in %d, ended with %d: %s", number,
+                     (int)entry->owner, (int)entry->worker, entry->status, entry->error);
     return entry->counts && (entry->traits & WAITING) == 0;
 }
 

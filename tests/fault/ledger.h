@@ -16,6 +16,7 @@ enum {
     LEDGER_TASKS = 4096,
     LEDGER_ERRORS = 16,
     LEDGER_TEXTS = 6,
+    LEDGER_LINES = 24,
     LEDGER_EVENTS = 8,
     TEXT_SIZE = 240,
     WAIT_MS = 8000, /* nothing takes longer: what does is wedged */
@@ -43,6 +44,7 @@ struct entry {
     _Atomic uint32_t accepted, runs, results;
     _Atomic int32_t status;
     _Atomic pid_t worker;
+    char error[160];
 };
 
 struct call_error {
@@ -76,8 +78,10 @@ struct ledger {
     _Atomic int32_t worker;               /* whom the wish is about */
     _Atomic uint32_t wish;                /* what a client wants done to it, enum wish */
     _Atomic uint32_t curtain;             /* it has ended */
-    struct holdings holdings;             /* found */
-    struct holdings usual;                /* expected; zeros: not known yet */
+    _Atomic uint32_t line_count;          /* of the pool's log, the last ones of it here */
+    char lines[LEDGER_LINES][TEXT_SIZE];
+    struct holdings holdings; /* found */
+    struct holdings usual;    /* expected; zeros: not known yet */
 };
 
 extern struct ledger *ledger;
@@ -86,6 +90,10 @@ struct ledger *ledger_create(void);
 /* Counts a verdict and keeps its words. */
 void ledger_wrong(enum verdict verdict, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* Keeps a line of the pool's log, for those who read of a verdict. */
+void ledger_line(void *context, int level, const char *line);
+/* Prints the verdicts' words, and the lines. */
+void ledger_print(const struct ledger *from);
 /* Notes a call that failed, and whose it was; true if it did not fail. */
 bool ledger_call(int result, const char *call);
 /* Room for count tasks; their numbers follow each other. */

@@ -134,6 +134,11 @@ static void judge_end(const struct host *host)
     int status = host->status;
     bool right =
         host->to_end && (status == 0 || (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL));
+    char line[TEXT_SIZE];
+    snprintf(line, sizeof(line), "the server (%d) ended with status %#x%s: %.100s",
+             (int)host->ended, (unsigned)status, host->to_end ? ", as it was told to" : "",
+             ledger->told_text);
+    ledger_line(NULL, 0, line);
     bool due = WIFSIGNALED(status) ? victim == host->ended : victim != 0 && victim != host->client;
     if (!right && !due)
         ledger_wrong(LOST, "the server ended with status %#x: %s", (unsigned)status,

@@ -188,8 +188,7 @@ static void judge(const struct passage *passage, pid_t victim, unsigned step)
     if (!wrong)
         return;
     fprintf(stderr, "step: %s, killed after %u instructions\n", passage->name, step);
-    for (uint32_t i = 0; i < ledger->text_count && i < LEDGER_TEXTS; i++)
-        fprintf(stderr, "    %s\n", ledger->texts[i]);
+    ledger_print(ledger);
 }
 
 /* Kills after count steps. Returns how many it came to, 0 when it could not be

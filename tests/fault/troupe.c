@@ -21,10 +21,6 @@ enum {
 
 mc_pool *the_pool;
 
-static void ignore_log(void *context, int level, const char *line)
-{
-}
-
 struct mc_pool_options troupe_options(void)
 {
     return (struct mc_pool_options){.size = sizeof(struct mc_pool_options),
@@ -37,7 +33,7 @@ struct mc_pool_options troupe_options(void)
                                     .arena_size = 1 << 18,
                                     .max_clients = 8,
                                     .close_timeout_ms = 2000,
-                                    .log = ignore_log};
+                                    .log = ledger_line};
 }
 
 /* ---- pools ---- */

@@ -8,6 +8,8 @@
 #include "base/sys.h"
 #include "ipc/channel.h"
 #include "ipc/segment.h"
+#include "ipc/slot.h"
+#include "pool/modules.h"
 #include "pool/pool.h"
 #include "pool/supervisor.h"
 #include "tests/fuzz/fuzz.h"
@@ -48,8 +50,11 @@ static int run(mc_task *task)
 static void set_up(void)
 {
     static struct handler handler = {.name = "run", .run = run};
+    static struct mc_module_self module; /* which is never loaded */
     config = (struct config){.handlers = &handler,
                              .handler_count = 1,
+                             .modules = &module,
+                             .module_count = 1,
                              .workers = SEATS,
                              .seats = SEATS,
                              .max_payload = 4096,
@@ -109,12 +114,15 @@ static void begin(struct input *input)
     supervisor.phase = how & 1 ? PHASE_OPENING : PHASE_OPEN;
     supervisor.control->closing = 0;
     memset(supervisor.control->rows, 0, SEATS * sizeof(struct seat_row));
+    memset(&supervisor.lazy, 0, sizeof(supervisor.lazy));
+    lazy_init(&supervisor);
     for (uint32_t i = 0; i < SEATS; i++, how >>= 2) {
         EXPECT(channel_pair(ends) == 0);
         seat_ends[i] = ends[1];
         supervisor.seats[i] = (struct seat){.posts = {{.life = (how & 6) == 6   ? LIFE_ASKED
                                                                : (how & 6) == 4 ? LIFE_STARTING
                                                                                 : LIFE_UP,
+                                                       .config = &config,
                                                        .pidfd = -1,
                                                        .socket = ends[0]},
                                                       {.pidfd = -1, .socket = -1}}};
@@ -137,6 +145,7 @@ static void end(void)
         }
         EXPECT(!tenant->used);
     }
+    EXPECT(supervisor.lazy.kept == 0);
     for (uint32_t i = 0; i < SEATS; i++) {
         sys_close(&supervisor.seats[i].posts[HOLDER].socket);
         sys_close(&seat_ends[i]);
@@ -199,7 +208,7 @@ static void send_message(int socket, struct input *input)
     } control;
     int sent[SENT_MOST], count = 0;
     const uint8_t *text;
-    parcel.message.type = input_byte(input) % 20;
+    parcel.message.type = input_byte(input) % (MESSAGE_LANE + 2);
     parcel.message.index = (uint32_t)input_number(input, input_byte(input) % 5);
     parcel.message.generation = (uint32_t)input_number(input, input_byte(input) % 5);
     parcel.message.status = (int32_t)input_number(input, input_byte(input) % 5);
@@ -252,6 +261,44 @@ static void serve(void)
     EXPECT(rounds < ROUNDS_MOST);
     (void)lanes_reclaim(&supervisor);
     keeper_due(&supervisor, supervisor_now_ms());
+    supervisor.lazy.release_ms = 0; /* as if that time had passed */
+    lazy_due(&supervisor, supervisor_now_ms());
+}
+
+/* ---- lazy modules ---- */
+
+/* A worker came to the ticket of a task whose module is not loaded; a chance message would
+ * hardly ever name a lane and a slot that there are. */
+static void defer(const struct tenant *tenant, uint8_t slot, uint8_t generation)
+{
+    struct parcel parcel = {.message = {.type = MESSAGE_DEFER,
+                                        .index = (uint32_t)(tenant - supervisor.tenants),
+                                        .generation = tenant->generation}};
+    name_t name = name_make(0, generation, slot);
+    memcpy(parcel.message.text, &name, sizeof(name));
+    (void)channel_send(seat_ends[slot % SEATS], &parcel, MSG_DONTWAIT);
+}
+
+/* What becomes of the module that tickets wait for; or a client submits such a task, or
+ * cancels it. */
+static void change(struct input *input)
+{
+    uint8_t how = input_byte(input), where = input_byte(input);
+    struct tenant *tenant = &supervisor.tenants[where % CLIENTS];
+    struct slot *slots = tenant->used ? tenant->lane.slots : NULL;
+    uint64_t word;
+    if (how % 6 == 0 && slots != NULL)
+        slot_submit(&slots[where / CLIENTS % SLOTS].word, 0, how / 6 % 4);
+    else if (how % 6 == 1 && slots != NULL)
+        (void)slot_cancel(&slots[where / CLIENTS % SLOTS].word, &word);
+    else if (how % 6 == 2)
+        defer(tenant, where / CLIENTS % (SLOTS + 1), how / 6 % 4);
+    else if (how % 6 == 3)
+        supervisor.lazy.loading = how < 128 ? 0 : -1;
+    else if (how % 6 == 4)
+        lazy_failed(&supervisor, -EIO, "a reason", how < 128);
+    else if (how % 6 == 5)
+        lazy_forget(&supervisor);
 }
 
 /* ---- the client ---- */
@@ -322,6 +369,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             }
             break;
         default:
+            change(&input);
             break;
         }
         if ((what & 0x80) == 0)
