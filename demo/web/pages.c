@@ -25,18 +25,16 @@ static int find_beside(const char *name, char *path, size_t size, struct failure
 /* Loads it for the first page of this process, and for good. */
 static int load(const struct drawing **found, struct failure *failure)
 {
-    static const struct drawing *loaded;
+    static void *library;
     char path[PATH_MAX];
-    int status = loaded ? 0 : find_beside(DRAWING_FILE, path, sizeof(path), failure);
+    int status = library ? 0 : find_beside(DRAWING_FILE, path, sizeof(path), failure);
     if (status < 0)
         return status;
-    if (!loaded) {
-        void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-        loaded = library ? dlsym(library, DRAWING_SYMBOL) : NULL;
-    }
-    if (!loaded)
+    if (!library)
+        library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    *found = library ? dlsym(library, DRAWING_SYMBOL) : NULL;
+    if (!*found)
         return failure_set(failure, -ENOTSUP, "nothing here draws pages: %s", dlerror());
-    *found = loaded;
     return 0;
 }
 
