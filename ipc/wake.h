@@ -37,10 +37,11 @@ enum wake_trust {
     WAKE_ANYWAY,   /* no: the caller has waited longer than looking takes */
 };
 
+enum { WAKE_OWN_CPU = -2 }; /* for avoid_cpu below: where the caller is, if it comes to that */
+
 /* Client, after pushing tickets to lane: makes sure that somebody sees them.
  * near_cpu: wake the seat pinned there if it sleeps (the caller is about to
  * leave that core); -1: rather wake one elsewhere than on avoid_cpu. */
-enum { WAKE_OWN_CPU = -2 }; /* for avoid_cpu: where the caller is, if it comes to that */
 void wake_for_submit(struct bells *bells, const struct control *control, uint32_t lane,
                      enum wake_trust trust, int near_cpu, int avoid_cpu);
 

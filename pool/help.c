@@ -113,7 +113,7 @@ static void run_here(mc_pool *pool, mc_group *group, size_t index)
                                                  : SLOT_FAILED;
     pthread_mutex_lock(&client->lock);
     bool ended = slot_end(&slot->word, 0, outcome, &word);
-    if (!group->closed)
+    if (!group->closed && record_state(record) == RECORD_OPEN) /* its word may be damaged */
         client_settle_inline(group, index, &task, outcome, result == 0, run_ns);
     else if (task.data != task.small)
         task_heap_drop(&task);
