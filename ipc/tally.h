@@ -48,7 +48,7 @@ static inline void tally_count(_Atomic uint64_t *counter)
  * Each time it is the next one, lest it is in step with how many tasks a worker takes at once. */
 enum { TALLY_EACH = 64, TALLY_SAMPLE = 8 };
 
-static inline bool tally_times(size_t index)
+static inline bool tally_is_timed(size_t index)
 {
     return index < TALLY_EACH || index % TALLY_SAMPLE == index / TALLY_SAMPLE % TALLY_SAMPLE;
 }

@@ -30,8 +30,9 @@
 
 /* ---- one task, as the client remembers it ---- */
 
-/* All of a record is written under the client's lock, `state` last; the group's
- * owner reads it without, after it saw RECORD_ENDED. (Another thread that needs
+/* All of a record is written under the client's lock, `state` last (but who runs a task of
+ * it here says so without, see record_runs_here()); the group's owner reads it without,
+ * after it saw RECORD_ENDED. (Another thread that needs
  * room may reap it.) */
 enum record_state {
     RECORD_OPEN,  /* it has a slot */

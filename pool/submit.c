@@ -260,7 +260,7 @@ static int check_request(mc_group *group, const char *handler, struct request *r
 static void stamp(const mc_group *group, struct request *request)
 {
     size_t index = group->count;
-    request->submitted_ticks = tally_times(index) ? tally_stamp(index, clock_ticks()) : 0;
+    request->submitted_ticks = tally_is_timed(index) ? tally_stamp(index, clock_ticks()) : 0;
 }
 
 static int run(mc_group *group, const char *handler, struct request *request)

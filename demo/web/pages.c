@@ -41,16 +41,16 @@ static int load(const struct drawing **found, struct failure *failure)
 static int count_compute(const void *args, size_t size, struct reply *reply,
                          struct failure *failure)
 {
-    const struct drawing *library;
-    int status = load(&library, failure);
-    return status < 0 ? status : library->count(args, size, reply, failure);
+    const struct drawing *found;
+    int status = load(&found, failure);
+    return status < 0 ? status : found->count(args, size, reply, failure);
 }
 
 static int draw_compute(const void *args, size_t size, struct reply *reply, struct failure *failure)
 {
-    const struct drawing *library;
-    int status = load(&library, failure);
-    return status < 0 ? status : library->draw(args, size, reply, failure);
+    const struct drawing *found;
+    int status = load(&found, failure);
+    return status < 0 ? status : found->draw(args, size, reply, failure);
 }
 
 const struct work pages_count = {

@@ -340,6 +340,18 @@ START_TEST(tasks_that_are_left_to_workers_are_not_run_for_room)
 }
 END_TEST
 
+/* Fills the lane with tasks of a group that another thread takes over. Who submits to the
+ * group that is returned runs the first of them, until it may end. */
+static mc_group *hand_over(void *(*take)(void *handed), pthread_t *thread, mc_group **handed)
+{
+    begin();
+    *handed = open_group(pool);
+    for (uint32_t i = 0; i < DEPTH - 2; i++)
+        ck_assert_int_eq(mc_group_run(*handed, "held", NULL, 0), 0);
+    ck_assert_int_eq(pthread_create(thread, NULL, take, *handed), 0);
+    return open_with(pool, (struct mc_group_options){.on_full = MC_FULL_INLINE});
+}
+
 /* Another thread takes the group over, and closes it in the middle of its task. */
 static void *close_meanwhile(void *group)
 {
@@ -354,14 +366,9 @@ static void *close_meanwhile(void *group)
 
 START_TEST(a_group_is_closed_while_another_thread_runs_a_task_of_it)
 {
-    begin();
-    mc_group *handed = open_group(pool);
-    for (uint32_t i = 0; i < DEPTH - 2; i++)
-        ck_assert_int_eq(mc_group_run(handed, "held", NULL, 0), 0);
-    mc_group *group = open_with(pool, (struct mc_group_options){.on_full = MC_FULL_INLINE});
     pthread_t thread;
     void *next;
-    ck_assert_int_eq(pthread_create(&thread, NULL, close_meanwhile, handed), 0);
+    mc_group *handed, *group = hand_over(close_meanwhile, &thread, &handed);
     ck_assert_int_eq(try_number(group, 1), 0);
     pthread_join(thread, &next);
     ck_assert_ptr_nonnull(next);
@@ -394,14 +401,9 @@ static void *wait_without_pool(void *group)
 
 START_TEST(a_task_that_runs_in_another_thread_is_not_lost_with_the_pool)
 {
-    begin();
-    mc_group *handed = open_group(pool);
-    for (uint32_t i = 0; i < DEPTH - 2; i++)
-        ck_assert_int_eq(mc_group_run(handed, "held", NULL, 0), 0);
-    mc_group *group = open_with(pool, (struct mc_group_options){.on_full = MC_FULL_INLINE});
     pthread_t thread;
     void *waited;
-    ck_assert_int_eq(pthread_create(&thread, NULL, wait_without_pool, handed), 0);
+    mc_group *handed, *group = hand_over(wait_without_pool, &thread, &handed);
     (void)try_number(group, 1);
     pthread_join(thread, &waited);
     ck_assert_ptr_eq(waited, handed);

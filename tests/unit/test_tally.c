@@ -42,7 +42,7 @@ START_TEST(all_tasks_of_a_group_are_counted_few_are_timed)
 {
     uint64_t counted = 0, timed = 0;
     for (size_t index = 0; index < 100000; index++) {
-        uint64_t stamp = tally_times(index) ? tally_stamp(index, 1000 + index) : 0;
+        uint64_t stamp = tally_is_timed(index) ? tally_stamp(index, 1000 + index) : 0;
         ck_assert(stamp == 0 || stamp / 2 == (1000 + index) / 2);
         counted += tally_weight(stamp);
         timed += stamp != 0;
