@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 enum { CHILDREN = 8, ROUND_TRIPS = 50 };
@@ -331,9 +332,44 @@ START_TEST(a_child_learns_that_the_pool_has_ended)
 }
 END_TEST
 
+enum { SIGNAL_US = 20000, SIGNALS_MOST = 8000000 / SIGNAL_US };
+
+static void note_signal(int signal)
+{
+    if (atomic_fetch_add(&board->words[2], 1) == SIGNALS_MOST)
+        _exit(1); /* it waits for longer than for an answer */
+}
+
+START_TEST(a_child_that_signals_interrupt_does_not_wait_for_an_answer_for_ever)
+{
+    begin(0);
+    struct family family;
+    family_find(pool, &family);
+    kill(family.supervisor, SIGSTOP);
+    ck_assert(await_state(family.supervisor, 'T'));
+    pid_t child = fork();
+    if (child == 0) {
+        struct sigaction action = {.sa_handler = note_signal};
+        const struct itimerval often = {.it_interval.tv_usec = SIGNAL_US,
+                                        .it_value.tv_usec = SIGNAL_US};
+        mc_group *group = NULL;
+        (void)sigaction(SIGALRM, &action, NULL);
+        (void)setitimer(ITIMER_REAL, &often, NULL);
+        CHILD_CHECK(mc_group_open(pool, NULL, &group) == -ETIMEDOUT);
+        _exit(0);
+    }
+    int status = await_exit(child);
+    kill(family.supervisor, SIGCONT);
+    ck_assert_int_eq(status, 0);
+    ck_assert_uint_gt(atomic_load(&board->words[2]), 10);
+    mc_pool_close(pool);
+}
+END_TEST
+
 TEST_MAIN(fork, a_child_uses_the_pool_through_a_lane_of_its_own, an_inherited_group_is_stale,
           a_child_that_closes_the_pool_only_detaches,
           closing_in_a_child_leaves_no_descriptor_or_mapping, prefork_children_work_side_by_side,
           a_grandchild_is_a_client_too, a_child_of_a_child_that_never_used_the_pool_is_a_client_too,
           more_clients_than_allowed_are_refused_until_one_is_gone,
-          a_child_learns_that_the_pool_has_ended)
+          a_child_learns_that_the_pool_has_ended,
+          a_child_that_signals_interrupt_does_not_wait_for_an_answer_for_ever)
