@@ -2,12 +2,10 @@
 """What is measured: six servers, three routes, three latencies, and what else the report says."""
 
 import dataclasses
-import os
 import sys
 
-from stage import FAR, NEAR, PORT
+from stage import FAR, HERE, NEAR, PORT
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 USERS = 500
 
 ROUTES = {
@@ -75,6 +73,7 @@ class Users:
     route: str
     count: int = USERS
     pace: float = 0  # seconds that a user's request takes at least; 0: a closed loop
+    bare: bool = False  # it is not the server that does their work, but two processes without one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +103,7 @@ QUICK = Effort(0.5, 1.5, 1, (0, 200), ("django_async_unlimited", *OURS), ("pool"
 
 PACE = 1.0
 CPU_USERS = Users("cpu", 20)
+BARE = dataclasses.replace(CPU_USERS, bare=True)
 IO_USERS = (Users("io_create", 100, PACE), Users("io_read", 10, PACE))
 KILL_USERS = 100
 DRAIN = 35  # seconds, for the open requests of a run with kills: by then each has had its 30
@@ -128,5 +128,7 @@ def all_runs(effort):
     for server in effort.neighbours:
         yield Run(f"alone/{server}", server, 0, (CPU_USERS,))
         yield Run(f"mixed/{server}", server, 0, (CPU_USERS, *IO_USERS))
+    yield Run("alone/bare", "pool", 0, (BARE,))
+    yield Run("mixed/bare", "pool", 0, (BARE, *IO_USERS))
     for route in ROUTES:
         yield Run(f"kill/{route}", "pool", 0, (Users(route, KILL_USERS),), kill=True)

@@ -6,20 +6,20 @@ way it ends, the kernel then kills the processes and drops devices and files.
 """
 
 import contextlib
-import ctypes
 import glob
 import json
-import multiprocessing
 import os
 import pwd
 import resource
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
 
+HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = "/run/study"  # on a tmpfs of our own
 NEAR, FAR = "10.77.0.1", "10.77.0.2"  # database and load; the server
 PORT = 8000
@@ -70,24 +70,10 @@ def set_up():
 # ---- the machine ------------------------------------------------------------
 
 
-def count_sums(arguments):
-    library, seconds = arguments
-    function, halves = ctypes.CDLL(library).study_sum_of_squares, (ctypes.c_uint64 * 2)()
-    count, end = 0, time.monotonic() + seconds
-    while time.monotonic() < end:
-        function(ctypes.c_uint64(10**6), halves)
-        count += 1
-    return count
-
-
 def speedup(programs):
     """How much more two processes compute than one: what the machine has left for them."""
-    work = (f"{programs}/study_squares.so", 0.5)
-    with multiprocessing.Pool(2) as pool:
-        (alone,) = pool.map(count_sums, [work])
-        together = sum(pool.map(count_sums, [work] * 2, 1))
-        pool.close()  # otherwise its end would be by SIGTERM, which is an interrupt here
-        pool.join()
+    alone, together = (json.loads(run(*bare(programs, processes, users=1, seconds=1)))["successes"]
+                       for processes in (1, 2))  # fmt: skip
     return together / alone
 
 
@@ -251,15 +237,24 @@ def named(prefix):
 # ---- the load ---------------------------------------------------------------
 
 
-class Load:
-    """Users who ask for one route. Begins at once; result() waits for the end, and whoever leaves
-    the context without it ends it."""
+def asking(programs, method, path, body, **options):
+    """The command of users who ask the server for one route."""
+    words = [f"--{name}={value}" for name, value in options.items()]
+    return (f"{programs}/study_load", f"--connect={FAR}:{PORT}", *words, method, path, *body)
 
-    def __init__(self, programs, method, path, body, **options):
-        words = [f"--{name}={value}" for name, value in options.items()]
-        self.process = subprocess.Popen(
-            [f"{programs}/study_load", f"--connect={FAR}:{PORT}", *words, method, path, *body],
-            stdout=subprocess.PIPE, text=True)  # fmt: skip
+
+def bare(programs, processes, users, seconds):
+    """The command of processes that do the work of the cpu route by themselves."""
+    return (sys.executable, "-B", f"{HERE}/bare.py", f"{programs}/study_squares.so",
+            str(processes), str(users), str(seconds))  # fmt: skip
+
+
+class Load:
+    """A command that loads the machine and then says what came of it. Begins at once; result()
+    waits for the end, and whoever leaves the context without it ends it."""
+
+    def __init__(self, command):
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
     def __enter__(self):
         return self
@@ -274,5 +269,5 @@ class Load:
     def result(self):
         printed, _ = self.process.communicate()
         if self.process.returncode != 0:
-            raise Failure(f"study_load ended with status {self.process.returncode}")
+            raise Failure(f"the load ended with status {self.process.returncode}")
         return json.loads(printed)

@@ -42,10 +42,13 @@ def kill_workers(loads):
                 kills += 1
 
 
-def begin_load(run, users, effort, programs):
-    return stage.Load(programs, *runs.ROUTES[users.route], users=users.count, ramp=effort.ramp,
-                      hold=effort.hold, pace=users.pace,
-                      drain=runs.DRAIN if run.kill else 0)  # fmt: skip
+def load_of(run, users, effort, programs):
+    """The command of these users."""
+    if users.bare:
+        return stage.bare(programs, 2, users.count, effort.ramp + effort.hold)
+    return stage.asking(programs, *runs.ROUTES[users.route], users=users.count, ramp=effort.ramp,
+                        hold=effort.hold, pace=users.pace,
+                        drain=runs.DRAIN if run.kill else 0)  # fmt: skip
 
 
 def measure(run, effort, programs):
@@ -56,7 +59,7 @@ def measure(run, effort, programs):
     with stage.wire(programs, run.latency) as enter, stage.database(server.connections):
         with (stage.server((*enter, *server.command(programs)), environment) as process,
               contextlib.ExitStack() as begun):  # fmt: skip
-            loads = [begun.enter_context(begin_load(run, users, effort, programs))
+            loads = [begun.enter_context(stage.Load(load_of(run, users, effort, programs)))
                      for users in run.users]  # fmt: skip
             kills = kill_workers(loads) if run.kill else 0
             results = [load.result() for load in loads]
@@ -80,21 +83,40 @@ def missing(run, programs):
     return None
 
 
-def measure_all(chosen, effort, programs):
+def attempt(run, effort, programs):
+    """Its result, or why there is none."""
+    problem = missing(run, programs)
+    if problem:
+        return {"absent": problem}
+    try:
+        return measure(run, effort, programs)
+    except (stage.Failure, subprocess.SubprocessError, OSError) as failure:
+        return {"failed": str(failure)}
+
+
+def middle(turns):
+    """The result of the turn with the median of successes, and those of all; of a run that failed
+    once, the failure."""
+    for result in turns:
+        if "users" not in result:
+            return result
+    ascending = sorted(turns, key=lambda result: result["users"][0]["successes"])
+    return {**ascending[len(turns) // 2], "turns": turns}
+
+
+def measure_all(chosen, effort, turns, programs):
+    """All runs, and then all again: what is slow for a while is so for each of them."""
     results = {}
-    for number, run in enumerate(chosen, 1):
-        progress = f"[{number}/{len(chosen)}] {run.name}:"
-        try:
-            problem = missing(run, programs)
-            results[run.name] = {"absent": problem} if problem else measure(run, effort, programs)
-            say(progress, problem or tables.summary(results[run.name], effort.window))
-        except (stage.Failure, subprocess.SubprocessError, OSError) as failure:
-            results[run.name] = {"failed": str(failure)}
-            say(progress, failure)
-        except KeyboardInterrupt:
-            say("interrupted: this is what there is so far")
-            break
-    return results
+    try:
+        for number in range(turns * len(chosen)):
+            run = chosen[number % len(chosen)]
+            result = attempt(run, effort, programs)
+            results.setdefault(run.name, []).append(result)
+            say(f"[{number + 1}/{turns * len(chosen)}] {run.name}:",
+                tables.summary(result, effort.window))  # fmt: skip
+    except KeyboardInterrupt:
+        say("interrupted: this is what there is so far")
+    return {name: middle(each) for name, each in results.items()}
 
 
 # ---- all of them ------------------------------------------------------------
@@ -146,6 +168,12 @@ def choose(everything, patterns):
             if any(fnmatch.fnmatch(run.name, pattern) for pattern in patterns)]  # fmt: skip
 
 
+def positive(text):
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"give a number from 1, not '{text}'")
+    return int(text)
+
+
 def read_arguments():
     parser = argparse.ArgumentParser(prog="bench_study", description=__doc__.split(";")[0])
     parser.add_argument("--programs", help=argparse.SUPPRESS, required=True)
@@ -153,6 +181,8 @@ def read_arguments():
                         help="a few runs of 2 s: shows that it works, the figures mean little")  # fmt: skip
     parser.add_argument("--only", metavar="NAME,...", default="",
                         help="only these runs; a name may have * in it")  # fmt: skip
+    parser.add_argument("--turns", metavar="N", type=positive, default=1,
+                        help="each run so often, by turns; the report has medians (1)")  # fmt: skip
     parser.add_argument("--list", action="store_true", help="the names of all runs")
     parser.add_argument("--out", metavar="DIR", default="out/study",
                         help="where the report is written (out/study)")  # fmt: skip
@@ -170,13 +200,13 @@ def earlier(directory):
         return None
 
 
-def study(chosen, effort, programs):
+def study(chosen, effort, turns, programs):
     stage.set_up()
-    say(f"a table of {stage.ROWS:,} posts, then {len(chosen)} runs")
+    say(f"a table of {stage.ROWS:,} posts, then {turns * len(chosen)} runs")
     stage.seed()
     return {"machine": machine(programs), "ramp": effort.ramp, "hold": effort.hold,
             "window": effort.window, "latencies": effort.latencies,
-            "runs": measure_all(chosen, effort, programs)}  # fmt: skip
+            "runs": measure_all(chosen, effort, turns, programs)}  # fmt: skip
 
 
 def main():
@@ -191,7 +221,7 @@ def main():
     if before and (before["ramp"], before["hold"]) != (effort.ramp, effort.hold):
         sys.exit(f"bench_study: {arguments.out}/study.json is of runs of another length; "
                  "leave out --keep, or give another --out")  # fmt: skip
-    report = study(chosen, effort, arguments.programs)
+    report = study(chosen, effort, arguments.turns, arguments.programs)
     if before:
         report["runs"] = {**before["runs"], **report["runs"]}
     write_report(report, arguments.out)

@@ -205,6 +205,16 @@ static void serve_until(struct crowd *crowd, uint64_t ended)
     }
 }
 
+/* When a user begins: by the ramp, but those who keep a pace not in step with each other. The
+ * multiples of the golden ratio are spread evenly, however many there are. */
+static uint64_t first_due(const struct load *load, unsigned number)
+{
+    uint64_t spread = load->pace < load->ramp ? load->pace : load->ramp;
+    double turns = number * 0.6180339887498949;
+    return (load->ramp - spread) * number / load->users +
+           (uint64_t)((turns - (double)(uint64_t)turns) * (double)spread);
+}
+
 unsigned users_run(const struct load *load, struct tally *tally)
 {
     struct crowd crowd = {.load = load, .tally = tally, .resting = load->users};
@@ -215,7 +225,7 @@ unsigned users_run(const struct load *load, struct tally *tally)
         err(1, "no memory, or no epoll");
     for (unsigned i = 0; i < load->users; i++) {
         crowd.users[i].socket = -1;
-        crowd.users[i].due = now + load->ramp * i / load->users;
+        crowd.users[i].due = now + first_due(load, i);
     }
     tally_begin(tally, now);
     serve_until(&crowd, ended);

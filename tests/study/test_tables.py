@@ -7,16 +7,18 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "bench" / "study"))
 
+import bare  # noqa: E402
 import runs  # noqa: E402
+import study  # noqa: E402
 import tables  # noqa: E402
 
 
-def users(per_second, route="cpu", statuses=None, lost=None, open=0, p99=10.0):
+def users(per_second, route="cpu", statuses=None, lost=None, open=0, p50=5.0, p99=10.0):
     """Results of users who had so many successes in each of 18 seconds."""
     seconds = [per_second] * 18
     return {"route": route, "successes": sum(seconds), "seconds": seconds,
             "statuses": statuses or {"200": sum(seconds)}, "lost": lost or {}, "open": open,
-            "ms": {"p50": p99 / 2, "p99": p99, "max": p99}}  # fmt: skip
+            "ms": {"p50": p50, "p99": p99, "max": p99}}  # fmt: skip
 
 
 def report(**results):
@@ -106,14 +108,24 @@ class Goals(unittest.TestCase):
         self.assertTrue(cpu(100, 190).startswith("- met"))
         self.assertTrue(cpu(101, 190).startswith("- **missed**"))
 
-    def test_the_tail_may_grow_as_the_share_falls(self):
-        def mixed(rate, p99):
-            return self.goals(**{"alone/pool": result(users(100, p99=10.0)),
-                                 "mixed/pool": result(users(rate, p99=p99))})[0]  # fmt: skip
+    def test_of_several_turns_the_middle_ratio_counts(self):
+        def turns(*rates):
+            each = [result(users(rate)) for rate in rates]
+            return {**each[0], "turns": each}
 
-        self.assertTrue(mixed(50, 23).startswith("- met"))
-        self.assertTrue(mixed(50, 25).startswith("- **missed**"))
-        self.assertTrue(mixed(100, 13).startswith("- **missed**"))
+        (line,) = self.goals(**{"cpu/0/sync": turns(100, 50, 100), "cpu/0/async": turns(10, 10, 10),
+                                "cpu/0/pool": turns(195, 99, 150)})[:1]  # fmt: skip
+        self.assertTrue(line.startswith("- met"))
+        self.assertIn("1.95, 1.50 to 1.98 in 3 turns", line)
+
+    def test_the_tail_may_be_as_long_as_that_of_bare_processes(self):
+        def mixed(p50, p99):
+            return self.goals(**{"mixed/bare": result(users(100, p50=10.0, p99=20.0)),
+                                 "mixed/pool": result(users(50, p50=p50, p99=p99))})[0]  # fmt: skip
+
+        self.assertTrue(mixed(20, 47).startswith("- met"))
+        self.assertTrue(mixed(20, 49).startswith("- **missed**"))
+        self.assertTrue(mixed(10, 25).startswith("- **missed**"))
 
     def test_cells_where_another_is_better_are_named(self):
         (line,) = self.goals(**{"cpu/0/pool": result(users(80)),
@@ -126,6 +138,34 @@ class Goals(unittest.TestCase):
         self.assertTrue(line.startswith("- **missed**"))
         (line,) = self.goals(**{"kill/cpu": result(users(9, statuses={"200": 162, "503": 4}))})
         self.assertTrue(line.startswith("- met"))
+
+    def test_what_any_turn_lost_is_lost(self):
+        each = [result(users(9), kills=17), result(users(9, lost={"reset": 1}), kills=17)]
+        one = {**each[0], "turns": each}
+        (line,) = self.goals(**{"kill/cpu": one})
+        self.assertTrue(line.startswith("- **missed**"))
+        self.assertIn("- `kill/cpu`, cpu: reset: 1", tables.markdown(report(**{"kill/cpu": one})))
+
+
+class Turns(unittest.TestCase):
+    def test_the_median_of_successes_is_chosen(self):
+        each = [result(users(rate)) for rate in (3, 1, 2)]
+        self.assertEqual(study.middle(each)["users"], each[2]["users"])
+        self.assertEqual(study.middle(each)["turns"], each)
+
+    def test_a_run_that_failed_once_failed(self):
+        failed = {"failed": "no server"}
+        self.assertEqual(study.middle([result(users(1)), failed, result(users(1))]), failed)
+
+
+class Bare(unittest.TestCase):
+    def test_users_wait_for_those_before_them(self):
+        self.assertEqual(bare.waits([1, 2, 4, 5], 2, 0), [1000, 2000, 3000, 3000])
+
+    def test_it_reports_as_a_load_does(self):
+        told = bare.report([10.5, 10.6, 12.0], 2, 10.0)
+        self.assertEqual((told["successes"], told["seconds"]), (3, [2, 0, 1]))
+        self.assertAlmostEqual(told["ms"]["max"], 1500)
 
 
 class Chart(unittest.TestCase):
