@@ -156,6 +156,9 @@ struct lane_header {
     /* workers, each its own: 1 when it sleeps for good while large blocks of it are in
      * use; the client that releases one clears it, and wakes the worker */
     _Atomic uint32_t holding[MAX_SEATS];
+    /* workers: a bit for each slot of whose end they tell the event loop, which clears it
+     * before it looks at the slot */
+    alignas(CACHE_LINE) _Atomic uint64_t told[MAX_SLOTS / 64];
 };
 
 /* Where the parts of a lane lie; the same for all lanes of a pool, and always

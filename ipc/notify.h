@@ -8,8 +8,8 @@
 
 #include "ipc/lane.h"
 
-/* flags: what the word held when the task ended. socket: the end of the lane's
- * socket pair that is written to. */
-void notify_ended(const struct lane *lane, _Atomic uint64_t *word, uint32_t flags, int socket);
+/* slot: of this lane, or NULL for all who may wait. flags: what its word held when the task
+ * ended. socket: the end of the lane's socket pair that is written to; -1 for none. */
+void notify_ended(const struct lane *lane, struct slot *slot, uint32_t flags, int socket);
 
 #endif

@@ -51,6 +51,7 @@ bool live[CLIENTS] = true; /* the lane's generation is odd */
 byte pushed[CLIENTS];      /* tickets in its ring: tasks 0 and 1, or 2 */
 byte head[CLIENTS];
 byte any;       /* the common word of lane 0 */
+bool marked_end; /* lane 1: that of its slot is to be looked at; cleared by the client */
 bool notified;  /* lane 1: workers, when they write a byte; cleared by the client */
 bool written;   /* a byte in its socket */
 
@@ -126,9 +127,19 @@ inline tell(number) {
 #else
     :: telling && number == 0 -> any++;
        atomic { futex_wake_client(0, ANY); telling = false }
-    :: atomic { telling && number == 2 && !notified -> notified = true }
-       atomic { written = true; telling = false }
-    :: atomic { telling && number == 2 && notified -> telling = false }
+    :: telling && number == 2 ->
+#ifndef MUTANT_MARKED_AFTER_NOTIFIED
+       marked_end = true;
+#endif
+       if
+       :: atomic { !notified -> notified = true }
+          written = true
+       :: notified
+       fi;
+#ifdef MUTANT_MARKED_AFTER_NOTIFIED
+       marked_end = true;
+#endif
+       telling = false
 #endif
     fi
 }
@@ -447,8 +458,12 @@ inline event_loop() {
     :: atomic { written -> written = false }
        notified = false;
        if
-       :: ENDED(slots[2].state) -> break
-       :: !ENDED(slots[2].state)
+       :: atomic { marked_end -> marked_end = false }
+          if
+          :: ENDED(slots[2].state) -> break
+          :: !ENDED(slots[2].state)
+          fi
+       :: !marked_end
        fi
     od
 }

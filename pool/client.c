@@ -37,6 +37,7 @@ int client_init(struct client *client, const struct config *config, int socket, 
 {
     uint32_t slots = config->geometry.slot_count;
     memset(client, 0, sizeof(*client));
+    TAILQ_INIT(&client->done);
     client->socket = socket;
     client->notify = notify;
     client->events = client->self = -1;
@@ -119,6 +120,7 @@ void client_free_slot(struct client *client, uint32_t index)
     if (book->extent != 0)
         freed = extents_free(&client->arguments, book->extent);
     book->extent = 0;
+    book->group = NULL;
     if (UNLIKELY(extents_spare(&client->arguments) > TIDY_BOUND))
         tidy_arguments(client, freed);
     book->generation++;
@@ -214,16 +216,25 @@ void client_offer_more(mc_group *group)
         if (record_state(record) == RECORD_OPEN && !record->offered &&
             !client_runs_here_only(group, record)) {
             push_ticket(client, group, record);
-            group->wake_deferred = true;
+            client_defer_wake(group);
         }
     }
     client_publish(group);
+}
+
+void client_defer_wake(mc_group *group)
+{
+    atomic_store_explicit(&group->wake_deferred, true, memory_order_relaxed);
+    atomic_store_explicit(&group->pool->client.any_deferred, true, memory_order_release);
 }
 
 void client_announce_deferred(mc_pool *pool)
 {
     struct client *client = &pool->client;
     unsigned offered_to = 0;
+    if (!atomic_load_explicit(&client->any_deferred, memory_order_relaxed) ||
+        !atomic_exchange_explicit(&client->any_deferred, false, memory_order_acquire))
+        return;
     pthread_mutex_lock(&client->lock);
     for (mc_group *group = client->groups; group != NULL; group = group->next)
         if (atomic_exchange(&group->wake_deferred, false))
@@ -318,6 +329,10 @@ int client_submit(mc_group *group, const struct request *request)
                               .handler = (uint16_t)request->handler,
                               .start = request->start,
                               .end = request->end};
+    if (group->on_done != NULL) {
+        book->group = group;
+        book->record = group->count;
+    }
     group->count++;
     group->thread = pthread_self();
     group->reported = false;

@@ -28,6 +28,13 @@ static void learn(struct client *client, uint32_t handler, uint64_t run_ns)
     atomic_store_explicit(&client->estimate_ns[handler], usual, memory_order_relaxed);
 }
 
+void client_note_done(mc_group *group)
+{
+    if (!group->in_done)
+        TAILQ_INSERT_TAIL(&group->pool->client.done, group, done_link);
+    group->in_done = true;
+}
+
 static void finish(mc_group *group, size_t index, struct record *record)
 {
     if (record->offered)
@@ -38,6 +45,8 @@ static void finish(mc_group *group, size_t index, struct record *record)
     size_t count = atomic_load_explicit(&group->completed_count, memory_order_relaxed);
     group->completed[count] = (uint32_t)index;
     atomic_store_explicit(&group->completed_count, count + 1, memory_order_release);
+    if (group->on_done != NULL && ended + 1 == group->count)
+        client_note_done(group);
 }
 
 static void set_status(struct record *record, const struct slot *slot, uint64_t word)
@@ -158,9 +167,26 @@ COLD static void settle_damaged(mc_group *group, size_t index, struct record *re
         return;
     }
     client_fault(&group->pool->client, "the word of a slot is damaged");
+    group->pool->client.books[record->slot].group = NULL;
     record->outcome = SLOT_FAILED;
     record->status = -EFAULT;
     finish(group, index, record);
+}
+
+/* True if the record's task has ended; then it was reaped. */
+static inline bool collect_one(mc_group *group, size_t index, struct record *record)
+{
+    struct client *client = &group->pool->client;
+    if (record_state(record) != RECORD_OPEN)
+        return true;
+    uint64_t word = slot_load(&client->lane.slots[record->slot].word); /* S4 */
+    if (UNLIKELY(word_damaged(client, record, word)))
+        settle_damaged(group, index, record, word);
+    else if (slot_ended(word))
+        reap(group, index, record, word);
+    else
+        return false;
+    return true;
 }
 
 void client_collect(mc_group *group, bool all)
@@ -171,21 +197,47 @@ void client_collect(mc_group *group, bool all)
         struct record *record = group_record(group, index);
         if (index + AHEAD < group->count)
             __builtin_prefetch(&client->lane.slots[group_record(group, index + AHEAD)->slot]);
-        if (record_state(record) == RECORD_OPEN) {
-            uint64_t word = slot_load(&client->lane.slots[record->slot].word); /* S4 */
-            if (UNLIKELY(word_damaged(client, record, word)))
-                settle_damaged(group, index, record, word);
-            else if (slot_ended(word))
-                reap(group, index, record, word);
-            else if (!all)
-                break;
-        }
-        if (record_state(record) != RECORD_OPEN && index == first)
+        bool ended = collect_one(group, index, record);
+        if (!ended && !all)
+            break;
+        if (ended && index == first)
             first++;
     }
     atomic_store_explicit(&group->first_open, first, memory_order_relaxed);
     if (group->parallel_limit != 0)
         client_offer_more(group);
+}
+
+/* The slot may be of no group any more, or of another task than we were told of. */
+static void collect_slot(struct client *client, uint32_t slot)
+{
+    const struct slot_book *book = &client->books[slot];
+    mc_group *group = book->group;
+    if (group == NULL || !collect_one(group, book->record, group_record(group, book->record)))
+        return;
+    size_t first = group->first_open;
+    while (first < group->count && record_state(group_record(group, first)) != RECORD_OPEN)
+        first++;
+    group->first_open = first;
+    if (group->parallel_limit != 0)
+        client_offer_more(group);
+}
+
+void client_collect_told(struct client *client)
+{
+    struct lane_header *header = client->lane.header;
+    uint32_t slots = client->lane.geometry->slot_count;
+    for (uint32_t first = 0; first < slots; first += 64) {
+        _Atomic uint64_t *told = &header->told[first / 64];
+        if (atomic_load_explicit(told, memory_order_relaxed) == 0)
+            continue;
+        uint64_t bits = atomic_exchange_explicit(told, 0, memory_order_seq_cst);
+        for (; bits != 0; bits &= bits - 1) {
+            uint32_t slot = first + (uint32_t)__builtin_ctzll(bits);
+            if (slot < slots) /* who can write there may write anything */
+                collect_slot(client, slot);
+        }
+    }
 }
 
 void client_collect_abandoned(struct client *client)
@@ -218,6 +270,7 @@ void client_collect_everything(struct client *client)
 
 void client_abandon(struct client *client, struct record *record)
 {
+    client->books[record->slot].group = NULL;
     client->abandoned[client->abandoned_count++] = record->slot;
 }
 
@@ -276,6 +329,7 @@ void client_settle_lost(mc_group *group, size_t index)
     record->outcome = SLOT_CRASHED;
     record->status = -EOWNERDEAD;
     record->death = -1;
+    client->books[record->slot].group = NULL;
     /* A slot that runs is not used again: its worker may be not quite dead yet. */
     if (slot_ended(slot_load(&client->lane.slots[record->slot].word)))
         client_free_slot(client, record->slot);

@@ -6,6 +6,7 @@
  */
 #include "pool/pool.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fault.h"
 #include "base/sys.h"
@@ -17,15 +18,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
-/* True if a group has ended that was not reported. Its tasks were cancelled, or
- * collected by somebody who needed room, before there was a descriptor to tell. */
-static bool anything_done(const struct client *client)
-{
-    for (const mc_group *group = client->groups; group != NULL; group = group->next)
-        if (group->on_done != NULL && !group->reported && group->ended == group->count)
-            return true;
-    return false;
-}
+enum { SURVEY_MS = 1000 };
 
 int mc_pool_fd(mc_pool *pool)
 {
@@ -58,7 +51,9 @@ int events_fd(mc_pool *pool)
             sys_close(&epoll);
         }
         client->events = epoll;
-        if (result == 0 && anything_done(client))
+        /* Tasks may have been cancelled, or collected by somebody who needed room, before there
+         * was a descriptor to tell. */
+        if (result == 0 && !TAILQ_EMPTY(&client->done))
             (void)eventfd_write(client->self, 1);
     }
     if (result == 0)
@@ -67,29 +62,53 @@ int events_fd(mc_pool *pool)
     return result;
 }
 
-/* The next group whose tasks have all ended and that was not reported. lost: classes of
- * seats whose tasks will not be run. */
-static mc_group *next_done(struct client *client, unsigned lost)
+/* Looks at every group: for what nobody tells of. That are kills which the supervisor could not
+ * be told of, the end of all workers (lost: classes of seats whose tasks will not be run), and
+ * memory that was written by who should not. */
+static void survey(struct client *client, unsigned lost)
 {
-    mc_group *done = NULL;
-    pthread_mutex_lock(&client->lock);
-    for (mc_group *group = client->groups; group != NULL && done == NULL; group = group->next) {
+    client->kills_due = false;
+    for (mc_group *group = client->groups; group != NULL; group = group->next) {
         if (group->on_done == NULL || group->reported)
             continue;
         client_collect(group, true);
         if (group->kill_before != 0)
             group_kill_again(group);
-        if (group->kill_before != 0 && client->self >= 0)
-            (void)eventfd_write(client->self, 1); /* to be called again */
         if (lost != 0)
             client_settle_all(group, lost);
-        if (group->ended == group->count)
-            done = group;
     }
-    if (done != NULL)
-        done->reported = true;
+    if (client->kills_due && client->self >= 0)
+        (void)eventfd_write(client->self, 1); /* to be called again */
+}
+
+/* Reaps what has ended. */
+static void look(struct client *client, unsigned lost)
+{
+    uint64_t now = clock_coarse_ms();
+    pthread_mutex_lock(&client->lock);
+    client_collect_told(client);
+    if (lost != 0 || client->kills_due || now - client->surveyed_ms >= SURVEY_MS) {
+        client->surveyed_ms = now;
+        survey(client, lost);
+    }
     pthread_mutex_unlock(&client->lock);
-    return done;
+}
+
+/* The next group whose tasks have all ended and that was not reported. */
+static mc_group *next_done(struct client *client)
+{
+    mc_group *group;
+    pthread_mutex_lock(&client->lock);
+    while ((group = TAILQ_FIRST(&client->done)) != NULL) {
+        TAILQ_REMOVE(&client->done, group, done_link);
+        group->in_done = false;
+        if (!group->reported && group->ended == group->count)
+            break;
+    }
+    if (group != NULL)
+        group->reported = true;
+    pthread_mutex_unlock(&client->lock);
+    return group;
 }
 
 int events_dispatch(mc_pool *pool)
@@ -101,21 +120,25 @@ int events_dispatch(mc_pool *pool)
     struct client *client = &pool->client;
     char bytes[64];
     eventfd_t count;
-    if (client->self >= 0)
+    /* What else may have made the descriptor readable is asked for when it was not this: until
+     * then it stays readable. */
+    bool told = recv(client->notify, bytes, sizeof(bytes), MSG_DONTWAIT) > 0;
+    if (!told && client->self >= 0)
         (void)eventfd_read(client->self, &count);
-    while (recv(client->notify, bytes, sizeof(bytes), MSG_DONTWAIT) > 0) {
-    }
-    /* From here on workers write again; what ended before is seen below. */
+    /* From here on workers write again; what they have told of before is seen below. */
     atomic_store_explicit(&client->lane.header->notified, 0, memory_order_seq_cst);
     atomic_thread_fence(memory_order_seq_cst);
-    bool gone = client_check_gone(client);
+    bool gone = told ? client_gone(client) : client_check_gone(client);
     unsigned lost =
         gone ? ALL_CLASSES : atomic_load_explicit(&pool->control->hopeless, memory_order_relaxed);
     int reported = 0;
     mc_group *group;
-    while ((group = next_done(client, lost)) != NULL) {
+    look(client, lost);
+    while ((group = next_done(client)) != NULL) {
         reported++;
         group->on_done(group, group->context);
+        if (lost != 0) /* also what was submitted by then */
+            look(client, lost);
     }
     client_announce_deferred(pool);
     if (gone)

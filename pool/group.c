@@ -271,7 +271,7 @@ static int cancel_all(mc_group *group, bool by_force)
             cancelled++;
         else if (by_force && slot_state(word) == SLOT_RUNNING && slot_seat(word) != 0 &&
                  !client_kill(client, record))
-            group->kill_before = group->count;
+            group->kill_before = group->count, client->kills_due = true;
     }
     tell_of_cancels(group);
     return cancelled;
@@ -287,7 +287,7 @@ void group_kill_again(mc_group *group)
         uint64_t word = slot_load(&client->lane.slots[record->slot].word);
         if (record_state(record) == RECORD_OPEN && slot_state(word) == SLOT_RUNNING &&
             slot_seat(word) != 0 && !client_kill(client, record))
-            group->kill_before = before;
+            group->kill_before = before, client->kills_due = true;
     }
 }
 
@@ -326,6 +326,9 @@ static void unlink_group(mc_group *group)
         group->previous->next = group->next;
     else
         group->pool->client.groups = group->next;
+    if (group->in_done)
+        TAILQ_REMOVE(&group->pool->client.done, group, done_link);
+    group->in_done = false;
     group->pool = NULL;
 }
 

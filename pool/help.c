@@ -119,7 +119,7 @@ static void run_here(mc_pool *pool, mc_group *group, size_t index)
         task_heap_drop(&task);
     pthread_mutex_unlock(&client->lock);
     if (ended) /* another thread may wait for its group */
-        notify_ended(&client->lane, &slot->word, slot_flags(word), -1);
+        notify_ended(&client->lane, slot, slot_flags(word), -1);
 }
 
 /* ---- in a handler, when the lane is full ---- */

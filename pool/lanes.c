@@ -410,13 +410,12 @@ uint64_t lanes_next_due(const struct supervisor *supervisor)
 
 void lanes_alarm(struct supervisor *supervisor)
 {
-    _Atomic uint64_t nobody = 0;
     for (uint32_t i = 0; i < supervisor->config->max_clients; i++) {
         const struct tenant *tenant = &supervisor->tenants[i];
         if (!tenant->used || tenant->dropping)
             continue;
         atomic_store_explicit(&tenant->lane.header->notified, 0, memory_order_seq_cst);
-        notify_ended(&tenant->lane, &nobody, SLOT_WAITED_ANY | SLOT_NOTIFY, tenant->notify);
+        notify_ended(&tenant->lane, NULL, SLOT_WAITED_ANY | SLOT_NOTIFY, tenant->notify);
     }
 }
 

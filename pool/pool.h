@@ -27,6 +27,7 @@
 #include "pool/task.h"
 
 #include <pthread.h>
+#include <sys/queue.h>
 
 /* ---- one task, as the client remembers it ---- */
 
@@ -92,7 +93,9 @@ struct mc_group {
     mc_done_fn *on_done;
     void *context;
     bool reported; /* on_done was called for what there is, or nothing was asked for */
-    bool limited;  /* it sets some of the next three */
+    bool in_done;  /* it stands among the client's that may be reported */
+    TAILQ_ENTRY(mc_group) done_link;
+    bool limited; /* it sets some of the next three */
     uint32_t soft_limit_ms, time_limit_ms, start_within_ms;
     enum mc_full on_full;
     uint32_t full_timeout_ms;
@@ -175,6 +178,9 @@ void group_kill_again(mc_group *group);
 struct slot_book {
     uint32_t generation;
     uint32_t extent; /* of the arguments; 0: in the slot */
+    /* whose task it is, while an event loop is told of its end; otherwise NULL */
+    mc_group *group;
+    size_t record;
 };
 
 struct client {
@@ -198,6 +204,12 @@ struct client {
     mc_group *_Atomic first_in_line;
     mc_group *groups;
     mc_group *spare; /* a closed one, for the next to be opened */
+    /* Groups with on_done that had all ended when they came here: more may have been
+     * submitted since. */
+    TAILQ_HEAD(, mc_group) done;
+    bool kills_due;            /* some group has kill_before */
+    uint64_t surveyed_ms;      /* when an event loop looked at all groups last */
+    _Atomic bool any_deferred; /* some group may have wake_deferred */
     /* per handler */
     _Atomic uint32_t *estimate_ns; /* usual run time; 0: unknown */
     _Atomic uint8_t *prompt;       /* how reliably a wait follows its submission at once */
@@ -245,6 +257,12 @@ void client_free_slot(struct client *client, uint32_t index);
 /* Reaps what ended, in order only up to the first that did not, or all. */
 void client_collect(mc_group *group, bool all);
 void client_collect_everything(struct client *client);
+/* Reaps what the event loop was told of. */
+void client_collect_told(struct client *client);
+/* All of a group with on_done has ended: it may be reported. */
+void client_note_done(mc_group *group);
+/* Somebody is to be woken for what the group offers, when its caller waits. */
+void client_defer_wake(mc_group *group);
 void client_abandon(struct client *client, struct record *record);
 /* Slots of abandoned tasks come back when those end. */
 void client_collect_abandoned(struct client *client);

@@ -246,7 +246,7 @@ void run_end(struct worker *worker, struct view *view, struct slot *slot, enum s
     bool ended = slot_end(&slot->word, worker->seat + 1, state, &word);
     FAULT_POINT("worker_after_end");
     if (ended)
-        notify_ended(&view->lane, &slot->word, slot_flags(word), view->notify);
+        notify_ended(&view->lane, slot, slot_flags(word), view->notify);
     FAULT_POINT("worker_after_notify");
     if (task->unit != 0)
         atomic_store_explicit(&worker->row->block_unit, 0, memory_order_release);

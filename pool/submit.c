@@ -305,7 +305,10 @@ static int check_room(mc_group *group, struct split split)
 static void map_nothing(mc_group *group)
 {
     group->reported = false;
-    if (group->on_done != NULL && group->pool->client.self >= 0)
+    if (group->on_done == NULL)
+        return;
+    client_note_done(group);
+    if (group->pool->client.self >= 0)
         (void)eventfd_write(group->pool->client.self, 1);
 }
 

@@ -168,8 +168,7 @@ static void end_running(struct supervisor *supervisor, struct tenant *tenant, ui
 static void tell(const struct tenant *tenant, struct slot *slot)
 {
     atomic_store_explicit(&tenant->lane.header->notified, 0, memory_order_seq_cst);
-    notify_ended(&tenant->lane, &slot->word, SLOT_WAITED | SLOT_WAITED_ANY | SLOT_NOTIFY,
-                 tenant->notify);
+    notify_ended(&tenant->lane, slot, SLOT_WAITED | SLOT_WAITED_ANY | SLOT_NOTIFY, tenant->notify);
 }
 
 /* The slot behind a name that is still its own, or NULL. */

@@ -113,7 +113,7 @@ void wait_announce(mc_group *group, bool single)
     if (single && group->on_done == NULL &&
         atomic_load_explicit(&client->prompt[group_record(group, group->count - 1)->handler],
                              memory_order_relaxed) >= PROMPT_ENOUGH) {
-        atomic_store_explicit(&group->wake_deferred, true, memory_order_relaxed);
+        client_defer_wake(group);
         return;
     }
     atomic_store_explicit(&group->wake_deferred, false, memory_order_relaxed);

@@ -25,6 +25,8 @@ enum outcome latency_helped(const struct probe *probe, unsigned samples);
 enum outcome throughput_single(const struct probe *probe, unsigned samples);
 enum outcome throughput_batch(const struct probe *probe, unsigned samples);
 
+enum outcome events_loop(const struct probe *probe, unsigned samples);
+
 enum outcome payload_echo(const struct probe *probe, unsigned samples);
 enum outcome speedup_rows(const struct probe *probe, unsigned samples);
 
@@ -43,7 +45,7 @@ enum outcome peer_openmp(double serial_ns, uint64_t checksum);
 /* ---- the pool under test ---- */
 
 /* Opens a pool of two workers, one for each CPU of the benchmark, with the
- * handlers "null", "echo", "rows" and "sum". False: see mc_error_message(). */
+ * handlers "null", "echo", "rows", "sum" and "work". False: see mc_error_message(). */
 bool subject_open(mc_pool **pool);
 void subject_close(void);
 /* The one pool that most figures share, opened by the first call of

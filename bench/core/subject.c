@@ -31,13 +31,21 @@ static int sum_handler(mc_task *task)
     return mc_task_reply(task, &sum, sizeof(sum));
 }
 
+static int work_handler(mc_task *task)
+{
+    uint64_t began = now_ns();
+    (void)task;
+    while (now_ns() - began < 50000) {
+    }
+    return 0;
+}
+
 bool subject_open(mc_pool **pool)
 {
     static const struct mc_handler handlers[] = {
-        {.name = "null", .run = null_handler},
-        {.name = "echo", .run = echo_handler},
-        {.name = "rows", .run = rows_handler},
-        {.name = "sum", .run = sum_handler},
+        {.name = "null", .run = null_handler}, {.name = "echo", .run = echo_handler},
+        {.name = "rows", .run = rows_handler}, {.name = "sum", .run = sum_handler},
+        {.name = "work", .run = work_handler},
     };
     struct mc_pool_options options = {
         .size = sizeof(options),

@@ -5,6 +5,7 @@
 #include "tests/system/support.h"
 
 #include "base/clock.h"
+#include "pool/pool.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -172,6 +173,71 @@ START_TEST(many_groups_are_each_reported)
         mc_group_close(groups[i]);
     }
     ck_assert_uint_ge(calls, expected);
+    mc_pool_close(pool);
+}
+END_TEST
+
+START_TEST(a_group_may_be_closed_before_it_is_reported)
+{
+    begin();
+    unsigned count = 0;
+    mc_group *kept[2], *closed;
+    kept[0] = open_reporting(&count);
+    run_number(kept[0], "quick", 0);
+    closed = open_reporting(NULL);
+    run_number(closed, "quick", 1);
+    kept[1] = open_reporting(&count);
+    run_number(kept[1], "quick", 2);
+    ck_assert(board_await(&board->ended, 3, BOUND_MS));
+    ck_assert_int_eq(mc_group_wait(closed, BOUND_MS), 0); /* now it is one that may be reported */
+    mc_group_close(closed);
+    loop_until(2);
+    ck_assert_uint_eq(count, 2);
+    mc_group_close(kept[0]);
+    mc_group_close(kept[1]);
+    mc_pool_close(pool);
+}
+END_TEST
+
+/* Anybody who has the lane may write there. */
+static void mark_all(uint64_t bits)
+{
+    struct lane_header *header = pool->client.lane.header;
+    for (uint32_t i = 0; i < MAX_SLOTS / 64; i++)
+        atomic_store(&header->told[i], bits);
+}
+
+START_TEST(marks_of_tasks_that_have_not_ended_do_no_harm)
+{
+    begin();
+    mc_group *group = open_reporting(NULL);
+    run_number(group, "blocked", 0);
+    ck_assert(board_await(&board->started, 1, BOUND_MS));
+    mark_all(UINT64_MAX);
+    ck_assert_int_eq(mc_pool_dispatch(pool), 0);
+    gate_open();
+    loop_until(1);
+    mark_all(UINT64_MAX);
+    ck_assert_int_eq(mc_pool_dispatch(pool), 0);
+    mc_group_close(group);
+    mc_pool_close(pool);
+}
+END_TEST
+
+START_TEST(a_task_whose_mark_was_wiped_out_is_found_within_a_second)
+{
+    begin();
+    ck_assert_int_eq(mc_pool_dispatch(pool), 0);
+    mc_group *group = open_reporting(NULL);
+    run_number(group, "quick", 0);
+    ck_assert(readable(BOUND_MS));
+    mark_all(0);
+    uint64_t began = clock_ns();
+    while (calls == 0) {
+        ck_assert_int_ge(mc_pool_dispatch(pool), 0);
+        ck_assert_double_lt(ms_since(began), BOUND_MS);
+    }
+    mc_group_close(group);
     mc_pool_close(pool);
 }
 END_TEST
@@ -390,8 +456,10 @@ END_TEST
 
 TEST_MAIN(events, a_group_is_reported_once_when_all_its_tasks_have_ended,
           the_descriptor_is_one_closes_on_exec_and_is_quiet_when_idle,
-          many_groups_are_each_reported, a_full_queue_is_told_and_not_waited_for,
-          on_done_may_close_its_group_and_open_others,
+          many_groups_are_each_reported, a_group_may_be_closed_before_it_is_reported,
+          marks_of_tasks_that_have_not_ended_do_no_harm,
+          a_task_whose_mark_was_wiped_out_is_found_within_a_second,
+          a_full_queue_is_told_and_not_waited_for, on_done_may_close_its_group_and_open_others,
           tasks_of_reporting_groups_never_run_in_the_caller,
           max_parallel_goes_on_from_dispatch_to_dispatch,
           tasks_that_were_cancelled_make_the_descriptor_readable,
