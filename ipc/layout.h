@@ -328,9 +328,10 @@ struct control {
 
     alignas(CACHE_LINE) _Atomic uint32_t closing; /* 1: no new tasks, 2: workers leave */
     _Atomic uint32_t seats_up;
-    _Atomic uint32_t hopeless;  /* classes of seats for which no worker can be started now */
-    _Atomic uint32_t watching;  /* the supervisor looks at the rows now and then */
-    _Atomic uint64_t admission; /* admission_pack() */
+    _Atomic uint32_t hopeless;     /* classes of seats for which no worker can be started now */
+    _Atomic uint32_t watching;     /* the supervisor looks at the rows now and then */
+    _Atomic uint32_t bells_shared; /* 1 since others than the pool's own user can write them */
+    _Atomic uint64_t admission;    /* admission_pack() */
     _Atomic uint64_t log_tail;
     _Atomic uint64_t repair_tail[SEAT_CLASSES];
     /* Bumped when the supervisor has looked at all lanes itself and those with work

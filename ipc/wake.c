@@ -14,7 +14,7 @@
  * who do are woken. */
 enum { EVERY_SLEEPER = INT_MAX };
 
-/* A wait with an end comes back from a signal, whatever its flags; see wake_sleep(). */
+/* A wait with an end comes back from a signal, whatever its flags. */
 #define SLEEP_NS (UINT64_C(3600) * 1000000000)
 
 static uint64_t bit(uint32_t index)
@@ -98,7 +98,7 @@ __attribute__((noinline)) static bool wake_one(struct bells *bells, const struct
     return fallback != UINT32_MAX && wake_seat(bells, fallback);
 }
 
-void wake_for_submit(struct bells *bells, const struct control *control, uint32_t lane,
+bool wake_for_submit(struct bells *bells, const struct control *control, uint32_t lane,
                      enum wake_trust trust, int near_cpu, int avoid_cpu)
 {
     atomic_thread_fence(memory_order_seq_cst); /* W1 */
@@ -106,8 +106,8 @@ void wake_for_submit(struct bells *bells, const struct control *control, uint32_
         wake_mark_lane(bells, lane);
         atomic_thread_fence(memory_order_seq_cst); /* not every machine's RMW is one */
     }
-    if (wake_anyone_sleeping(bells) && !anyone_looking(bells, control, trust, MAX_SEATS))
-        (void)wake_one(bells, control, near_cpu >= 0 ? near_cpu : avoid_cpu, near_cpu >= 0);
+    return wake_anyone_sleeping(bells) && !anyone_looking(bells, control, trust, MAX_SEATS) &&
+           wake_one(bells, control, near_cpu >= 0 ? near_cpu : avoid_cpu, near_cpu >= 0);
 }
 
 void wake_another(struct bells *bells, const struct control *control, uint32_t seat)
@@ -141,13 +141,14 @@ void wake_sleep_cancel(struct bells *bells, uint32_t seat)
     atomic_fetch_and_explicit(&bells->seats_sleeping[seat / 64], ~bit(seat), memory_order_relaxed);
 }
 
-void wake_sleep(struct bells *bells, uint32_t seat)
+void wake_sleep(struct bells *bells, uint32_t seat, bool signals)
 {
     FAULT_POINT("worker_asleep");
     /* Once: who was woken looks for work, even if the state has been SLEEPING again
      * since, which others can write. */
     if (!wake_was_woken(bells, seat))
-        (void)sys_futex_wait(&bells->seats[seat].state, SEAT_SLEEPING, SLEEP_NS);
+        (void)sys_futex_wait(&bells->seats[seat].state, SEAT_SLEEPING,
+                             signals ? SLEEP_NS : UINT64_MAX);
     wake_sleep_cancel(bells, seat);
 }
 

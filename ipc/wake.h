@@ -41,8 +41,9 @@ enum { WAKE_OWN_CPU = -2 }; /* for avoid_cpu below: where the caller is, if it c
 
 /* Client, after pushing tickets to lane: makes sure that somebody sees them.
  * near_cpu: wake the seat pinned there if it sleeps (the caller is about to
- * leave that core); -1: rather wake one elsewhere than on avoid_cpu. */
-void wake_for_submit(struct bells *bells, const struct control *control, uint32_t lane,
+ * leave that core); -1: rather wake one elsewhere than on avoid_cpu. True if a sleeper was
+ * woken: it looks at all lanes, and wakes others for what it leaves. */
+bool wake_for_submit(struct bells *bells, const struct control *control, uint32_t lane,
                      enum wake_trust trust, int near_cpu, int avoid_cpu);
 
 /* Worker with `seat`, when it sees more work than it has taken. */
@@ -68,7 +69,9 @@ static inline bool wake_anyone_sleeping(struct bells *bells)
  * everything once more, and call wake_sleep_cancel() instead if it saw work. */
 void wake_sleep_announce(struct bells *bells, uint32_t seat);
 void wake_sleep_cancel(struct bells *bells, uint32_t seat);
-void wake_sleep(struct bells *bells, uint32_t seat);
+/* signals: it comes back from a signal as well, whatever flags its handler has. That takes a
+ * timer, and is for bells that not only friends can write, or move sleepers of. */
+void wake_sleep(struct bells *bells, uint32_t seat, bool signals);
 /* The same for at most timeout_ns; false when that is over. Then the seat still
  * counts as sleeping, and one of wake_sleep() and wake_sleep_cancel() must follow. */
 bool wake_sleep_within(struct bells *bells, uint32_t seat, uint64_t timeout_ns);

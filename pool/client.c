@@ -194,15 +194,18 @@ void client_publish(mc_group *group)
             ring_publish(lane_ring(lane, seats, group->urgent ? LANE_URGENT : LANE_NORMAL));
 }
 
-void client_wake(mc_pool *pool, unsigned offered_to, enum wake_trust trust, int near_cpu,
+bool client_wake(mc_pool *pool, unsigned offered_to, enum wake_trust trust, int near_cpu,
                  int avoid_cpu)
 {
+    bool woken = true;
     if (LIKELY((offered_to >> SEAT_CPU & 1) != 0))
-        wake_for_submit(&pool->bells[SEAT_CPU], pool->control, pool->client.index, trust, near_cpu,
-                        avoid_cpu);
+        woken = wake_for_submit(&pool->bells[SEAT_CPU], pool->control, pool->client.index, trust,
+                                near_cpu, avoid_cpu);
     if (UNLIKELY((offered_to >> SEAT_IO & 1) != 0))
-        wake_for_submit(&pool->bells[SEAT_IO], pool->control, pool->client.index, trust, near_cpu,
-                        avoid_cpu);
+        woken = wake_for_submit(&pool->bells[SEAT_IO], pool->control, pool->client.index, trust,
+                                near_cpu, avoid_cpu) &&
+                woken;
+    return woken;
 }
 
 void client_offer_more(mc_group *group)
@@ -241,7 +244,7 @@ void client_announce_deferred(mc_pool *pool)
             offered_to |= group_offered_to(group);
     pthread_mutex_unlock(&client->lock);
     if (offered_to != 0)
-        client_wake(pool, offered_to, WAKE_STRICT, -1, WAKE_OWN_CPU);
+        (void)client_wake(pool, offered_to, WAKE_STRICT, -1, WAKE_OWN_CPU);
 }
 
 /* Makes room for records as many as there are, and some; false without memory. */

@@ -114,6 +114,17 @@ static bool bells_shared(const struct supervisor *supervisor)
     return false;
 }
 
+/* Whether a client changes anything for those who sleep. What it made true stays true: who had
+ * the bells once may keep them. */
+static void note_sharing(struct supervisor *supervisor)
+{
+    bool shared = bells_shared(supervisor);
+    if (shared && supervisor->look_due_ms == 0)
+        supervisor->look_due_ms = supervisor_now_ms() + LOOK_MS;
+    if (atomic_fetch_or(&supervisor->control->bells_shared, shared) == 0 && shared)
+        keeper_kick_all(supervisor); /* they sleep in the belief that only friends have them */
+}
+
 /* Takes socket over, on failure too. Returns the lane's index. */
 int lanes_attach(struct supervisor *supervisor, int socket, enum tenancy tenancy, uint32_t weight)
 {
@@ -162,8 +173,7 @@ int lanes_attach(struct supervisor *supervisor, int socket, enum tenancy tenancy
     tally_count(&supervisor->control->totals.clients_attached);
     queues_forget(supervisor, (uint32_t)index);
     publish(supervisor, (uint32_t)index, tenant->generation, tenant->pid);
-    if (supervisor->look_due_ms == 0 && bells_shared(supervisor))
-        supervisor->look_due_ms = supervisor_now_ms() + LOOK_MS;
+    note_sharing(supervisor);
     return index;
 }
 

@@ -119,6 +119,7 @@ struct mc_group {
     size_t returned;                /* of `completed` */
     _Atomic size_t completed_count; /* written under the lock */
 
+    bool roused;                /* somebody was woken for what was announced last */
     _Atomic bool wake_deferred; /* a submitted task was not announced to any sleeper yet */
     uint64_t submitted_ns;      /* the first since the last wait */
 
@@ -243,8 +244,9 @@ void client_fini(struct client *client);
 int client_submit(mc_group *group, const struct request *request); /* -EAGAIN: no room */
 /* After some of these: says how many tickets wait. */
 void client_publish(mc_group *group);
-/* Sees that somebody looks at what was offered to these classes of seats, one bit each. */
-void client_wake(mc_pool *pool, unsigned offered_to, enum wake_trust trust, int near_cpu,
+/* Sees that somebody looks at what was offered to these classes of seats, one bit each. True if
+ * it had to wake somebody for each. */
+bool client_wake(mc_pool *pool, unsigned offered_to, enum wake_trust trust, int near_cpu,
                  int avoid_cpu);
 /* Gives tickets to tasks that had to wait for others of their group; somebody is to be
  * woken for them yet. */

@@ -91,7 +91,7 @@ void tidy_sleep(struct worker *worker)
     if (wake_sleep_within(worker->bells, worker->seat, TIDY_IDLE_MS * UINT64_C(1000000)))
         return;
     tidy_when_idle(worker);
-    wake_sleep(worker->bells, worker->seat);
+    wake_sleep(worker->bells, worker->seat, work_bells_shared(worker));
 }
 
 void tidy_released(struct lane_header *header, struct bells *bells, uint32_t seat)

@@ -38,6 +38,8 @@ enum {
     LOOK_AGAIN = 16,          /* ... but for each so many-th wait */
     UNKNOWN_NS = 5000,        /* what a task is taken to need that never ran */
     FIRST_NAP_NS = 1000000,   /* then it wakes another worker, whoever says that he looks */
+    ROUSED_NAP_NS = 5000000,  /* the same for who has just woken one. It has a core to come to, and
+                               * ends after the kernel's next tick, which costs less */
     SECOND_NAP_NS = 10000000, /* then it asks the supervisor to look */
     NAP_NS = 200000000,       /* and looks itself whether there still is one */
     ROOM_NAP_NS = 1000000,
@@ -117,8 +119,9 @@ void wait_announce(mc_group *group, bool single)
         return;
     }
     atomic_store_explicit(&group->wake_deferred, false, memory_order_relaxed);
-    client_wake(pool, group_offered_to(group), group->on_done != NULL ? WAKE_STRICT : WAKE_TRUSTING,
-                -1, WAKE_OWN_CPU);
+    group->roused =
+        client_wake(pool, group_offered_to(group),
+                    group->on_done != NULL ? WAKE_STRICT : WAKE_TRUSTING, -1, WAKE_OWN_CPU);
 }
 
 /* Now the caller does wait. One that will come again within microseconds wakes a
@@ -130,8 +133,8 @@ static void wake_deferred(struct waiting *waiting, bool hurried)
     if (!atomic_load_explicit(&group->wake_deferred, memory_order_relaxed))
         return;
     atomic_store_explicit(&group->wake_deferred, false, memory_order_relaxed);
-    client_wake(group->pool, group_offered_to(group), WAKE_TRUSTING, hurried ? -1 : waiting->cpu,
-                waiting->cpu);
+    group->roused = client_wake(group->pool, group_offered_to(group), WAKE_TRUSTING,
+                                hurried ? -1 : waiting->cpu, waiting->cpu);
 }
 
 /* Whether the caller of this handler usually waits right after submitting. */
@@ -396,12 +399,12 @@ static int rest(struct waiting *waiting, uint64_t now)
     }
     wake_deferred(waiting, true);
     if (waiting->naps == 1 && wait_any_is(waiting, SLOT_SUBMITTED))
-        client_wake(group->pool, group_offered_to(group), WAKE_ANYWAY, -1, waiting->cpu);
+        (void)client_wake(group->pool, group_offered_to(group), WAKE_ANYWAY, -1, waiting->cpu);
     /* Where nobody sleeps nobody needs to be woken in a moment. */
     if (waiting->naps == 0 && !help_may_run(group, record) &&
         !wake_anyone_sleeping(group->pool->bells))
         waiting->naps = 1;
-    uint64_t nap_ns = waiting->naps == 0   ? FIRST_NAP_NS
+    uint64_t nap_ns = waiting->naps == 0   ? group->roused ? ROUSED_NAP_NS : FIRST_NAP_NS
                       : waiting->naps == 1 ? SECOND_NAP_NS
                                            : NAP_NS;
     waiting->naps++;

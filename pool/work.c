@@ -330,7 +330,7 @@ static void sleep_until_woken(struct worker *worker)
     if (tidy_needed(&worker->views))
         tidy_sleep(worker);
     else
-        wake_sleep(worker->bells, worker->seat);
+        wake_sleep(worker->bells, worker->seat, work_bells_shared(worker));
 }
 
 /* Looking is worth it only while the client can run elsewhere. */

@@ -83,6 +83,11 @@ static inline bool work_alarmed(const struct worker *worker)
     return atomic_load_explicit(&worker->control->alarm, memory_order_acquire) !=
            worker->alarm_heard; /* A2 */
 }
+/* To be asked after the sleep was announced: who makes it true kicks all seats then. */
+static inline bool work_bells_shared(const struct worker *worker)
+{
+    return atomic_load_explicit(&worker->control->bells_shared, memory_order_relaxed) != 0;
+}
 /* Until the pool closes. */
 void work(struct worker *worker);
 

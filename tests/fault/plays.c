@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- trouble that is expected ---- */
@@ -609,7 +610,7 @@ const unsigned play_count = sizeof(plays) / sizeof(plays[0]);
 void plays_begin(void)
 {
     char path[64];
-    if (mkdtemp(play_directory) == NULL)
+    if (mkdtemp(play_directory) == NULL || chmod(play_directory, 0711) < 0)
         return;
     snprintf(path, sizeof(path), "%s/loadavg", play_directory);
     FILE *file = fopen(path, "we");

@@ -12,12 +12,14 @@
 #include "tests/fault/plays.h"
 #include "tests/fault/scenes.h"
 
+#include <grp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -81,7 +83,7 @@ static int listen_at(const char *path)
     int listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     unlink(path);
     if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-        listen(listener, 16) < 0)
+        chmod(path, 0666) < 0 || listen(listener, 16) < 0)
         _exit(9);
     return listener;
 }
@@ -388,12 +390,25 @@ static void fork_one(void)
         await_child(child);
 }
 
+/* A user whom the server has no reason to trust. */
+static void be_nobody(void)
+{
+    enum { NOBODY = 65534 };
+    if (geteuid() != 0)
+        return;
+    if (setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
+        setresuid(NOBODY, NOBODY, NOBODY) < 0)
+        _exit(9);
+    (void)prctl(PR_SET_DUMPABLE, 1); /* it looks at itself in /proc */
+}
+
 /* Another client, which is never struck and is to notice nothing. */
 static pid_t start_bystander(const char *path)
 {
     pid_t bystander = fork();
     if (bystander != 0)
         return bystander;
+    be_nobody();
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (enter_pool(path)) {
         for (int round = 0; atomic_load(&ledger->curtain) == 0; round++) {

@@ -133,7 +133,7 @@ static void sleep_until_woken(uint32_t seat)
     if (any_work() || atomic_load(&stop))
         wake_sleep_cancel(bells, seat);
     else
-        wake_sleep(bells, seat);
+        wake_sleep(bells, seat, true);
 }
 
 static void *work(void *argument)
@@ -284,7 +284,7 @@ START_TEST(every_task_is_claimed_exactly_once)
         submit(index, number, draw(4) == 0 ? LANE_URGENT : LANE_NORMAL, QUICK);
         if (draw(4) == 0)
             help(index);
-        wake_for_submit(bells, control, LANE, WAKE_TRUSTING, -1, -1);
+        (void)wake_for_submit(bells, control, LANE, WAKE_TRUSTING, -1, -1);
     }
     for (uint32_t index = 0; index < SLOTS; index++)
         if (in_flight[index])
@@ -303,7 +303,7 @@ START_TEST(no_wake_up_is_lost_whenever_seats_fall_asleep)
         uint32_t count = 1 + draw(SEATS + 1);
         for (uint32_t index = 0; index < count; index++) {
             submit(index, round, LANE_NORMAL, QUICK);
-            wake_for_submit(bells, control, LANE, WAKE_TRUSTING, draw(2) == 0 ? 0 : -1, -1);
+            (void)wake_for_submit(bells, control, LANE, WAKE_TRUSTING, draw(2) == 0 ? 0 : -1, -1);
         }
         for (uint32_t index = 0; index < count; index++)
             await(index);
@@ -322,7 +322,7 @@ START_TEST(one_announcement_for_several_slow_tasks_wakes_enough)
             lane.slots[index].end = (uint64_t)round * SEATS;
             submit(index, round, draw(2) == 0 ? LANE_URGENT : LANE_NORMAL, SLOW);
         }
-        wake_for_submit(bells, control, LANE, WAKE_TRUSTING, -1, -1);
+        (void)wake_for_submit(bells, control, LANE, WAKE_TRUSTING, -1, -1);
         for (uint32_t index = 0; index < SEATS; index++)
             await(index);
     }

@@ -106,7 +106,7 @@ START_TEST(a_submit_marks_the_lane)
     const uint32_t lanes[] = {0, 63, 64, LANE, MAX_LANES - 1};
     for (size_t i = 0; i < sizeof(lanes) / sizeof(lanes[0]); i++) {
         ck_assert(!lane_bit_set(bells, lanes[i]));
-        wake_for_submit(bells, control, lanes[i], WAKE_TRUSTING, ANYWHERE, ANYWHERE);
+        (void)wake_for_submit(bells, control, lanes[i], WAKE_TRUSTING, ANYWHERE, ANYWHERE);
         ck_assert(lane_bit_set(bells, lanes[i]));
     }
     wake_clear_lane(bells, 64);
@@ -120,7 +120,7 @@ START_TEST(a_submit_wakes_one_sleeper)
 {
     begin();
     all_sleep();
-    wake_for_submit(bells, control, LANE, WAKE_TRUSTING, ANYWHERE, ANYWHERE);
+    ck_assert(wake_for_submit(bells, control, LANE, WAKE_TRUSTING, ANYWHERE, ANYWHERE));
     ck_assert_int_ge(only_other(SEAT_SLEEPING), 0);
     finish();
 }
@@ -132,7 +132,7 @@ START_TEST(a_submit_wakes_nobody_while_somebody_looks)
     all_sleep();
     wake_sleep_cancel(bells, 3);
     for (int i = 0; i < 3; i++)
-        wake_for_submit(bells, control, LANE, WAKE_TRUSTING, ANYWHERE, ANYWHERE);
+        ck_assert(!wake_for_submit(bells, control, LANE, WAKE_TRUSTING, ANYWHERE, ANYWHERE));
     ck_assert_int_eq(only_other(SEAT_SLEEPING), 3);
     finish();
 }
@@ -143,7 +143,8 @@ START_TEST(the_one_that_was_woken_counts_as_looking)
     begin();
     all_sleep();
     for (int i = 0; i < 3; i++)
-        wake_for_submit(bells, control, LANE, WAKE_TRUSTING, ANYWHERE, ANYWHERE);
+        ck_assert_int_eq(wake_for_submit(bells, control, LANE, WAKE_TRUSTING, ANYWHERE, ANYWHERE),
+                         i == 0);
     ck_assert_int_ge(only_other(SEAT_SLEEPING), 0);
     finish();
 }
@@ -154,7 +155,7 @@ START_TEST(the_sleeper_of_the_callers_core_is_preferred_when_wanted)
     for (int cpu = 0; cpu < SEATS; cpu++) {
         begin();
         all_sleep();
-        wake_for_submit(bells, control, LANE, WAKE_TRUSTING, cpu, ANYWHERE);
+        (void)wake_for_submit(bells, control, LANE, WAKE_TRUSTING, cpu, ANYWHERE);
         ck_assert_int_eq(only_other(SEAT_SLEEPING), cpu);
         finish();
     }
@@ -166,7 +167,7 @@ START_TEST(the_sleeper_of_the_callers_core_is_avoided_when_not)
     for (int cpu = 0; cpu < SEATS; cpu++) {
         begin();
         all_sleep();
-        wake_for_submit(bells, control, LANE, WAKE_TRUSTING, ANYWHERE, cpu);
+        (void)wake_for_submit(bells, control, LANE, WAKE_TRUSTING, ANYWHERE, cpu);
         ck_assert_int_ne(only_other(SEAT_SLEEPING), cpu);
         finish();
     }
@@ -178,8 +179,8 @@ START_TEST(the_only_sleeper_is_woken_wherever_it_is)
     for (int near = 0; near < 2; near++) {
         begin();
         wake_sleep_announce(bells, 1);
-        wake_for_submit(bells, control, LANE, WAKE_TRUSTING, near ? 3 : ANYWHERE,
-                        near ? ANYWHERE : 1);
+        (void)wake_for_submit(bells, control, LANE, WAKE_TRUSTING, near ? 3 : ANYWHERE,
+                              near ? ANYWHERE : 1);
         ck_assert_uint_eq(state_of(1), SEAT_LOOKING);
         finish();
     }
@@ -194,7 +195,7 @@ START_TEST(a_stale_bit_in_the_mask_hides_no_sleeper)
         set(seat, SEAT_BUSY); /* as between waking and clearing its own bit */
     }
     wake_sleep_announce(bells, 3);
-    wake_for_submit(bells, control, LANE, WAKE_TRUSTING, ANYWHERE, 3);
+    (void)wake_for_submit(bells, control, LANE, WAKE_TRUSTING, ANYWHERE, 3);
     ck_assert_uint_eq(state_of(3), SEAT_LOOKING);
     finish();
 }
@@ -205,7 +206,7 @@ START_TEST(seats_that_the_pool_does_not_have_are_left_alone)
     begin();
     wake_sleep_announce(bells, SEATS);
     wake_sleep_announce(bells, MAX_SEATS - 1);
-    wake_for_submit(bells, control, LANE, WAKE_TRUSTING, ANYWHERE, ANYWHERE);
+    ck_assert(!wake_for_submit(bells, control, LANE, WAKE_TRUSTING, ANYWHERE, ANYWHERE));
     for (uint32_t seat = 0; seat < SEATS; seat++)
         wake_kick(bells, seat);
     ck_assert_uint_eq(state_of(SEATS), SEAT_SLEEPING);
@@ -262,7 +263,7 @@ static pid_t start_sleeper(uint32_t seat)
     if (pid == 0) {
         alarm(BOUND_MS / 1000);
         wake_sleep_announce(bells, seat);
-        wake_sleep(bells, seat);
+        wake_sleep(bells, seat, true);
         _exit(state_of(seat) == SEAT_LOOKING ? 0 : 1);
     }
     ck_assert_int_gt(pid, 0);
@@ -300,7 +301,7 @@ START_TEST(a_submit_wakes_a_real_sleeper_who_clears_its_bit)
     begin();
     pid_t pid = start_sleeper(2);
     await_sleep(pid, 2);
-    wake_for_submit(bells, control, LANE, WAKE_TRUSTING, ANYWHERE, ANYWHERE);
+    (void)wake_for_submit(bells, control, LANE, WAKE_TRUSTING, ANYWHERE, ANYWHERE);
     expect_end(pid);
     ck_assert(!wake_anyone_sleeping(bells));
     finish();
@@ -315,7 +316,7 @@ START_TEST(a_kick_finds_the_sleeper_that_a_dead_waker_left)
     await_sleep(sleeper, 0);
     pid_t waker = fork();
     if (waker == 0) {
-        wake_for_submit(bells, control, LANE, WAKE_TRUSTING, ANYWHERE, ANYWHERE);
+        (void)wake_for_submit(bells, control, LANE, WAKE_TRUSTING, ANYWHERE, ANYWHERE);
         _exit(1);
     }
     int status;
