@@ -51,7 +51,7 @@ bool live[CLIENTS] = true; /* the lane's generation is odd */
 byte pushed[CLIENTS];      /* tickets in its ring: tasks 0 and 1, or 2 */
 byte head[CLIENTS];
 byte any;       /* the common word of lane 0 */
-bool marked_end; /* lane 1: that of its slot is to be looked at; cleared by the client */
+bool marked_end; /* lane 1: its slot is to be looked at; cleared by the client */
 bool notified;  /* lane 1: workers, when they write a byte; cleared by the client */
 bool written;   /* a byte in its socket */
 

@@ -18,7 +18,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
-enum { SURVEY_MS = 1000 };
+enum { SURVEY_MS = 1000 }; /* at least so often while an event loop dispatches */
 
 int mc_pool_fd(mc_pool *pool)
 {
@@ -62,9 +62,9 @@ int events_fd(mc_pool *pool)
     return result;
 }
 
-/* Looks at every group: for what nobody tells of. That are kills which the supervisor could not
- * be told of, the end of all workers (lost: classes of seats whose tasks will not be run), and
- * memory that was written by who should not. */
+/* Visits every group, for what nobody marks: kills that the supervisor could not be told of,
+ * tasks that no worker will run (lost: those for these classes of seats), and a lane that
+ * somebody scribbled on. */
 static void survey(struct client *client, unsigned lost)
 {
     client->kills_due = false;

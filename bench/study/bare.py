@@ -38,7 +38,7 @@ def percentile(ascending, percent):
 def report(ready, users, began):
     took = waits(ready, users, began)
     seconds = collections.Counter(int(time - began) for time in ready)
-    return {"successes": len(ready), "seconds": [seconds[i] for i in range(max(seconds) + 1)],
+    return {"successes": len(ready), "seconds": [seconds[i] for i in range(max(seconds, default=-1) + 1)],
             "statuses": {"200": len(ready)}, "lost": {}, "open": 0,
             "ms": {"p50": percentile(took, 50), "p99": percentile(took, 99),
                    "max": percentile(took, 100)}}  # fmt: skip
