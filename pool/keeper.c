@@ -158,9 +158,10 @@ static void go(struct supervisor *supervisor, uint32_t index, int which)
         end_unwatched(supervisor, index, which);
         return;
     }
-    channel_tell(post->socket, &parcel);
+    /* Who came before may be in it still, and this one as soon as it has heard. */
     if (supervisor->config->startup != NULL)
-        supervisor->config->startup->starting[index] = 0; /* the one before may be in it */
+        supervisor->config->startup->starting[index] = 0;
+    channel_tell(post->socket, &parcel);
     uint32_t limit_ms = supervisor->config->load_timeout_ms;
     post->due_ms = limit_ms != 0 ? supervisor_now_ms() + limit_ms : 0;
     if (post->heir && which == HOLDER)

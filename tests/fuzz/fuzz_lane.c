@@ -231,6 +231,9 @@ static void reset_client(void)
     group_free(client->spare);
     client->spare = NULL;
     client->groups = NULL;
+    TAILQ_INIT(&client->done);
+    client->kills_due = client->any_deferred = false;
+    client->surveyed_ms = 0;
     extents_fini(&client->arguments);
     EXPECT(extents_init(&client->arguments, ARENA / UNIT) == 0);
     memset(client->books, 0, SLOTS * sizeof(*client->books));
@@ -310,7 +313,8 @@ static size_t place(struct input *input)
         return config.geometry.slots_offset + which % SLOTS * sizeof(struct slot) +
                what / 6 % 32 * 4;
     case 3:
-        return offsetof(struct lane_header, newest_block) + which % SEATS * 4;
+        return (which & 0x80) != 0 ? offsetof(struct lane_header, told)
+                                   : offsetof(struct lane_header, newest_block) + which % SEATS * 4;
     case 4: /* headers of blocks */
         return lane_arena_offset(&config.geometry, what / 6 % (SEATS + 1)) + which / 4 * UNIT +
                which % 4 * 4;
