@@ -232,7 +232,8 @@ static void reset_client(void)
     client->spare = NULL;
     client->groups = NULL;
     TAILQ_INIT(&client->done);
-    client->kills_due = client->any_deferred = false;
+    client->kills_due = false;
+    client->any_deferred = false;
     client->surveyed_ms = 0;
     extents_fini(&client->arguments);
     EXPECT(extents_init(&client->arguments, ARENA / UNIT) == 0);
