@@ -207,7 +207,7 @@ struct client {
     mc_group *spare; /* a closed one, for the next to be opened */
     /* Groups with on_done that had all ended when they came here: more may have been
      * submitted since. */
-    TAILQ_HEAD(, mc_group) done;
+    TAILQ_HEAD(done_groups, mc_group) done;
     bool kills_due;            /* some group has kill_before */
     uint64_t surveyed_ms;      /* when an event loop looked at all groups last */
     _Atomic bool any_deferred; /* some group may have wake_deferred */
