@@ -471,9 +471,11 @@ static void supervise(bool drop)
         sys_close(&supervisor.tenants[0].socket);
     lanes_client_event(&supervisor, 0, WATCH_CLIENT_SOCKET);
     while (channel_receive(keeper_end, &parcel, MSG_DONTWAIT) == 1) {
-        EXPECT(parcel.message.type == MESSAGE_LANE_FAULT);
-        lanes_fault(&supervisor, parcel.message.index, parcel.message.generation,
-                    parcel.message.text);
+        /* Whoever writes there can give a task a limit. */
+        EXPECT(parcel.message.type == MESSAGE_LANE_FAULT || parcel.message.type == MESSAGE_WATCH);
+        if (parcel.message.type == MESSAGE_LANE_FAULT)
+            lanes_fault(&supervisor, parcel.message.index, parcel.message.generation,
+                        parcel.message.text);
         parcel_drop(&parcel);
     }
     (void)lanes_idle(&supervisor);
