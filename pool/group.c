@@ -255,6 +255,14 @@ static void tell_of_cancels(const mc_group *group)
         (void)wake_seat(&pool->bells[SEAT_IO], seat);
 }
 
+/* Of the tasks before this one some are to be killed yet: whoever waits or dispatches tries again.
+ */
+static void kill_later(mc_group *group, size_t before)
+{
+    group->kill_before = before;
+    group->pool->client.kills_due = true;
+}
+
 /* Cancels what is queued, and asks what runs to stop, or has its worker killed;
  * returns how many of the former. With the lock held. */
 static int cancel_all(mc_group *group, bool by_force)
@@ -271,7 +279,7 @@ static int cancel_all(mc_group *group, bool by_force)
             cancelled++;
         else if (by_force && slot_state(word) == SLOT_RUNNING && slot_seat(word) != 0 &&
                  !client_kill(client, record))
-            group->kill_before = group->count, client->kills_due = true;
+            kill_later(group, group->count);
     }
     tell_of_cancels(group);
     return cancelled;
@@ -287,7 +295,7 @@ void group_kill_again(mc_group *group)
         uint64_t word = slot_load(&client->lane.slots[record->slot].word);
         if (record_state(record) == RECORD_OPEN && slot_state(word) == SLOT_RUNNING &&
             slot_seat(word) != 0 && !client_kill(client, record))
-            group->kill_before = before, client->kills_due = true;
+            kill_later(group, before);
     }
 }
 
