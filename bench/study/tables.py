@@ -260,6 +260,19 @@ def cpu_goal(report):
 
 
 def fair_share_goal(report):
+    """A closed loop's mean time is its users over its rate. So the tail may grow as the rate falls,
+    for want of CPU, and no more."""
+    alone, mixed = find(report, "alone/pool"), find(report, "mixed/pool")
+    if alone and mixed and held(report, alone[0]) and held(report, mixed[0]):
+        share = held(report, mixed[0]) / held(report, alone[0])
+        limit = alone[0]["ms"]["p99"] / min(1, share) * 1.2
+        p99 = mixed[0]["ms"]["p99"]
+        yield verdict(p99 <= limit, "`cpu` beside I/O: the p99 grows no more than its share of the CPUs "
+                      f"falls, and 20 % ({milliseconds(p99)}, limit {milliseconds(limit)}; the share "
+                      f"is {100 * share:.0f} % of that alone)")  # fmt: skip
+
+
+def tail_goal(report):
     """Beside I/O a request takes longer, as everything does, and how much longer varies with what
     the database does just then. Both are so for bare processes as well."""
     tails = []
@@ -305,7 +318,7 @@ def kill_goal(report):
 
 
 def goals(report):
-    parts = (latency_goals, cpu_goal, fair_share_goal, every_cell_goal, kill_goal)
+    parts = (latency_goals, cpu_goal, fair_share_goal, tail_goal, every_cell_goal, kill_goal)
     return [line for part in parts for line in part(report)]
 
 

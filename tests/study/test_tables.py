@@ -118,6 +118,15 @@ class Goals(unittest.TestCase):
         self.assertTrue(line.startswith("- met"))
         self.assertIn("1.95, 1.50 to 1.98 in 3 turns", line)
 
+    def test_the_tail_may_grow_as_the_share_falls(self):
+        def mixed(rate, p99):
+            return self.goals(**{"alone/pool": result(users(100, p99=10.0)),
+                                 "mixed/pool": result(users(rate, p99=p99))})[0]  # fmt: skip
+
+        self.assertTrue(mixed(50, 23).startswith("- met"))
+        self.assertTrue(mixed(50, 25).startswith("- **missed**"))
+        self.assertTrue(mixed(100, 13).startswith("- **missed**"))
+
     def test_the_tail_may_be_as_long_as_that_of_bare_processes(self):
         def mixed(p50, p99):
             return self.goals(**{"mixed/bare": result(users(100, p50=10.0, p99=20.0)),
