@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Handlers that wait for groups of their own, in the worker that is to run these as well.
+ */
+#include "tests/system/engines.h"
+
+/* ---- handlers ---- */
+
+/* A group of its own, which needs the same worker: of so many tasks, that doze so long. */
+static int open_inner(mc_task *task, const char *handler, uint32_t count, uint32_t doze_ms,
+                      mc_group **group)
+{
+    int status = mc_group_open(mc_task_pool(task), NULL, group);
+    for (uint32_t i = 0; status == 0 && i < count; i++)
+        status = mc_group_run(*group, handler, &doze_ms, sizeof(doze_ms));
+    return status;
+}
+
+static int wait_inner(mc_group *group)
+{
+    int status = mc_group_wait(group, BOUND_MS);
+    struct mc_result result = {.size = sizeof(result)};
+    while (status == 0 && mc_group_next(group, &result, 0) == 1)
+        status = result.status;
+    mc_group_close(group);
+    return status;
+}
+
+static int nest(mc_task *task)
+{
+    mc_group *group = NULL;
+    int status = open_inner(task, "doze", 3, number_of(task), &group);
+    return status < 0 ? status : wait_inner(group);
+}
+
+/* The number is how much deeper it goes, by two tasks each. */
+static int descend(mc_task *task)
+{
+    mc_group *group = NULL;
+    uint32_t depth = number_of(task);
+    if (depth == 0)
+        return 0;
+    int status = open_inner(task, "descend", depth > 10 ? 1 : 2, depth - 1, &group);
+    return status < 0 ? status : wait_inner(group);
+}
+
+static int wait_called_back(mc_task *task, unsigned events, void *context)
+{
+    int status = wait_inner(context);
+    return status < 0 ? mc_task_fail(task, status, "%s", mc_error_message()) : 0;
+}
+
+/* Waits for what its first call has submitted in its second. */
+static int nest_later(mc_task *task, const char *handler, uint32_t doze_ms)
+{
+    mc_group *group = NULL;
+    int status = open_inner(task, handler, 1, doze_ms, &group);
+    if (status == 0)
+        status = mc_task_await_timer(task, 20, wait_called_back, group);
+    return status < 0 ? status : MC_PENDING;
+}
+
+static int nest_doze_later(mc_task *task)
+{
+    return nest_later(task, "doze", 20);
+}
+
+static int nest_nest_later(mc_task *task)
+{
+    return nest_later(task, "nest", 2000);
+}
+
+static const struct mc_handler handlers[] = {
+    {.name = "doze", .run = doze, .flags = MC_IO},
+    {.name = "nest", .run = nest, .flags = MC_IO},
+    {.name = "descend", .run = descend, .flags = MC_IO},
+    {.name = "nest-limited", .run = nest, .flags = MC_IO, .time_limit_ms = 100},
+    {.name = "nest-doze-later", .run = nest_doze_later, .flags = MC_IO},
+    {.name = "nest-nest-later", .run = nest_nest_later, .flags = MC_IO},
+};
+
+static void begin(int engine)
+{
+    engine_begin(engine_options(engine, HANDLERS(handlers)));
+}
+
+/* ---- tests ---- */
+
+/* More of them than may be within one another, were all taken that come. */
+START_TEST(handlers_that_wait_for_groups_hold_nobody_up)
+{
+    begin(_i);
+    mc_group *group = open_group(pool);
+    for (int i = 0; i < 100; i++)
+        run_number(group, "nest", 10);
+    expect_all_good(group);
+    engine_finish(group);
+}
+END_TEST
+
+START_TEST(what_call_backs_wait_for_is_called_back)
+{
+    begin(_i);
+    mc_group *group = open_group(pool);
+    for (int i = 0; i < 20; i++)
+        run(group, "nest-doze-later", NULL, 0);
+    expect_all_good(group);
+    engine_finish(group);
+}
+END_TEST
+
+START_TEST(waits_may_go_deep)
+{
+    begin(_i);
+    mc_group *group = open_group(pool);
+    run_number(group, "descend", 50);
+    expect_all_good(group);
+    engine_finish(group);
+}
+END_TEST
+
+START_TEST(waits_that_cannot_end_are_errors)
+{
+    begin(_i);
+    mc_group *group = open_group(pool);
+    run_number(group, "descend", 70);
+    run(group, "nest-nest-later", NULL, 0);
+    wait_all(group);
+    for (size_t i = 0; i < 2; i++)
+        ck_assert_int_eq(result_of(group, i).status, -EDEADLK);
+    ck_assert_str_eq(result_of(group, 1).error,
+                     "a task of handler 'nest' is waited for in a call that holds it up: await "
+                     "mc_pool_fd() there");
+    engine_finish(group);
+}
+END_TEST
+
+START_TEST(a_limit_holds_for_one_that_waits_for_a_group)
+{
+    begin(_i);
+    mc_group *group = run_one("nest-limited", 60000);
+    wait_all(group);
+    ck_assert_int_eq(result_of(group, 0).status, -ETIMEDOUT);
+    ck_assert(await_workers(pool, BOUND_MS));
+    engine_finish(group);
+}
+END_TEST
+
+ENGINE_MAIN(io_nested, handlers_that_wait_for_groups_hold_nobody_up,
+            what_call_backs_wait_for_is_called_back, waits_may_go_deep,
+            waits_that_cannot_end_are_errors, a_limit_holds_for_one_that_waits_for_a_group)
