@@ -18,11 +18,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const char *const move_texts[] = {[MOVE_SET_UP] = "a new set-up",
-                                         [MOVE_WARM] = "a warm zygote",
-                                         [MOVE_LAZY] = "a module that was loaded",
-                                         [MOVE_BACK] = "a set-up that was given up"};
-enum { ROUSE_MS = 50 };      /* from one attempt to have a sleeper leave to the next */
 enum { ATTEMPTS_LEAST = 3 }; /* that fail before tasks are given up for want of workers */
 enum { HEIRS_MOST = 3 }; /* that may die before they are ready, until a new set-up is given up */
 
@@ -135,13 +130,10 @@ static void hand_over(struct supervisor *supervisor, uint32_t index)
     tell(post, MESSAGE_TAKE);
 }
 
-static void happen(struct supervisor *supervisor, uint32_t index, int which,
-                   enum seat_happening happening, int status);
-
 static void end_unwatched(struct supervisor *supervisor, uint32_t index, int which)
 {
     pid_t pid = post_of(supervisor, index, which)->pid;
-    happen(supervisor, index, which, HAPPENS_DEATH, pid > 0 ? keeper_end_child(pid) : 0);
+    keeper_happen(supervisor, index, which, HAPPENS_DEATH, pid > 0 ? keeper_end_child(pid) : 0);
 }
 
 static void go(struct supervisor *supervisor, uint32_t index, int which)
@@ -242,19 +234,17 @@ static void forget_wish(struct seat *seat)
     seat->outlived = false;
 }
 
-/* None of these seats has a worker, or is about to get one, after so many attempts in all. */
-static bool hopeless(const struct supervisor *supervisor, enum seat_class seats, uint32_t attempts)
+/* Heirs that failed were those of the set-up that is given up; one that is there comes to
+ * its turn. */
+void keeper_stay(struct supervisor *supervisor)
 {
-    uint32_t failed = 0;
     for (uint32_t i = 0; i < supervisor->config->seats; i++) {
-        const struct seat *seat = &supervisor->seats[i];
-        if (control_class(supervisor->control, i) != seats)
-            continue;
-        if (seat->posts[HOLDER].life != LIFE_RESTING || seat->record.failed_starts == 0)
-            return false;
-        failed += seat->record.failed_starts;
+        struct seat *seat = &supervisor->seats[i];
+        if (seat->outlived && !roster_has_heir(seat))
+            forget_wish(seat);
+        if (seat->posts[HOLDER].life == LIFE_UP)
+            seat->record.failed_starts = 0;
     }
-    return failed >= attempts;
 }
 
 /* What may come next at a seat whose worker is dead. */
@@ -270,8 +260,9 @@ static void succeed(struct supervisor *supervisor, uint32_t index, uint32_t rest
     }
     rest(&seat->posts[HOLDER], rest_ms);
     if (rest_ms == 0) {
-        keeper_due(supervisor, seat->posts[HOLDER].due_ms);
-    } else if (hopeless(supervisor, control_class(supervisor->control, index), ATTEMPTS_LEAST)) {
+        keeper_happen(supervisor, index, HOLDER, HAPPENS_DUE, 0);
+    } else if (roster_hopeless(supervisor, control_class(supervisor->control, index),
+                               ATTEMPTS_LEAST)) {
         atomic_fetch_or(&supervisor->control->hopeless,
                         1u << control_class(supervisor->control, index));
         lanes_alarm(supervisor);
@@ -365,7 +356,7 @@ static void bury_heir(struct supervisor *supervisor, uint32_t index)
 
 /* ---- what happens to a worker ---- */
 
-static void happen(struct supervisor *supervisor, uint32_t index, int which,
+void keeper_happen(struct supervisor *supervisor, uint32_t index, int which,
                    enum seat_happening happening, int status)
 {
     struct post *post = post_of(supervisor, index, which);
@@ -408,7 +399,7 @@ static void init_failed(struct supervisor *supervisor, uint32_t index, int which
     memcpy(supervisor->init_text, message->text, sizeof(message->text));
     log_write(supervisor->control, MC_LOG_ERROR, "worker_init failed in worker %d: %s",
               (int)post_of(supervisor, index, which)->pid, message->text);
-    happen(supervisor, index, which, HAPPENS_INIT_FAILED, 0);
+    keeper_happen(supervisor, index, which, HAPPENS_INIT_FAILED, 0);
 }
 
 static void wants_to_retire(struct supervisor *supervisor, uint32_t index,
@@ -440,10 +431,10 @@ static void hear(struct supervisor *supervisor, uint32_t index, int which, struc
     message->text[sizeof(message->text) - 1] = '\0';
     switch (message->type) {
     case MESSAGE_HELLO:
-        happen(supervisor, index, which, HAPPENS_HELLO, 0);
+        keeper_happen(supervisor, index, which, HAPPENS_HELLO, 0);
         break;
     case MESSAGE_READY:
-        happen(supervisor, index, which, HAPPENS_READY, 0);
+        keeper_happen(supervisor, index, which, HAPPENS_READY, 0);
         break;
     case MESSAGE_INIT_FAILED:
         init_failed(supervisor, index, which, message);
@@ -512,7 +503,7 @@ void keeper_seat_event(struct supervisor *supervisor, uint32_t index, enum watch
     }
     int status;
     if (post->pidfd >= 0 && sys_pidfd_reap_group(post->pidfd, post->pid, &status) == 0)
-        happen(supervisor, index, which, HAPPENS_DEATH, status);
+        keeper_happen(supervisor, index, which, HAPPENS_DEATH, status);
 }
 
 void keeper_fill_seats(struct supervisor *supervisor)
@@ -521,108 +512,8 @@ void keeper_fill_seats(struct supervisor *supervisor)
         /* A seat whose workers did not fail rests because nobody could make one till now. */
         const struct seat *seat = &supervisor->seats[i];
         bool waits = seat->posts[HOLDER].life == LIFE_RESTING && seat->record.failed_starts == 0;
-        happen(supervisor, i, HOLDER, waits ? HAPPENS_DUE : HAPPENS_SPAWN, 0);
+        keeper_happen(supervisor, i, HOLDER, waits ? HAPPENS_DUE : HAPPENS_SPAWN, 0);
     }
-}
-
-/* ---- in time ---- */
-
-/* Its worker_init is not over by then, and has a limit. */
-static bool starts_late(const struct post *post, uint64_t now_ms)
-{
-    return post->life == LIFE_STARTING && !post->late && post->due_ms != 0 &&
-           post->due_ms <= now_ms;
-}
-
-static void end_late(struct seat *seat, uint64_t now_ms)
-{
-    for (int which = HOLDER; which <= HEIR; which++) {
-        struct post *post = &seat->posts[which];
-        if (starts_late(post, now_ms)) {
-            post->late = true;
-            (void)sys_pidfd_kill(post->pidfd, SIGKILL);
-        }
-    }
-}
-
-void keeper_due(struct supervisor *supervisor, uint64_t now_ms)
-{
-    if (supervisor->phase >= PHASE_LEAVING)
-        return;
-    for (uint32_t i = 0; i < supervisor->config->seats; i++) {
-        struct seat *seat = &supervisor->seats[i];
-        const struct post *holder = &seat->posts[HOLDER];
-        if (holder->life == LIFE_RESTING && holder->due_ms <= now_ms)
-            happen(supervisor, i, HOLDER, HAPPENS_DUE, 0);
-        end_late(seat, now_ms);
-        if (seat->leave_due_ms != 0 && seat->leave_due_ms <= now_ms) {
-            seat->leave_due_ms = 0; /* it stays too long in worker_exit */
-            (void)sys_pidfd_kill(holder->pidfd, SIGKILL);
-        }
-        if (seat->rouse_due_ms != 0 && seat->rouse_due_ms <= now_ms) {
-            seat->rouse_due_ms = now_ms + ROUSE_MS; /* what woke it was swallowed, or it works */
-            roster_rouse(supervisor, i);
-        }
-        if (seat->retire_due_ms == 0 && roster_outlived(supervisor, i)) {
-            snprintf(seat->retire_text, sizeof(seat->retire_text), "%s",
-                     move_texts[supervisor->move]);
-            seat->outlived = true;
-            seat->retire_due_ms = now_ms;
-        }
-        if (seat->retire_due_ms != 0 && seat->retire_due_ms <= now_ms) {
-            seat->retire_due_ms = 0;
-            if (holder->life == LIFE_UP && !roster_has_heir(seat)) {
-                seat->posts[HEIR].life = LIFE_EMPTY;
-                happen(supervisor, i, HEIR, HAPPENS_SPAWN, 0);
-            }
-        }
-    }
-}
-
-/* Heirs that failed were those of the set-up that is given up; one that is there comes to
- * its turn. */
-void keeper_stay(struct supervisor *supervisor)
-{
-    for (uint32_t i = 0; i < supervisor->config->seats; i++) {
-        struct seat *seat = &supervisor->seats[i];
-        if (seat->outlived && !roster_has_heir(seat))
-            forget_wish(seat);
-        if (seat->posts[HOLDER].life == LIFE_UP)
-            seat->record.failed_starts = 0;
-    }
-}
-
-static void sooner(uint64_t *next, uint64_t due_ms)
-{
-    if (due_ms != 0 && due_ms < *next)
-        *next = due_ms;
-}
-
-uint64_t keeper_next_due(const struct supervisor *supervisor)
-{
-    uint64_t next = UINT64_MAX;
-    if (supervisor->phase >= PHASE_LEAVING)
-        return next;
-    for (uint32_t i = 0; i < supervisor->config->seats; i++) {
-        const struct seat *seat = &supervisor->seats[i];
-        if (seat->posts[HOLDER].life == LIFE_RESTING)
-            sooner(&next, seat->posts[HOLDER].due_ms);
-        for (int which = HOLDER; which <= HEIR; which++)
-            if (starts_late(&seat->posts[which], UINT64_MAX))
-                sooner(&next, seat->posts[which].due_ms);
-        sooner(&next, seat->retire_due_ms);
-        sooner(&next, seat->leave_due_ms);
-        sooner(&next, seat->rouse_due_ms);
-    }
-    return next;
-}
-
-bool keeper_hopeless(const struct supervisor *supervisor)
-{
-    for (enum seat_class seats = 0; seats < SEAT_CLASSES; seats++)
-        if (!hopeless(supervisor, seats, 0))
-            return false;
-    return true;
 }
 
 /* ---- the end ---- */

@@ -99,6 +99,28 @@ void roster_rouse_all(const struct supervisor *supervisor)
         roster_rouse(supervisor, i);
 }
 
+bool roster_hopeless(const struct supervisor *supervisor, enum seat_class seats, uint32_t attempts)
+{
+    uint32_t failed = 0;
+    for (uint32_t i = 0; i < supervisor->config->seats; i++) {
+        const struct seat *seat = &supervisor->seats[i];
+        if (control_class(supervisor->control, i) != seats)
+            continue;
+        if (seat->posts[HOLDER].life != LIFE_RESTING || seat->record.failed_starts == 0)
+            return false;
+        failed += seat->record.failed_starts;
+    }
+    return failed >= attempts;
+}
+
+bool roster_all_hopeless(const struct supervisor *supervisor)
+{
+    for (enum seat_class seats = 0; seats < SEAT_CLASSES; seats++)
+        if (!roster_hopeless(supervisor, seats, 0))
+            return false;
+    return true;
+}
+
 bool roster_all_gone(const struct supervisor *supervisor)
 {
     if (supervisor->phase == PHASE_ENDED && !zygotes_all_gone(supervisor))

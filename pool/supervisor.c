@@ -167,7 +167,7 @@ static void drain(struct supervisor *supervisor, uint64_t now)
     bool late = now >= supervisor->phase_deadline_ms;
     if (supervisor->phase == PHASE_DRAINING) {
         bool idle = lanes_idle(supervisor);
-        if (!idle && (late || keeper_hopeless(supervisor)))
+        if (!idle && (late || roster_all_hopeless(supervisor)))
             supervisor_end(supervisor, 0);
         if (!idle) {
             lanes_ring(supervisor); /* tickets of tasks that were helped linger */
@@ -194,7 +194,7 @@ static void sooner(uint64_t *next, uint64_t due_ms)
 
 static int timeout_ms(struct supervisor *supervisor, uint64_t now, bool polling)
 {
-    uint64_t next = keeper_next_due(supervisor);
+    uint64_t next = relief_next_due(supervisor);
     sooner(&next, zygotes_next_due(supervisor));
     sooner(&next, lazy_next_due(supervisor));
     sooner(&next, door_next_due(supervisor));
@@ -250,7 +250,7 @@ static void loop(struct supervisor *supervisor)
         uint64_t now = supervisor_now_ms();
         zygotes_due(supervisor, now);
         lazy_due(supervisor, now);
-        keeper_due(supervisor, now);
+        relief_due(supervisor, now);
         door_due(supervisor, now);
         lanes_due(supervisor, now);
         queues_due(supervisor, now);
@@ -260,7 +260,7 @@ static void loop(struct supervisor *supervisor)
             drain(supervisor, now);
             polling = true;
         }
-        if (supervisor->phase == PHASE_OPENING && keeper_hopeless(supervisor))
+        if (supervisor->phase == PHASE_OPENING && roster_all_hopeless(supervisor))
             give_up_opening(supervisor);
         int count = FAULT_CALL(
             "supervisor_wait", EINTR,

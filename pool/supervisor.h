@@ -8,6 +8,7 @@
  *   zygotes.c     where workers come from; changing the set-up
  *   lazy.c        tasks whose module is not loaded yet
  *   keeper.c      the seats
+ *   relief.c      the same, in time
  *   roster.c      who has them
  *   door.c        who connects from outside; signals
  *   lanes.c       clients and their lanes
@@ -69,6 +70,7 @@ struct seat {
 
 enum { HOLDER, HEIR };
 enum { LEAVE_WAIT_MS = 1000 }; /* for workers to run worker_exit and leave */
+enum { ROUSE_MS = 50 };        /* from one attempt to have a sleeper leave to the next */
 
 /* A zygote, and what it was made with. There are two while a new set-up takes over
  * from an old one. */
@@ -304,8 +306,10 @@ uint64_t lazy_next_due(const struct supervisor *supervisor);
 int keeper_end_child(pid_t pid);
 void keeper_fill_seats(struct supervisor *supervisor);
 void keeper_seat_event(struct supervisor *supervisor, uint32_t index, enum watched kind);
-void keeper_due(struct supervisor *supervisor, uint64_t now_ms);
-uint64_t keeper_next_due(const struct supervisor *supervisor);
+/* Takes the worker's life one step further, by the table in seats.h. which: of the seat's posts;
+ * status: of a death, as waitpid() has it. */
+void keeper_happen(struct supervisor *supervisor, uint32_t index, int which,
+                   enum seat_happening happening, int status);
 void keeper_kill_all(struct supervisor *supervisor);
 /* Lets go of all posts whose workers are dead. */
 void keeper_reap_all(struct supervisor *supervisor);
@@ -316,7 +320,10 @@ void keeper_dismiss_heirs(struct supervisor *supervisor);
 struct bells *keeper_bells(const struct supervisor *supervisor, uint32_t index);
 /* Wakes all who sleep. */
 void keeper_kick_all(const struct supervisor *supervisor);
-bool keeper_hopeless(const struct supervisor *supervisor);
+
+/* relief.c */
+void relief_due(struct supervisor *supervisor, uint64_t now_ms);
+uint64_t relief_next_due(const struct supervisor *supervisor);
 
 /* roster.c */
 /* Somebody is to follow who has the seat. One whose connection has ended is an heir until its
@@ -330,6 +337,9 @@ bool roster_all_follow(const struct supervisor *supervisor, const struct zygote 
 /* True if a worker that may stay has one of these seats; or, where it need not serve already,
  * has started and waits for one. */
 bool roster_any_of(const struct supervisor *supervisor, enum seat_class seats, bool serving);
+/* None of these seats has a worker, or is about to get one, after so many attempts in all. */
+bool roster_hopeless(const struct supervisor *supervisor, enum seat_class seats, uint32_t attempts);
+bool roster_all_hopeless(const struct supervisor *supervisor);
 bool roster_all_gone(const struct supervisor *supervisor);
 /* Some worker that is up runs nothing. */
 bool roster_any_idle(const struct supervisor *supervisor);

@@ -260,7 +260,7 @@ static void serve(void)
     }
     EXPECT(rounds < ROUNDS_MOST);
     (void)lanes_reclaim(&supervisor);
-    keeper_due(&supervisor, supervisor_now_ms());
+    relief_due(&supervisor, supervisor_now_ms());
     supervisor.lazy.release_ms = 0; /* as if that time had passed */
     lazy_due(&supervisor, supervisor_now_ms());
 }
