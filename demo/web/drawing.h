@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * What looks into PDF documents: a shared object beside the program, because fifty libraries
- * come with it. The server is up before they are linked, and a process that draws nothing
+ * come with it. The server is up before they are linked, and a server that draws nothing
  * never has them.
  */
 #ifndef WEB_DRAWING_H

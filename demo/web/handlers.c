@@ -61,6 +61,11 @@ static int run_page(mc_task *task)
     return compute(task, &pages_draw);
 }
 
+static int run_prepare(mc_task *task)
+{
+    return compute(task, &pages_prepare);
+}
+
 /* ---- Works that ask the database ---- */
 
 /* A task that waits. */
@@ -150,6 +155,7 @@ const struct mc_handler handlers[] = {
     {.name = "cpu", .run = run_cpu, .flags = MC_IDEMPOTENT},
     {.name = "count", .run = run_count, .flags = RENDERS, .max_attempts = 2},
     {.name = "page", .run = run_page, .flags = RENDERS, .max_attempts = 2},
+    {.name = "prepare", .run = run_prepare, .flags = RENDERS, .max_attempts = 1},
     {.name = "io_create", .run = run_create, .flags = MC_IO},
     {.name = "io_read", .run = run_read, .flags = MC_IO | MC_IDEMPOTENT},
 };

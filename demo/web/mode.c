@@ -43,6 +43,13 @@ void mode_cancel(struct mode *mode, struct job *job)
         mode->calls->cancel(mode, job);
 }
 
+void mode_prepare(struct mode *mode, const struct work *work)
+{
+    if (mode->calls->prepare && !mode->prepared)
+        mode->calls->prepare(mode, work);
+    mode->prepared = true;
+}
+
 void mode_state(struct mode *mode, struct mode_state *state, pid_t *pids, unsigned count)
 {
     *state = (struct mode_state){.reason = mode->reason};

@@ -50,6 +50,7 @@ struct mode_calls {
     void (*close)(struct mode *mode);
     void (*start)(struct mode *mode, struct job *job);
     void (*cancel)(struct mode *mode, struct job *job);
+    void (*prepare)(struct mode *mode, const struct work *work);
     void (*state)(struct mode *mode, struct mode_state *state, pid_t *pids, unsigned count);
 };
 extern const struct mode_calls mode_sync, mode_async, mode_pool;
@@ -62,6 +63,7 @@ struct mode {
     mc_pool *pool;
     struct watch watch;    /* of the pool */
     enum mc_mode admitted; /* the last job */
+    bool prepared;         /* workers were told to */
     bool lost;             /* the pool is gone */
     char reason[256];
 };
@@ -75,6 +77,10 @@ void mode_close(struct mode *mode);
 void mode_start(struct mode *mode, struct job *job);
 /* Forgets a job that is running: done() is not called. */
 void mode_cancel(struct mode *mode, struct job *job);
+
+/* Somebody will want works that this one prepares: has each worker do it, once for all.
+ * Whatever comes of it, nothing depends on it; the server itself has no time for it. */
+void mode_prepare(struct mode *mode, const struct work *work);
 
 /* Fills in up to count pids of workers; 0 for one that is being replaced. */
 void mode_state(struct mode *mode, struct mode_state *state, pid_t *pids, unsigned count);

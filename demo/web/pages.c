@@ -22,7 +22,7 @@ static int find_beside(const char *name, char *path, size_t size, struct failure
     return 0;
 }
 
-/* Loads it for the first page of this process, and for good. */
+/* Loads it for the first work of this process, and for good. */
 static int load(const struct drawing **found, struct failure *failure)
 {
     static void *library;
@@ -53,6 +53,15 @@ static int draw_compute(const void *args, size_t size, struct reply *reply, stru
     return status < 0 ? status : found->draw(args, size, reply, failure);
 }
 
+static int prepare_compute(const void *args, size_t size, struct reply *reply,
+                           struct failure *failure)
+{
+    const struct drawing *found;
+    (void)args, (void)size, (void)reply;
+    return load(&found, failure);
+}
+
 const struct work pages_count = {
     .name = "count", .media_type = "application/octet-stream", .compute = count_compute};
 const struct work pages_draw = {.name = "page", .media_type = "image/png", .compute = draw_compute};
+const struct work pages_prepare = {.name = "prepare", .compute = prepare_compute};

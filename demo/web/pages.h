@@ -20,5 +20,7 @@ struct page_wanted {
 extern const struct work pages_count;
 /* One page as a PNG picture, small. */
 extern const struct work pages_draw;
+/* Loads what the other two need, which takes a while the first time; no arguments, no reply. */
+extern const struct work pages_prepare;
 
 #endif

@@ -115,6 +115,24 @@ static void pool_cancel(struct mode *mode, struct job *job)
     job->running = NULL;
 }
 
+static void on_prepared(mc_group *group, void *context)
+{
+    (void)context;
+    mc_group_close(group);
+}
+
+/* A task for each worker: who takes one is busy with it until others have taken theirs. */
+static void pool_prepare(struct mode *mode, const struct work *work)
+{
+    const struct mc_group_options options = {.size = sizeof(options), .on_done = on_prepared};
+    mc_group *group = NULL;
+    int status = mc_group_open(mode->pool, &options, &group);
+    for (unsigned i = 0; status == 0 && i < mc_pool_workers(mode->pool); i++)
+        status = mc_group_run(group, work->name, NULL, 0);
+    if (status < 0)
+        mc_group_close(group);
+}
+
 static void pool_state(struct mode *mode, struct mode_state *state, pid_t *pids, unsigned count)
 {
     state->workers = mc_pool_worker_pids(mode->pool, pids, count);
@@ -125,4 +143,5 @@ const struct mode_calls mode_pool = {.open = pool_open,
                                      .close = pool_close,
                                      .start = pool_start,
                                      .cancel = pool_cancel,
+                                     .prepare = pool_prepare,
                                      .state = pool_state};

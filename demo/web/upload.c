@@ -4,6 +4,7 @@
  * several at once, and what has been drawn it keeps. The server keeps none.
  */
 #include "upload.h"
+#include "mode.h"
 #include "pages.h"
 #include "seconds.h"
 #include "server.h"
@@ -38,12 +39,15 @@ static void reply_page(struct request *request, const char *media_type, const ch
 
 void serve_page(struct request *request)
 {
-    if (strcmp(request->url, "/style.css") == 0)
+    if (strcmp(request->url, "/style.css") == 0) {
         reply_page(request, "text/css", page_style, strlen(page_style));
-    else if (strcmp(request->url, "/script.js") == 0)
+    } else if (strcmp(request->url, "/script.js") == 0) {
         reply_page(request, "text/javascript", page_script, strlen(page_script));
-    else
+    } else {
         reply_page(request, HTML, page_index, strlen(page_index));
+        /* While a document is chosen, workers load what draws it. */
+        mode_prepare(request->server->mode, &pages_prepare);
+    }
 }
 
 /* ---- Uploading ---- */

@@ -30,7 +30,7 @@ subject_pool() {
 }
 
 # The web demo with its pool, to the first answer that a worker gave. What draws pages is not
-# linked before the first of them is drawn: that would be as much again.
+# linked before somebody asks for the page that offers it: that would be as much again.
 subject_web() {
     "$here/first_answer.py" "$@" "$work/socket" /posts/cpu/ \
         "${prefix[@]}" "$web" --mode pool

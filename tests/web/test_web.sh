@@ -403,6 +403,23 @@ pool_may_be_lost() {
     check "the request got an answer" grep -q '"error"' "$work/lost"
 }
 
+# Who looks at the page is about to ask for pictures: all but the last, which is for I/O, load
+# what draws them.
+drawing_is_prepared() {
+    local maps ready=0 i
+    start_web
+    mapfile -t maps < <(worker_pids | head -n -1 | sed 's|.*|/proc/&/maps|')
+    check "nothing is loaded before" test -z "$(grep -lF web-drawing.so "${maps[@]}")"
+    ask /
+    for ((i = 0; i < 250 && ready < ${#maps[@]}; i++)); do
+        ready=$(grep -lF web-drawing.so "${maps[@]}" | wc -l)
+        sleep 0.02
+    done
+    answer="$ready of ${#maps[@]}"
+    check "and by all workers then" test "$ready" = "${#maps[@]}"
+    stop_web
+}
+
 # From the events that the page shows.
 worker_pids() {
     curl -sN -m 0.2 "$url/events" | head -n 1 | grep -o '"pid":[0-9]*' | grep -o '[1-9][0-9]*'
@@ -434,6 +451,7 @@ slow_senders_do_not_hold_the_end
 uploads_are_limited
 requests_that_came_in_time_are_served
 mode=pool
+drawing_is_prepared
 workers_may_die
 reads_survive_their_worker
 pool_may_be_lost
