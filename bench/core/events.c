@@ -1,12 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * An event loop with so many requests in flight, each a group of one task of 50 us: when one
- * is reported, the next is opened. What that takes of the loop's CPU time for each.
+ * is reported, the next is opened. What that takes of the loop's CPU time for each. The floor
+ * is a process that does the work for who writes to its socket.
  */
 #include "probes.h"
 
+#include <errno.h>
 #include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { CROWD = 1000, REQUESTS = 4000 };
 
@@ -64,18 +72,66 @@ static double serve(unsigned in_flight)
     return loop.failed ? -1 : (double)(used_ns() - began) / REQUESTS;
 }
 
+/* ---- the floor ---- */
+
+_Noreturn static void answer(int socket)
+{
+    char byte;
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    place_on(SECOND_CPU);
+    while (recv(socket, &byte, 1, 0) == 1) {
+        work_us(WORK_US);
+        if (send(socket, &byte, 1, MSG_NOSIGNAL) != 1)
+            break;
+    }
+    _exit(0);
+}
+
+/* For a request, in ns; below 0 when one failed. */
+static double ask(int socket)
+{
+    struct pollfd ready = {.fd = socket, .events = POLLIN};
+    char byte = 0;
+    uint64_t began = used_ns();
+    for (unsigned i = 0; i < REQUESTS; i++)
+        if (send(socket, &byte, 1, MSG_NOSIGNAL) != 1 || poll(&ready, 1, -1) != 1 ||
+            recv(socket, &byte, 1, MSG_DONTWAIT) != 1)
+            return -1;
+    return (double)(used_ns() - began) / REQUESTS;
+}
+
+static double serve_bare(void)
+{
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+        return -1;
+    pid_t child = fork();
+    if (child == 0) {
+        close(ends[0]);
+        answer(ends[1]);
+    }
+    close(ends[1]);
+    double each = child > 0 ? ask(ends[0]) : -1;
+    close(ends[0]);
+    while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR) {
+    }
+    return each;
+}
+
 enum outcome events_loop(const struct probe *probe, unsigned samples)
 {
-    const struct {
-        unsigned in_flight, figure;
-    } loops[] = {{1, probe->figure}, {CROWD, probe->beside[0]}};
-    for (unsigned i = 0; i <= samples; i++)
-        for (unsigned k = 0; k < 2; k++) {
-            double each = serve(loops[k].in_flight);
-            if (each < 0)
-                return failed("%u in flight: %s", loops[k].in_flight, mc_error_message());
-            if (i > 0) /* the first warms up */
-                figure_add(loops[k].figure, each);
-        }
+    for (unsigned i = 0; i <= samples; i++) {
+        double one = serve(1), crowd = serve(CROWD);
+        if (one < 0 || crowd < 0)
+            return failed("an event loop: %s", mc_error_message());
+        double bare = serve_bare();
+        if (bare < 0)
+            return failed("a bare event loop: %s", strerror(errno));
+        if (i == 0)
+            continue; /* it has warmed up */
+        figure_add(probe->figure, one);
+        figure_add(probe->beside[0], crowd);
+        figure_add(probe->beside[1], bare);
+    }
     return MEASURED;
 }

@@ -21,7 +21,7 @@ static const struct probe probes[] = {
     {latency_helped, ROUNDTRIP_HELPED, .place = FIRST_CPU, .samples = 100},
     {throughput_single, THROUGHPUT_SINGLE, .place = FIRST_CPU, .samples = 5},
     {throughput_batch, THROUGHPUT_BATCH, .place = FIRST_CPU, .samples = 5},
-    {events_loop, EVENT_LOOP_1, {EVENT_LOOP_1000}, FIRST_CPU, .samples = 5},
+    {events_loop, EVENT_LOOP_1, {EVENT_LOOP_1000, FLOOR_EVENT_LOOP}, FIRST_CPU, .samples = 5},
     {payload_echo, PAYLOAD_1K, {MEMCPY_1K}, FIRST_CPU, .samples = 2000, .size = 1 << 10},
     {payload_echo, PAYLOAD_64K, {MEMCPY_64K}, FIRST_CPU, .samples = 500, .size = 1 << 16},
     {payload_echo, PAYLOAD_1M, {MEMCPY_1M}, FIRST_CPU, .samples = 100, .size = 1 << 20},

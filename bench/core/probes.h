@@ -54,6 +54,9 @@ mc_pool *subject(void);
 
 int rows_handler(mc_task *task); /* of speedup.c */
 
+enum { WORK_US = 50 }; /* that "work" takes, and what is beside it */
+void work_us(unsigned us);
+
 /* ---- programs that measure in a process of their own ---- */
 
 /* What bench_core does as a child of itself; each returns an exit status. */

@@ -31,12 +31,17 @@ static int sum_handler(mc_task *task)
     return mc_task_reply(task, &sum, sizeof(sum));
 }
 
-static int work_handler(mc_task *task)
+void work_us(unsigned us)
 {
     uint64_t began = now_ns();
-    (void)task;
-    while (now_ns() - began < 50000) {
+    while (now_ns() - began < us * 1000u) {
     }
+}
+
+static int work_handler(mc_task *task)
+{
+    (void)task;
+    work_us(WORK_US);
     return 0;
 }
 

@@ -23,6 +23,7 @@ enum figure_id {
     THROUGHPUT_BATCH,
     EVENT_LOOP_1,
     EVENT_LOOP_1000,
+    FLOOR_EVENT_LOOP,
     PAYLOAD_1K,
     MEMCPY_1K,
     PAYLOAD_64K,
