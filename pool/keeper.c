@@ -457,7 +457,7 @@ static void hear(struct supervisor *supervisor, uint32_t index, int which, struc
         break;
     case MESSAGE_WARM:
         if (which == HOLDER)
-            zygotes_refork(supervisor, index, message->value);
+            forks_by_worker(supervisor, index, message->value);
         break;
     case MESSAGE_DEFER:
         lazy_defer(supervisor, index, which, message);

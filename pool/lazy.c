@@ -211,7 +211,7 @@ static void begin(struct supervisor *supervisor, uint64_t now_ms)
 {
     struct lazy *lazy = &supervisor->lazy;
     uint32_t row = (uint32_t)__builtin_ctzll(lazy->wanted);
-    int result = zygotes_grow(supervisor, row);
+    int result = forks_by_target(supervisor, row);
     if (result == 0) {
         lazy->wanted &= ~bit(row);
         lazy->loading = (int)row;
@@ -283,7 +283,7 @@ void lazy_forget(struct supervisor *supervisor)
 void lazy_due(struct supervisor *supervisor, uint64_t now_ms)
 {
     struct lazy *lazy = &supervisor->lazy;
-    if (lazy->loading >= 0 && !zygotes_is_growing(supervisor)) /* whatever became of it */
+    if (lazy->loading >= 0 && !forks_is_growing(supervisor)) /* whatever became of it */
         lazy_failed(supervisor, -EIO, "the process that was to load it is gone", true);
     if (lazy->wanted != 0 && lazy->loading < 0 && lazy->due_ms <= now_ms)
         begin(supervisor, now_ms);

@@ -6,6 +6,7 @@
  *
  *   supervisor.c  start, event loop, timers, end
  *   zygotes.c     where workers come from; changing the set-up
+ *   forks.c       zygotes that are forked from what is set up
  *   lazy.c        tasks whose module is not loaded yet
  *   keeper.c      the seats
  *   relief.c      the same, in time
@@ -265,18 +266,35 @@ struct zygote *zygotes_target(struct supervisor *supervisor);
  * soon as the pool is open and an earlier reload is over. -ESHUTDOWN with a message when
  * the pool is closing. */
 int zygotes_reload(struct supervisor *supervisor);
-/* The worker that has this seat would be a good zygote: tells it to fork one, or not to. */
-void zygotes_refork(struct supervisor *supervisor, uint32_t seat, int32_t threads);
-/* Has the target fork a zygote, and that load one more module. -EAGAIN if another change is
- * under way, or the target is not ready. */
-int zygotes_grow(struct supervisor *supervisor, uint32_t row);
-/* True while a zygote is about to load one more module, or workers are about to have it. */
-bool zygotes_is_growing(const struct supervisor *supervisor);
 /* A worker of the target cannot be set up: if another set-up is there, back to that. */
 void zygotes_give_up(struct supervisor *supervisor, const char *why);
 bool zygotes_all_gone(const struct supervisor *supervisor);
 void zygotes_kill_all(struct supervisor *supervisor);
 void zygotes_reap_all(struct supervisor *supervisor);
+/* Of the two, the one that is not the target: there may be none there. */
+struct zygote *zygotes_other(struct supervisor *supervisor);
+int zygotes_watch(struct supervisor *supervisor, const struct zygote *zygote, int fd,
+                  enum watched kind);
+/* Its place is free. */
+void zygotes_forget(struct supervisor *supervisor, struct zygote *zygote);
+/* True when another zygote may become the target: no change is under way. */
+bool zygotes_may_change(const struct supervisor *supervisor);
+
+/* forks.c */
+/* The worker that has this seat would be a good zygote: tells it to fork one, or not to. */
+void forks_by_worker(struct supervisor *supervisor, uint32_t seat, int32_t threads);
+/* Has the target fork a zygote, and that load one more module. -EAGAIN if another change is
+ * under way, or the target is not ready. */
+int forks_by_target(struct supervisor *supervisor, uint32_t row);
+/* True while a zygote is about to load one more module, or workers are about to have it. */
+bool forks_is_growing(const struct supervisor *supervisor);
+/* It has spoken, so it exists, or did; false if no process of ours is to be found. */
+bool forks_adopt(struct supervisor *supervisor, struct zygote *zygote);
+/* There will be no such zygote. died: a process did, for no reason of its own. */
+void forks_abandon(struct supervisor *supervisor, struct zygote *forked, int status,
+                   const char *why, bool died);
+/* No warm zygote came of it. old: the one that workers go on to come from. */
+void forks_failed(struct supervisor *supervisor, struct zygote *old, const char *why);
 
 /* door.c: for a pool that is served */
 int door_open(struct supervisor *supervisor);
@@ -290,7 +308,7 @@ void lazy_init(struct supervisor *supervisor);
 /* A worker gives a ticket to us. which: of the seat's posts. */
 void lazy_defer(struct supervisor *supervisor, uint32_t seat, int which,
                 const struct message *message);
-/* What came of zygotes_grow(): the module is loaded, and workers start with it; or it is not.
+/* What came of forks_by_target(): the module is loaded, and workers start with it; or it is not.
  * died: its process did, for no reason of its own. */
 void lazy_loaded(struct supervisor *supervisor, uint64_t awake);
 void lazy_failed(struct supervisor *supervisor, int status, const char *why, bool died);

@@ -30,9 +30,8 @@
 #include <unistd.h>
 
 enum { LOAD_REST_MS = 1000 };
-enum { REFORKS_MOST = 3 }; /* that may fail */
 
-static struct zygote *other(struct supervisor *supervisor)
+struct zygote *zygotes_other(struct supervisor *supervisor)
 {
     return &supervisor->zygotes[1 - supervisor->target];
 }
@@ -45,8 +44,8 @@ struct zygote *zygotes_target(struct supervisor *supervisor)
 
 /* ---- start ---- */
 
-static int watch(struct supervisor *supervisor, const struct zygote *zygote, int fd,
-                 enum watched kind)
+int zygotes_watch(struct supervisor *supervisor, const struct zygote *zygote, int fd,
+                  enum watched kind)
 {
     return supervisor_watch(supervisor, fd, kind, (uint32_t)(zygote - supervisor->zygotes));
 }
@@ -75,9 +74,9 @@ static int give_birth(struct supervisor *supervisor, struct zygote *zygote)
     zygote->socket = ends[0];
     zygote->pidfd = result = sys_pidfd_open(pid);
     if (result >= 0)
-        result = watch(supervisor, zygote, zygote->pidfd, WATCH_ZYGOTE_PID);
+        result = zygotes_watch(supervisor, zygote, zygote->pidfd, WATCH_ZYGOTE_PID);
     if (result == 0)
-        result = watch(supervisor, zygote, zygote->socket, WATCH_ZYGOTE_SOCKET);
+        result = zygotes_watch(supervisor, zygote, zygote->socket, WATCH_ZYGOTE_SOCKET);
     if (result < 0) {
         (void)keeper_end_child(pid);
         sys_close(&zygote->pidfd);
@@ -96,7 +95,7 @@ static int begin(struct supervisor *supervisor, struct zygote *zygote, struct co
 
 int zygotes_start(struct supervisor *supervisor, struct config *config)
 {
-    other(supervisor)->pidfd = other(supervisor)->socket = -1;
+    zygotes_other(supervisor)->pidfd = zygotes_other(supervisor)->socket = -1;
     return begin(supervisor, &supervisor->zygotes[supervisor->target], config);
 }
 
@@ -150,7 +149,7 @@ int zygotes_reload(struct supervisor *supervisor)
     return 0;
 }
 
-static bool may_reload(const struct supervisor *supervisor)
+bool zygotes_may_change(const struct supervisor *supervisor)
 {
     return supervisor->phase == PHASE_OPEN && !supervisor->moving &&
            supervisor->zygotes[1 - supervisor->target].config == NULL;
@@ -159,7 +158,7 @@ static bool may_reload(const struct supervisor *supervisor)
 static void reload(struct supervisor *supervisor)
 {
     const struct serve_options *serve = supervisor->config->serve;
-    struct zygote *fresh = other(supervisor);
+    struct zygote *fresh = zygotes_other(supervisor);
     struct config *config = NULL;
     FAULT_POINT("reload_begin");
     supervisor->reload_wanted = false;
@@ -183,7 +182,7 @@ static void reload(struct supervisor *supervisor)
     }
 }
 
-static void forget(struct supervisor *supervisor, struct zygote *zygote)
+void zygotes_forget(struct supervisor *supervisor, struct zygote *zygote)
 {
     if (supervisor->zygotes[0].config != supervisor->zygotes[1].config)
         config_free(zygote->config);
@@ -198,17 +197,8 @@ static void dismiss(struct zygote *zygote)
 
 static bool may_go_back(struct supervisor *supervisor)
 {
-    const struct zygote *old = other(supervisor);
+    const struct zygote *old = zygotes_other(supervisor);
     return supervisor->moving && old->config != NULL && old->socket >= 0;
-}
-
-/* old: the zygote that workers go on to come from. */
-static void refork_failed(struct supervisor *supervisor, struct zygote *old, const char *why)
-{
-    bool again = ++old->refork_failures < REFORKS_MOST;
-    log_write(supervisor->control, MC_LOG_WARNING, "no warm zygote: %s; %s", why,
-              again ? "another try comes after as many tasks"
-                    : "there is no other try until a reload");
 }
 
 /* From now on workers come from this one. */
@@ -225,7 +215,8 @@ static void aim_at(struct supervisor *supervisor, struct zygote *zygote)
 
 static void give_up(struct supervisor *supervisor, const char *why, bool died)
 {
-    struct zygote *failed = &supervisor->zygotes[supervisor->target], *old = other(supervisor);
+    struct zygote *failed = &supervisor->zygotes[supervisor->target],
+                  *old = zygotes_other(supervisor);
     if (!may_go_back(supervisor)) {
         if (supervisor->moving && failed->lazy) { /* then it is followed by one without */
             lazy_failed(supervisor, -EIO, why, died);
@@ -242,7 +233,7 @@ static void give_up(struct supervisor *supervisor, const char *why, bool died)
         door_tell(supervisor, SERVE_KEPT, why);
         break;
     case MOVE_WARM:
-        refork_failed(supervisor, old, why);
+        forks_failed(supervisor, old, why);
         break;
     case MOVE_LAZY:
         lazy_failed(supervisor, -EIO, why, died);
@@ -254,168 +245,12 @@ static void give_up(struct supervisor *supervisor, const char *why, bool died)
     if (failed->pidfd >= 0)
         dismiss(failed);
     else
-        forget(supervisor, failed); /* no death of it is to come */
+        zygotes_forget(supervisor, failed); /* no death of it is to come */
 }
 
 void zygotes_give_up(struct supervisor *supervisor, const char *why)
 {
     give_up(supervisor, why, false);
-}
-
-/* ---- a zygote that is forked from what is set up ---- */
-
-/* Makes the place that it will take, for the set-up of the target; *socket is its end, and
- * the kernel will write its pid into the row of this seat. */
-static int expect(struct supervisor *supervisor, uint32_t place, int *socket)
-{
-    const struct zygote *target = &supervisor->zygotes[supervisor->target];
-    struct zygote *forked = other(supervisor);
-    int ends[2];
-    int result = channel_pair(ends);
-    if (result < 0)
-        return result;
-    *forked = *target;
-    forked->generation = forked->edition = ++supervisor->zygote_count;
-    forked->fresh = false;
-    forked->ready = forked->late = forked->lazy = false;
-    forked->forked = true;
-    forked->place = place;
-    forked->started_ms = supervisor_now_ms();
-    forked->text[0] = '\0';
-    forked->status = 0;
-    forked->pid = 0;
-    forked->pidfd = -1;
-    forked->socket = ends[0];
-    atomic_store(&supervisor->control->rows[place].zygote_pid, 0);
-    result = watch(supervisor, forked, forked->socket, WATCH_ZYGOTE_SOCKET);
-    if (result == 0) {
-        *socket = ends[1];
-        return 0;
-    }
-    close(ends[0]);
-    close(ends[1]);
-    *forked = (struct zygote){.pidfd = -1, .socket = -1};
-    return result;
-}
-
-/* ---- ... by a worker ---- */
-
-/* What a worker that offers itself is told; 0: it is to fork. */
-static int may_refork(const struct supervisor *supervisor, uint32_t seat)
-{
-    const struct zygote *target = &supervisor->zygotes[supervisor->target];
-    const struct post *holder = &supervisor->seats[seat].posts[HOLDER];
-    if (!may_reload(supervisor) || supervisor->reload_wanted || !target->ready ||
-        holder->life != LIFE_UP)
-        return -EAGAIN;
-    return target->warm || target->refork_failures >= REFORKS_MOST ||
-                   holder->zygote != target->generation
-               ? -ECANCELED
-               : 0;
-}
-
-static void tell_threads(struct supervisor *supervisor, uint32_t seat, int32_t threads)
-{
-    struct zygote *target = &supervisor->zygotes[supervisor->target];
-    char how[32];
-    if (target->threads_told)
-        return;
-    target->threads_told = true;
-    snprintf(how, sizeof(how), "has %d threads", threads);
-    log_write(supervisor->control, MC_LOG_WARNING,
-              "worker %d (seat %u) %s, and can be no zygote with more than one: end them in the "
-              "handler or module that starts them, or leave refork-after out",
-              (int)supervisor->seats[seat].posts[HOLDER].pid, seat,
-              threads > 0 ? how : "cannot read /proc to count its threads");
-}
-
-static int expect_warm(struct supervisor *supervisor, uint32_t seat, int *socket)
-{
-    struct zygote *warm = other(supervisor);
-    int result = expect(supervisor, seat, socket);
-    if (result == 0) {
-        warm->warm = true;
-        warm->seat = seat;
-        warm->parent = supervisor->seats[seat].posts[HOLDER].pid;
-    }
-    return result;
-}
-
-void zygotes_refork(struct supervisor *supervisor, uint32_t seat, int32_t threads)
-{
-    struct parcel parcel = {.message = {.type = MESSAGE_FORK}};
-    int status = may_refork(supervisor, seat);
-    if (status == 0 && threads != 1) {
-        tell_threads(supervisor, seat, threads);
-        status = -ECANCELED;
-    }
-    if (status == 0 && expect_warm(supervisor, seat, &parcel.descriptors[0]) < 0)
-        status = -EAGAIN;
-    parcel.descriptor_count = status == 0;
-    parcel.message.status = status;
-    channel_tell(supervisor->seats[seat].posts[HOLDER].socket, &parcel);
-    parcel_drop(&parcel);
-}
-
-/* ---- ... by the target ---- */
-
-int zygotes_grow(struct supervisor *supervisor, uint32_t row)
-{
-    const struct zygote *target = zygotes_target(supervisor);
-    struct parcel parcel = {.message = {.type = MESSAGE_GROW, .index = row}, .descriptor_count = 1};
-    if (supervisor->phase > PHASE_DRAINING || supervisor->phase < PHASE_OPEN ||
-        supervisor->moving || other(supervisor)->config != NULL || target == NULL)
-        return -EAGAIN;
-    int result = expect(supervisor, 0, &parcel.descriptors[0]);
-    if (result < 0)
-        return result;
-    other(supervisor)->lazy = true;
-    other(supervisor)->edition = target->edition;
-    channel_tell(target->socket, &parcel);
-    parcel_drop(&parcel); /* unless it was sent, we see the end of its socket */
-    return 0;
-}
-
-bool zygotes_is_growing(const struct supervisor *supervisor)
-{
-    return supervisor->zygotes[0].lazy || supervisor->zygotes[1].lazy;
-}
-
-/* ---- ... and then ---- */
-
-static bool is_our_child(pid_t pid)
-{
-    siginfo_t info;
-    return pid > 0 && waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0;
-}
-
-/* It exists: from now on its death is known from its pidfd. A worker could have written
- * any number into its row. */
-static bool adopt(struct supervisor *supervisor, struct zygote *zygote)
-{
-    pid_t pid = atomic_load(&supervisor->control->rows[zygote->place].zygote_pid);
-    if (!is_our_child(pid))
-        return false;
-    zygote->pid = pid;
-    zygote->pidfd = sys_pidfd_open(pid);
-    if (zygote->pidfd >= 0 && watch(supervisor, zygote, zygote->pidfd, WATCH_ZYGOTE_PID) == 0)
-        return true;
-    (void)keeper_end_child(pid);
-    sys_close(&zygote->pidfd);
-    return false;
-}
-
-/* There will be no such zygote. */
-static void abandon(struct supervisor *supervisor, struct zygote *forked, int status,
-                    const char *why, bool died)
-{
-    bool lazy = forked->lazy;
-    sys_close(&forked->socket);
-    forget(supervisor, forked);
-    if (lazy)
-        lazy_failed(supervisor, status, why, died);
-    else
-        refork_failed(supervisor, &supervisor->zygotes[supervisor->target], why);
 }
 
 /* ---- what a zygote says ---- */
@@ -443,7 +278,7 @@ static void loaded(struct supervisor *supervisor, struct zygote *zygote, const c
 {
     zygote->ready = true;
     memcpy(&zygote->awake, awake, sizeof(zygote->awake));
-    if (zygote == other(supervisor) && (zygote->fresh || zygote->forked)) {
+    if (zygote == zygotes_other(supervisor) && (zygote->fresh || zygote->forked)) {
         zygote->fresh = false;
         aim_at(supervisor, zygote);
         supervisor->moving = true;
@@ -461,11 +296,11 @@ static bool hear(struct supervisor *supervisor, struct zygote *zygote)
     int result = channel_receive(zygote->socket, &parcel, MSG_DONTWAIT);
     if (result == -EAGAIN)
         return false;
-    if (zygote->pidfd < 0 && !adopt(supervisor, zygote)) {
+    if (zygote->pidfd < 0 && !forks_adopt(supervisor, zygote)) {
         if (result > 0)
             parcel_drop(&parcel);
-        abandon(supervisor, zygote, -EIO, "the process that was to fork it could not, or died",
-                true);
+        forks_abandon(supervisor, zygote, -EIO,
+                      "the process that was to fork it could not, or died", true);
         return false;
     }
     if (result <= 0) { /* its death follows */
@@ -526,19 +361,19 @@ static void died_loading(struct supervisor *supervisor, struct zygote *zygote, i
 {
     const char *why = zygote->text;
     if (zygote->forked && !zygote->lazy) {
-        abandon(supervisor, zygote, -EIO, "it died before it was ready", true);
+        forks_abandon(supervisor, zygote, -EIO, "it died before it was ready", true);
         return;
     }
     if (zygote->text[0] == '\0')
         describe_death(zygote, status, zygote->text, sizeof(zygote->text));
     if (zygote->lazy) {
         const struct zygote failed = *zygote; /* whose text lives on */
-        abandon(supervisor, zygote, failed.status < 0 ? failed.status : -EIO, failed.text,
-                died_by_chance(zygote, status));
-    } else if (zygote == other(supervisor)) {
+        forks_abandon(supervisor, zygote, failed.status < 0 ? failed.status : -EIO, failed.text,
+                      died_by_chance(zygote, status));
+    } else if (zygote == zygotes_other(supervisor)) {
         if (zygote->fresh)
             door_tell(supervisor, SERVE_KEPT, why);
-        forget(supervisor, zygote);
+        zygotes_forget(supervisor, zygote);
     } else if (supervisor->phase == PHASE_OPENING) {
         door_tell(supervisor, SERVE_ENDED, why);
         supervisor_end(supervisor, 1);
@@ -563,8 +398,8 @@ static void died(struct supervisor *supervisor, struct zygote *zygote)
         died_loading(supervisor, zygote, status);
         return;
     }
-    if (zygote == other(supervisor)) { /* it has had its day */
-        forget(supervisor, zygote);
+    if (zygote == zygotes_other(supervisor)) { /* it has had its day */
+        zygotes_forget(supervisor, zygote);
         return;
     }
     if (zygote->forked && may_go_back(supervisor)) {
@@ -609,7 +444,8 @@ static bool may_stop_moving(const struct supervisor *supervisor, const struct zy
 
 void zygotes_due(struct supervisor *supervisor, uint64_t now_ms)
 {
-    struct zygote *target = &supervisor->zygotes[supervisor->target], *old = other(supervisor);
+    struct zygote *target = &supervisor->zygotes[supervisor->target],
+                  *old = zygotes_other(supervisor);
     if (supervisor->phase >= PHASE_LEAVING)
         return;
     if (target->pidfd < 0 && now_ms >= target->started_ms + rest_ms(target))
@@ -636,7 +472,7 @@ void zygotes_due(struct supervisor *supervisor, uint64_t now_ms)
                       "all workers are forks of what worker %d (seat %u) was", (int)target->parent,
                       target->seat);
     }
-    if (supervisor->reload_wanted && may_reload(supervisor))
+    if (supervisor->reload_wanted && zygotes_may_change(supervisor))
         reload(supervisor);
 }
 
@@ -670,7 +506,7 @@ void zygotes_kill_all(struct supervisor *supervisor)
     for (int i = 0; i < 2; i++) {
         struct zygote *zygote = &supervisor->zygotes[i];
         if (zygote->forked && zygote->pidfd < 0)
-            (void)adopt(supervisor, zygote);
+            (void)forks_adopt(supervisor, zygote);
         dismiss(zygote);
     }
 }
