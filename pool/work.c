@@ -81,8 +81,9 @@ static void wake_for_rest(struct worker *worker, bool quick, uint64_t left_ns)
 }
 
 /* Takes and runs some tasks of one ring; false if there was nothing. */
-static bool serve_ring(struct worker *worker, uint32_t index, struct view *view, struct ring *ring)
+static bool serve_ring(struct worker *worker, uint32_t index, struct view *view, int which)
 {
+    struct ring *ring = lane_ring(&view->lane, worker->seats, which);
     name_t names[RUN_MAX];
     uint64_t head;
     uint32_t seen = ring_peek(ring, 2, names, &head);
@@ -107,7 +108,7 @@ static bool serve_ring(struct worker *worker, uint32_t index, struct view *view,
     }
     FAULT_POINT("worker_taken");
     wake_for_rest(worker, quick, (queued - count) * estimate);
-    worker->current_ring = ring;
+    worker->current_ring = which;
     for (uint32_t i = 1; i < count && i < RUN_AHEAD; i++)
         sys_prefetch_write(&view->lane.slots[name_slot(names[i])]);
     run_noted(worker, view, names, count);
@@ -208,7 +209,7 @@ static bool has_turn(struct worker *worker, struct view *view)
 
 static bool serve_lane(struct worker *worker, uint32_t index, struct view *view, int which)
 {
-    if (!serve_ring(worker, index, view, lane_ring(&view->lane, worker->seats, which)))
+    if (!serve_ring(worker, index, view, which))
         return false;
     view->urgent_runs = which == LANE_URGENT ? view->urgent_runs + 1 : 0;
     worker->next_lane = (index + 1) % MAX_LANES;
@@ -336,7 +337,7 @@ static void sleep_until_woken(struct worker *worker)
 /* Looking is worth it only while the client can run elsewhere. */
 static bool may_look(const struct worker *worker)
 {
-    if (worker->config->topology.usable < 2 || worker->current_ring == NULL ||
+    if (worker->config->topology.usable < 2 || worker->current == NULL ||
         worker->current->generation == 0)
         return false;
     int client_cpu =
@@ -344,14 +345,15 @@ static bool may_look(const struct worker *worker)
     return worker->cpu < 0 || client_cpu != worker->cpu;
 }
 
-/* Looks for a moment at the ring that the last task came from, and nothing else: a
+/* Looks for a moment at the lane that the last task came from, and nothing else: a
  * client in a hurry is answered within a cache miss or two. True if there was a task. */
 static bool glance(struct worker *worker)
 {
-    struct ring *ring = worker->current_ring;
+    struct view *view = worker->current;
+    int which = worker->current_ring;
     for (uint32_t looks = 0; looks < GLANCES; looks++) {
-        if (ring_has_work(ring))
-            return serve_ring(worker, worker->current_lane, worker->current, ring);
+        if (ring_has_work(lane_ring(&view->lane, worker->seats, which)))
+            return serve_ring(worker, worker->current_lane, view, which);
         sys_pause();
     }
     return false;

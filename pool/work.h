@@ -57,9 +57,9 @@ struct worker {
     mc_task *task;         /* that runs, or is to be next */
     uint64_t called_ticks; /* when that began: the task, or this call of it */
     struct io *io;         /* of an I/O worker, else NULL */
-    struct view *current;  /* of the running task, or the last one */
-    struct ring *current_ring;
+    struct view *current;  /* of the running task, or the last one; NULL: there was none */
     uint32_t current_lane;
+    int current_ring;      /* of that lane, where tickets were taken last */
     uint64_t looked_since; /* ticks: when the last task ended */
     uint64_t look_ns;      /* how long to look for more, as its client wished */
     uint64_t tidied_ms;    /* when it last looked for memory that nobody uses */

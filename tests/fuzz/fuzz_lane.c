@@ -266,7 +266,7 @@ static void begin(void)
     view_lane(&view->lane);
     EXPECT(take_over() == 0);
     worker.current = NULL;
-    worker.current_ring = NULL;
+    worker.current_ring = LANE_NORMAL;
     reset_client();
     int ends[2];
     EXPECT(channel_pair(ends) == 0);

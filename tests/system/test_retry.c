@@ -43,7 +43,14 @@ static int late(mc_task *task)
     return 0;
 }
 
+static int answer(mc_task *task)
+{
+    uint32_t number = number_of(task);
+    return mc_task_reply(task, &number, sizeof(number));
+}
+
 static const struct mc_handler handlers[] = {
+    {.name = "answer", .run = answer},
     {.name = "once", .run = fatal},
     {.name = "again", .run = fatal, .flags = MC_IDEMPOTENT},
     {.name = "five", .run = fatal, .flags = MC_IDEMPOTENT, .max_attempts = 5},
@@ -290,6 +297,38 @@ START_TEST(a_task_whose_worker_died_before_it_began_is_run_again)
 }
 END_TEST
 
+/* A worker that has run a ticket of one client again looks for more where that came from, not
+ * where it had looked before: there it would take tickets, and look them up in the wrong lane. */
+START_TEST(tickets_that_come_again_take_no_other_clients_along)
+{
+    begin();
+    pid_t child = fork();
+    if (child == 0) {
+        for (int round = 0; round < 100; round++) {
+            mc_group *group = open_unhelped(pool);
+            run_number(group, "again", 2);
+            wait_all(group);
+            if (result_of(group, 0).status != 0)
+                _exit(1);
+            mc_group_close(group);
+        }
+        _exit(0);
+    }
+    int status = 0;
+    for (uint32_t number = 0; waitpid(child, &status, WNOHANG) == 0; number++) {
+        mc_group *group = open_unhelped(pool);
+        run_number(group, "answer", number);
+        wait_all(group);
+        struct mc_result result = result_of(group, 0);
+        ck_assert_msg(result.status == 0, "%s", result.error);
+        ck_assert_uint_eq(*(const uint32_t *)result.data, number);
+        mc_group_close(group);
+    }
+    ck_assert_int_eq(status, 0);
+    finish();
+}
+END_TEST
+
 TEST_MAIN(retry, an_idempotent_task_is_run_again_by_another_worker,
           many_tasks_are_repeated_beside_others_that_are_not,
           a_task_that_kills_as_many_workers_as_it_may_goes_into_quarantine,
@@ -297,4 +336,5 @@ TEST_MAIN(retry, an_idempotent_task_is_run_again_by_another_worker,
           a_task_over_its_limit_is_not_run_again, a_cancelled_task_is_not_run_again,
           a_kill_reaches_a_task_that_is_queued_again_at_that_moment,
           a_task_that_began_in_time_may_begin_again_later,
-          a_task_whose_worker_died_before_it_began_is_run_again)
+          a_task_whose_worker_died_before_it_began_is_run_again,
+          tickets_that_come_again_take_no_other_clients_along)
