@@ -9,7 +9,7 @@
  *                          CANCELLED if nobody wants that any more
  *   SUBMITTED              it lost its ticket: a new one goes to the repair ring
  *   ended                  the worker may have died before it told the client
- *   anything else          somebody else's by now
+ *   another task's         likewise: the client saw the end by itself
  *
  * The tasks that wait in an I/O seat stand in its book, and are settled likewise.
  */
@@ -164,7 +164,8 @@ static void end_running(struct supervisor *supervisor, struct tenant *tenant, ui
 }
 
 /* Woken twice does no harm; not woken at all would. The worker may have died between
- * marking the lane as notified and writing the byte. */
+ * marking the lane as notified and writing the byte, which the client may have seen, too:
+ * then the slot is another task's (NULL), and the byte is owed nevertheless. */
 static void tell(const struct tenant *tenant, struct slot *slot)
 {
     atomic_store_explicit(&tenant->lane.header->notified, 0, memory_order_seq_cst);
@@ -191,13 +192,11 @@ static void settle(struct supervisor *supervisor, struct tenant *tenant, uint32_
 {
     uint64_t word;
     struct slot *slot = slot_of(tenant, name, &word);
-    if (slot == NULL)
-        return;
-    if (slot_state(word) == SLOT_SUBMITTED) {
+    if (slot != NULL && slot_state(word) == SLOT_SUBMITTED) {
         repair(supervisor, tenant, seat, name);
         return;
     }
-    if (runs_in(word, seat))
+    if (slot != NULL && runs_in(word, seat))
         end_running(supervisor, tenant, seat, name, word, death);
     tell(tenant, slot);
 }

@@ -5,6 +5,7 @@
 #include "tests/system/support.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "pool/pool.h"
 
 #include <fcntl.h>
@@ -242,6 +243,36 @@ START_TEST(a_task_whose_mark_was_wiped_out_is_found_within_a_second)
 }
 END_TEST
 
+/* A worker that has to write the byte does not come to it, and meanwhile the client sees the
+ * end by itself and uses the slot again. */
+START_TEST(a_byte_that_a_dead_worker_owed_is_sent)
+{
+    fault_open();
+    begin();
+    mc_group *group = open_reporting(NULL), *next = open_reporting(NULL);
+    fault_arm("notify_send", SIGSTOP, 1);
+    run_number(group, "blocked", 0);
+    gate_open();
+    for (int ms = 0; ms < BOUND_MS && fault_victim() == 0; ms++)
+        pause_us(1000);
+    ck_assert(await_state(fault_victim(), 'T'));
+    while (calls == 0)
+        ck_assert_int_ge(mc_pool_dispatch(pool), 0);
+    /* As if that had been a moment later, and dispatch between its two looks. */
+    atomic_store(&pool->client.lane.header->notified, 1);
+    for (uint32_t number = 1; number <= 2; number++)
+        run_number(next, "blocked", number);
+    ck_assert_uint_eq(group_record(next, 1)->slot, group_record(group, 0)->slot);
+    ck_assert(board_await(&board->ended, 3, BOUND_MS));
+    ck_assert(!readable(20));
+    ck_assert_int_eq(kill(fault_victim(), SIGKILL), 0);
+    loop_until(2);
+    mc_group_close(group);
+    mc_group_close(next);
+    mc_pool_close(pool);
+}
+END_TEST
+
 START_TEST(a_full_queue_is_told_and_not_waited_for)
 {
     begin();
@@ -459,7 +490,8 @@ TEST_MAIN(events, a_group_is_reported_once_when_all_its_tasks_have_ended,
           many_groups_are_each_reported, a_group_may_be_closed_before_it_is_reported,
           marks_of_tasks_that_have_not_ended_do_no_harm,
           a_task_whose_mark_was_wiped_out_is_found_within_a_second,
-          a_full_queue_is_told_and_not_waited_for, on_done_may_close_its_group_and_open_others,
+          a_byte_that_a_dead_worker_owed_is_sent, a_full_queue_is_told_and_not_waited_for,
+          on_done_may_close_its_group_and_open_others,
           tasks_of_reporting_groups_never_run_in_the_caller,
           max_parallel_goes_on_from_dispatch_to_dispatch,
           tasks_that_were_cancelled_make_the_descriptor_readable,
