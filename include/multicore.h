@@ -718,7 +718,8 @@ MC_API const void *mc_task_args(const mc_task *task, size_t *size);
 /* Sets the result by copying. A later reply replaces an earlier one.
  * Returns 0, so that a handler can end with it, or -EMSGSIZE above
  * max_payload, or -ENOSPC when the client's unreleased results fill the
- * worker's arena. Either failure is the task's status if it is returned. */
+ * worker's arena; then an earlier reply may be gone, too. Either failure is the
+ * task's status if it is returned. */
 MC_API int mc_task_reply(mc_task *task, const void *data, size_t size);
 
 /* Sets the result to size bytes that the handler then writes in place,

@@ -51,7 +51,7 @@ static int worker_resize(mc_task *task, size_t size, size_t keep, void **data)
     } else {
         if (task->unit != 0) {
             blocks_undo(blocks);
-            task->unit = 0;
+            task->unit = task->size = 0;
             *data = task->small;
         }
         result = blocks_alloc(blocks, size, &unit, &room);

@@ -27,7 +27,7 @@ struct task_waits {
 struct task_home {
     /* Room for a result of size bytes, more than SLOT_RESULT_SIZE, in place of
      * task->data, of which the first keep bytes are preserved. Negative errno
-     * with a message; then task->data is as before. */
+     * with a message; then there is no reply if keep is 0, or task->data is as before. */
     int (*resize)(mc_task *task, size_t size, size_t keep, void **data);
     /* Gives task->data back; it is not in small[]. */
     void (*drop)(mc_task *task);

@@ -71,8 +71,19 @@ static int fill_after_refusal(mc_task *task)
     return 0;
 }
 
+/* The second reply finds no room, and the first one was given up for it. */
+static int fill_twice(mc_task *task)
+{
+    void *data;
+    if (mc_task_reply_alloc(task, MIB / 2, &data) != 0 ||
+        mc_task_reply_alloc(task, MIB, &data) != -ENOSPC)
+        return -EIO;
+    return 0;
+}
+
 static const struct mc_handler handlers[] = {
     {.name = "echo", .run = echo},
+    {.name = "fill-twice", .run = fill_twice},
     {.name = "sum", .run = sum},
     {.name = "fill", .run = fill},
     {.name = "many-replies", .run = many_replies},
@@ -293,6 +304,24 @@ START_TEST(results_that_are_never_released_fill_the_arena_with_an_error)
 }
 END_TEST
 
+START_TEST(a_reply_without_room_leaves_none)
+{
+    mc_group *group = begin(MIB, MIB);
+    for (int i = 0; i < 2; i++) /* each worker has a result that is not released */
+        run_number(group, "blocked-fill", MIB / 4);
+    ck_assert(board_await(&board->started, 2, BOUND_MS));
+    gate_open();
+    run(group, "fill-twice", NULL, 0);
+    run_number(group, "fill", MIB / 2);
+    wait_all(group);
+    struct mc_result result = result_of(group, 2);
+    ck_assert_msg(result.status == 0, "%d: %s", result.status, result.error);
+    ck_assert_uint_eq(result.data_size, 0);
+    ck_assert_uint_eq(result_of(group, 3).data_size, MIB / 2);
+    finish(group);
+}
+END_TEST
+
 START_TEST(more_arguments_than_fit_wait_for_room)
 {
     mc_group *group = begin(MIB, 4 * MIB);
@@ -367,6 +396,6 @@ TEST_MAIN(payload, arguments_and_results_of_every_size_come_back,
           a_result_above_the_limit_fails_its_task_with_it, a_refused_reply_leaves_the_one_before,
           the_last_reply_counts, released_results_make_room_for_others,
           results_that_are_never_released_fill_the_arena_with_an_error,
-          more_arguments_than_fit_wait_for_room, the_largest_arguments_fit_the_smallest_arena,
-          the_largest_result_fits_the_smallest_arena,
+          a_reply_without_room_leaves_none, more_arguments_than_fit_wait_for_room,
+          the_largest_arguments_fit_the_smallest_arena, the_largest_result_fits_the_smallest_arena,
           results_that_nobody_takes_do_not_fill_the_arena)
