@@ -299,11 +299,13 @@ static int attach(mc_pool *pool, int over)
 }
 
 /* What a forked child inherited of its parent's client. The lane is not mapped
- * here; the socket is the pool's attach_socket. */
-static void drop_inherited(struct client *client)
+ * here; the socket is kept if it is the pool's attach_socket. */
+static void drop_inherited(mc_pool *pool)
 {
+    struct client *client = &pool->client;
     client->lane.memory = NULL;
-    client->socket = -1;
+    if (client->socket == pool->attach_socket)
+        client->socket = -1;
     for (mc_group *group = client->groups, *next; group != NULL; group = next) {
         next = group->next;
         group_inherit(group);
@@ -318,7 +320,7 @@ static int reattach(mc_pool *pool)
 {
     struct client *client = &pool->client;
     int over = pool->attach_socket;
-    drop_inherited(client);
+    drop_inherited(pool);
     pool->epoch++;
     pool->pid = getpid();
     pool->opener = false;
@@ -335,7 +337,7 @@ static int reattach(mc_pool *pool)
 
 void pool_drop_inherited(mc_pool *pool)
 {
-    drop_inherited(&pool->client);
+    drop_inherited(pool);
     sys_close(&pool->attach_socket);
 }
 

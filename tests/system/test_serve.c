@@ -114,6 +114,38 @@ START_TEST(a_forked_child_connects_by_itself)
 }
 END_TEST
 
+static bool await_client(const struct control *control, pid_t pid, bool there)
+{
+    for (int ms = 0; ms < BOUND_MS; ms++) {
+        bool seen = false;
+        for (uint32_t i = 0; i < MAX_LANES; i++)
+            seen = seen || atomic_load(&control->lanes[i].client_pid) == pid;
+        if (seen == there)
+            return true;
+        pause_us(1000);
+    }
+    return false;
+}
+
+START_TEST(a_forked_child_keeps_no_lane_of_its_parent)
+{
+    begin();
+    mc_pool *pool = attach(&server, NULL, 0);
+    expect_echo(pool, 10);
+    pid_t parent = getpid(), child = fork();
+    if (child == 0) {
+        mc_group *group = open_unhelped(pool);
+        _exit(await_client(group->pool->control, parent, false) ? 0 : 1);
+    }
+    mc_group *group = open_unhelped(pool);
+    ck_assert(await_client(group->pool->control, child, true));
+    mc_group_close(group);
+    mc_pool_close(pool);
+    ck_assert_int_eq(await_exit(child), 0);
+    server_end(&server);
+}
+END_TEST
+
 START_TEST(a_handler_that_a_worker_does_not_have_fails_its_task_alone)
 {
     begin();
@@ -168,6 +200,6 @@ END_TEST
 
 TEST_MAIN(serve, a_stranger_attaches_and_uses_the_modules_handlers, many_processes_attach_at_once,
           a_worker_that_dies_is_replaced_and_the_quarantine_is_seen,
-          a_forked_child_connects_by_itself,
+          a_forked_child_connects_by_itself, a_forked_child_keeps_no_lane_of_its_parent,
           a_handler_that_a_worker_does_not_have_fails_its_task_alone,
           a_pool_that_cannot_start_says_why, nothing_is_left_of_a_pool_that_was_stopped)
