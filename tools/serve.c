@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <systemd/sd-daemon.h>
 #include <time.h>
@@ -170,6 +171,7 @@ static const struct serve_options *on_reload(void *context)
 static int serve(struct server *server)
 {
     journal_open();
+    (void)signal(SIGPIPE, SIG_IGN); /* whoever read our lines may be gone */
     server->configuration = read_configuration(server->file);
     if (server->configuration == NULL) {
         journal_line(MC_LOG_ERROR, "%s", error_message());

@@ -69,6 +69,15 @@ expect 1 'is there and no socket' serve good.conf
 [[ $(<socket) == keep ]] || fail "a file was taken for a socket"
 rm socket
 
+# Whoever reads what it says may go.
+mkfifo lines
+"$program" serve good.conf 2>lines &
+server=$!
+grep -m 1 -q 'ready, with' <lines
+kill -HUP "$server"
+soon "$program" reload --socket socket >said 2>&1
+stop
+
 # What a module says, and where the socket cannot be.
 sed 's/good.so/refuse.so/' good.conf >refuse.conf
 expect 1 "no setting 'font'" serve refuse.conf
