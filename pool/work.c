@@ -117,8 +117,19 @@ static bool serve_ring(struct worker *worker, uint32_t index, struct view *view,
     return true;
 }
 
+/* There is room for the tickets of all seats, should they die once more, as long as not many
+ * are left that come again: so until then nobody takes others. */
+static bool repairs_pile_up(const struct worker *worker)
+{
+    const struct control *control = worker->control;
+    uint64_t head =
+        atomic_load_explicit(&control->shared.repair_head[worker->seats], memory_order_relaxed);
+    return atomic_load_explicit(&control->repair_tail[worker->seats], memory_order_relaxed) - head >
+           REPAIR_CAPACITY / 4;
+}
+
 /* Tickets that come again, since a dead worker had them or their module was not loaded, go
- * before others; but one client can have many, so not twice in a row. */
+ * before others; but one client can have many, so not twice in a row, unless they pile up. */
 static bool serve_repairs(struct worker *worker)
 {
     struct control *control = worker->control;
@@ -257,7 +268,7 @@ bool work_once(struct worker *worker)
 {
     if (UNLIKELY(work_alarmed(worker)))
         hear_alarm(worker);
-    bool repaired = worker->repaired;
+    bool repaired = worker->repaired && !repairs_pile_up(worker);
     worker->repaired = !repaired && serve_repairs(worker);
     if (worker->repaired || serve_lanes(worker))
         return true;
