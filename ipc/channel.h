@@ -42,6 +42,9 @@ enum message_type {
     MESSAGE_LOADED,      /* all is ready for the first worker; text: 64 bits, rows of the modules
                             that are set up */
     MESSAGE_LOAD_FAILED, /* status, text */
+    /* any zygote to supervisor */
+    MESSAGE_SPAWN_FAILED, /* the worker that was asked for cannot be forked; index, value: as
+                             asked; status */
     /* worker to supervisor */
     MESSAGE_HELLO,       /* I run */
     MESSAGE_READY,       /* worker_init is done */

@@ -91,9 +91,8 @@ static void reserve_descriptors(struct supervisor *supervisor)
     supervisor->descriptors_most = (int)(limit.rlim_cur > kept ? limit.rlim_cur - kept : 0);
 }
 
-int door_open(struct supervisor *supervisor)
+int door_hear_signals(struct supervisor *supervisor)
 {
-    const struct serve_options *serve = supervisor->config->serve;
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
@@ -103,8 +102,12 @@ int door_open(struct supervisor *supervisor)
         return -errno;
     supervisor->signals =
         FAULT_CALL("door_signals", EMFILE, signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
-    if (supervisor->signals < 0)
-        return -errno;
+    return supervisor->signals < 0 ? -errno : 0;
+}
+
+int door_open(struct supervisor *supervisor)
+{
+    const struct serve_options *serve = supervisor->config->serve;
     supervisor->listener = serve->listener;
     int flags = fcntl(supervisor->listener, F_GETFL);
     if (flags < 0 || fcntl(supervisor->listener, F_SETFL, flags | O_NONBLOCK) < 0)

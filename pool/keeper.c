@@ -87,7 +87,7 @@ static void ask(struct supervisor *supervisor, uint32_t index, int which)
                           .heir = which == HEIR,
                           .zygote = zygote->generation,
                           .edition = zygote->edition,
-                          .config = zygote->config,
+                          .set_up = zygote->set_up,
                           .pidfd = -1,
                           .socket = ends[0]};
     atomic_store(pid_place(supervisor, index, post->heir), 0);
@@ -247,6 +247,16 @@ void keeper_stay(struct supervisor *supervisor)
     }
 }
 
+/* Tasks for these seats are given up if no worker of theirs can be started. */
+static void consider_hope(struct supervisor *supervisor, uint32_t index)
+{
+    enum seat_class seats = control_class(supervisor->control, index);
+    if (!roster_hopeless(supervisor, seats, ATTEMPTS_LEAST))
+        return;
+    atomic_fetch_or(&supervisor->control->hopeless, 1u << seats);
+    lanes_alarm(supervisor);
+}
+
 /* What may come next at a seat whose worker is dead. */
 static void succeed(struct supervisor *supervisor, uint32_t index, uint32_t rest_ms)
 {
@@ -259,25 +269,31 @@ static void succeed(struct supervisor *supervisor, uint32_t index, uint32_t rest
         return;
     }
     rest(&seat->posts[HOLDER], rest_ms);
-    if (rest_ms == 0) {
+    if (rest_ms == 0)
         keeper_happen(supervisor, index, HOLDER, HAPPENS_DUE, 0);
-    } else if (roster_hopeless(supervisor, control_class(supervisor->control, index),
-                               ATTEMPTS_LEAST)) {
-        atomic_fetch_or(&supervisor->control->hopeless,
-                        1u << control_class(supervisor->control, index));
-        lanes_alarm(supervisor);
-    }
+    else
+        consider_hope(supervisor, index);
 }
 
 /* Workers of the target do not start, or this one has said why it cannot: back to what was
  * there before, if something was. */
-static void consider_giving_up(struct supervisor *supervisor, const struct seat *seat,
-                               const struct post *post, const char *how)
+static void consider_giving_up(struct supervisor *supervisor, const struct post *post,
+                               const char *how)
 {
-    const struct zygote *target = &supervisor->zygotes[supervisor->target];
-    if (supervisor->moving && post->zygote == target->generation &&
-        (post->init_failed || seat->record.failed_starts >= HEIRS_MOST))
+    struct zygote *target = &supervisor->zygotes[supervisor->target];
+    if (!supervisor->moving || post->zygote != target->generation)
+        return;
+    if (++target->failed_starts >= HEIRS_MOST || post->init_failed)
         zygotes_give_up(supervisor, post->init_failed ? supervisor->init_text : how);
+}
+
+/* This one did start. */
+static void note_start(struct supervisor *supervisor, const struct post *post)
+{
+    struct zygote *target = &supervisor->zygotes[supervisor->target];
+    if (post->zygote == target->generation)
+        target->failed_starts = 0;
+    supervisor->unborn_told = false;
 }
 
 /* Settles what the worker left and says when it is to be replaced. */
@@ -300,8 +316,9 @@ static void bury(struct supervisor *supervisor, uint32_t index, int status, enum
         atomic_fetch_sub(&supervisor->control->seats_up, 1);
     if (supervisor->phase >= PHASE_LEAVING)
         return;
-    if (was == LIFE_ASKED) { /* never born: the zygote died, or could not fork */
-        rest(post, BACKOFF_FIRST_MS);
+    if (was == LIFE_ASKED) { /* never born: the zygote died, or could not fork, and says so */
+        rest(post, seat_pause_ms(&seat->record));
+        consider_hope(supervisor, index);
         return;
     }
     if (left) {
@@ -324,7 +341,8 @@ static void bury(struct supervisor *supervisor, uint32_t index, int status, enum
     }
     log_write(supervisor->control, MC_LOG_WARNING, "worker %d (seat %u) %s; the next one starts %s",
               (int)post->pid, index, how, rest_ms == 0 ? "now" : "after a pause");
-    consider_giving_up(supervisor, seat, post, how);
+    if (was == LIFE_STARTING)
+        consider_giving_up(supervisor, post, how);
     succeed(supervisor, index, rest_ms);
 }
 
@@ -345,7 +363,7 @@ static void bury_heir(struct supervisor *supervisor, uint32_t index)
     uint32_t rest_ms = seat_rest_ms(&seat->record, false, now);
     snprintf(why, sizeof(why), "its workers %s", post->late ? "take too long" : "die");
     describe_start(supervisor, index, why + strlen(why), sizeof(why) - strlen(why));
-    consider_giving_up(supervisor, seat, post, why);
+    consider_giving_up(supervisor, post, why);
     if (seat->retire_text[0] == '\0')
         return;
     seat->retire_due_ms = now + rest_ms;
@@ -374,6 +392,7 @@ void keeper_happen(struct supervisor *supervisor, uint32_t index, int which,
         go(supervisor, index, which);
         break;
     case ACT_OPEN:
+        note_start(supervisor, post);
         if (which == HOLDER)
             open_seat(supervisor, index);
         else
@@ -389,6 +408,21 @@ void keeper_happen(struct supervisor *supervisor, uint32_t index, int which,
         (void)sys_pidfd_kill(post->pidfd, SIGKILL);
         break;
     }
+}
+
+void keeper_unborn(struct supervisor *supervisor, const struct message *message)
+{
+    uint32_t index = message->index;
+    if (index >= supervisor->config->seats)
+        return;
+    (void)seat_rest_ms(&supervisor->seats[index].record, false, supervisor_now_ms());
+    supervisor->init_status = message->status;
+    snprintf(supervisor->init_text, sizeof(supervisor->init_text), "no worker can be forked: %s",
+             strerror(-message->status));
+    if (!supervisor->unborn_told)
+        log_write(supervisor->control, MC_LOG_ERROR, "%s", supervisor->init_text);
+    supervisor->unborn_told = true;
+    consider_hope(supervisor, index);
 }
 
 static void init_failed(struct supervisor *supervisor, uint32_t index, int which,

@@ -199,7 +199,8 @@ void lazy_defer(struct supervisor *supervisor, uint32_t seat, int which,
     name_t name;
     memcpy(&name, message->text, sizeof(name));
     enum seat_class seats = control_class(supervisor->control, seat);
-    if (post->config != supervisor->config || row >= supervisor->config->module_count)
+    if (post->set_up != supervisor->zygotes[supervisor->target].set_up ||
+        row >= supervisor->config->module_count)
         row = NO_ROW; /* its rows are not ours */
     if (tenant != NULL && !tenant->dropping)
         answer(supervisor, tenant, name & NAME_MASK, row, seats, &parcel.message);

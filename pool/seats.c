@@ -41,6 +41,11 @@ static uint32_t doubled(uint32_t times)
     return rest < BACKOFF_MOST_MS ? rest : BACKOFF_MOST_MS;
 }
 
+uint32_t seat_pause_ms(const struct seat_record *record)
+{
+    return doubled(record->failed_starts > 0 ? record->failed_starts - 1 : 0);
+}
+
 uint32_t seat_rest_ms(struct seat_record *record, bool was_up, uint64_t now_ms)
 {
     bool quick = record->last_death_ms != 0 && now_ms - record->last_death_ms < STORM_MS;
@@ -48,7 +53,7 @@ uint32_t seat_rest_ms(struct seat_record *record, bool was_up, uint64_t now_ms)
     record->quick_deaths = quick ? record->quick_deaths + 1 : 0;
     record->failed_starts = was_up ? 0 : record->failed_starts + 1;
     if (record->failed_starts > 0)
-        return doubled(record->failed_starts - 1);
+        return seat_pause_ms(record);
     if (record->quick_deaths >= STORM_DEATHS)
         return doubled(record->quick_deaths - STORM_DEATHS);
     return 0;

@@ -320,7 +320,9 @@ int serve_run(const struct serve_options *options)
     if (result < 0)
         return result;
     struct supervisor *supervisor = make(config);
-    result = start(supervisor);
+    result = door_hear_signals(supervisor);
+    if (result == 0)
+        result = start(supervisor);
     if (result == 0)
         result = door_open(supervisor);
     clock_calibrate_end();

@@ -33,10 +33,10 @@
 /* A worker, from the request for it to its burial. */
 struct post {
     enum seat_life life;
-    bool heir;                   /* it was asked for while another had the seat */
-    uint32_t zygote;             /* generation of the zygote that was asked, ... */
-    uint32_t edition;            /* ... its edition, ... */
-    const struct config *config; /* ... and its set-up */
+    bool heir;        /* it was asked for while another had the seat */
+    uint32_t zygote;  /* generation of the zygote that was asked, ... */
+    uint32_t edition; /* ... its edition, ... */
+    uint32_t set_up;  /* ... and its set-up */
     uint64_t due_ms;  /* when a rest is over, or worker_init should be; 0: it has no limit */
     bool late;        /* it was killed for that */
     bool init_failed; /* it said so; the supervisor's init_text says why */
@@ -80,8 +80,10 @@ struct zygote {
     uint32_t generation;
     uint32_t edition; /* I/O workers may stay if they are of the same: a zygote that only has one
                          more module has that of the one it comes from, others have their own */
-    bool fresh;       /* it has a new set-up, and is to be the target when it is ready */
-    bool ready;       /* its modules are loaded */
+    uint32_t set_up;  /* generation of the first zygote with this configuration */
+    uint32_t failed_starts; /* of its workers, since one was ready */
+    bool fresh;             /* it has a new set-up, and is to be the target when it is ready */
+    bool ready;             /* its modules are loaded */
     pid_t pid;
     int pidfd;
     int socket;
@@ -204,7 +206,8 @@ struct supervisor {
     enum pool_phase phase;
     uint64_t phase_deadline_ms;
     bool cramped_told; /* that max_worker_memory is too small to begin with */
-    char init_text[sizeof(((struct message *)0)->text)]; /* why worker_init failed */
+    bool unborn_told;  /* that no worker can be forked, since one could */
+    char init_text[sizeof(((struct message *)0)->text)]; /* why workers cannot start */
     int init_status;                                     /* the last one's */
 
     uint64_t watch_due_ms;  /* 0: no task with a limit runs */
@@ -297,6 +300,8 @@ void forks_abandon(struct supervisor *supervisor, struct zygote *forked, int sta
 void forks_failed(struct supervisor *supervisor, struct zygote *old, const char *why);
 
 /* door.c: for a pool that is served */
+/* From now on signals wait until they are heard. */
+int door_hear_signals(struct supervisor *supervisor);
 int door_open(struct supervisor *supervisor);
 void door_event(struct supervisor *supervisor, uint32_t index, enum watched kind);
 void door_due(struct supervisor *supervisor, uint64_t now_ms);
@@ -328,6 +333,8 @@ void keeper_seat_event(struct supervisor *supervisor, uint32_t index, enum watch
  * status: of a death, as waitpid() has it. */
 void keeper_happen(struct supervisor *supervisor, uint32_t index, int which,
                    enum seat_happening happening, int status);
+/* A zygote says that a worker cannot be forked. */
+void keeper_unborn(struct supervisor *supervisor, const struct message *message);
 void keeper_kill_all(struct supervisor *supervisor);
 /* Lets go of all posts whose workers are dead. */
 void keeper_reap_all(struct supervisor *supervisor);

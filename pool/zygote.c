@@ -15,8 +15,14 @@
 #include <string.h>
 #include <unistd.h>
 
+static void tell(int socket, const struct parcel *parcel)
+{
+    if (channel_send(socket, parcel, 0) < 0)
+        _exit(1);
+}
+
 static void spawn(struct config *config, struct control *control, struct bells *bells,
-                  const struct parcel *parcel, pid_t supervisor)
+                  const struct parcel *parcel, int socket, pid_t supervisor)
 {
     uint32_t seat = parcel->message.index;
     if (seat >= config->seats || parcel->descriptor_count != 1)
@@ -30,13 +36,12 @@ static void spawn(struct config *config, struct control *control, struct bells *
     if (pid == 0)
         worker_run(config, control, bells, seat, parcel->descriptors[0], supervisor);
     FAULT_POINT("zygote_spawned");
-    /* If there is no worker, the supervisor sees the end of its socket. */
-}
-
-static void tell(int socket, const struct parcel *parcel)
-{
-    if (channel_send(socket, parcel, 0) < 0)
-        _exit(1);
+    if (pid < 0) { /* whose socket ends as well, which it would also if we died */
+        struct parcel failed = {.message = parcel->message};
+        failed.message.type = MESSAGE_SPAWN_FAILED;
+        failed.message.status = (int32_t)pid;
+        tell(socket, &failed);
+    }
 }
 
 static void tell_handler(int socket, const struct config *config, uint32_t number)
@@ -110,7 +115,7 @@ static void make_workers(struct config *config, struct control *control, struct 
         if (result <= 0)
             _exit(0);
         if (parcel.message.type == MESSAGE_SPAWN)
-            spawn(config, control, bells, &parcel, supervisor);
+            spawn(config, control, bells, &parcel, socket, supervisor);
         else if (parcel.message.type == MESSAGE_GROW)
             grow(config, control, bells, &parcel, supervisor);
         parcel_drop(&parcel);

@@ -89,7 +89,7 @@ static int begin(struct supervisor *supervisor, struct zygote *zygote, struct co
 {
     *zygote = (struct zygote){
         .config = config, .generation = ++supervisor->zygote_count, .pidfd = -1, .socket = -1};
-    zygote->edition = zygote->generation;
+    zygote->edition = zygote->set_up = zygote->generation;
     return give_birth(supervisor, zygote);
 }
 
@@ -115,16 +115,18 @@ void zygotes_publish(struct supervisor *supervisor)
 /* What lanes and seats are made of cannot change while they are in use. */
 static const char *keep_fixed(struct config *fresh, const struct config *old)
 {
-    bool same = fresh->workers == old->workers && fresh->max_payload == old->max_payload &&
-                fresh->max_clients == old->max_clients &&
+    bool same = fresh->workers == old->workers && fresh->io_workers == old->io_workers &&
+                fresh->max_payload == old->max_payload && fresh->max_clients == old->max_clients &&
                 lane_geometry_same(&fresh->geometry, &old->geometry);
     fresh->workers = old->workers;
+    fresh->io_workers = old->io_workers;
+    fresh->seats = old->seats;
     fresh->max_payload = old->max_payload;
     fresh->max_clients = old->max_clients;
     fresh->geometry = old->geometry;
     return same ? ""
-                : "workers, queue-depth, max-payload, arena-size and max-clients stay as they are "
-                  "until a restart";
+                : "workers, io-workers, queue-depth, max-payload, arena-size and max-clients stay "
+                  "as they are until a restart";
 }
 
 /* Handlers keep their numbers, from the first that `to` does not have; whether they are
@@ -281,6 +283,8 @@ static void loaded(struct supervisor *supervisor, struct zygote *zygote, const c
     if (zygote == zygotes_other(supervisor) && (zygote->fresh || zygote->forked)) {
         zygote->fresh = false;
         aim_at(supervisor, zygote);
+        if (zygotes_other(supervisor)->pidfd < 0)
+            zygotes_forget(supervisor, zygotes_other(supervisor)); /* no death of it is to come */
         supervisor->moving = true;
         supervisor->move = zygote->lazy ? MOVE_LAZY : zygote->forked ? MOVE_WARM : MOVE_SET_UP;
     } else if (!supervisor->moving) {
@@ -314,6 +318,9 @@ static bool hear(struct supervisor *supervisor, struct zygote *zygote)
         break;
     case MESSAGE_LOADED:
         loaded(supervisor, zygote, parcel.message.text);
+        break;
+    case MESSAGE_SPAWN_FAILED:
+        keeper_unborn(supervisor, &parcel.message);
         break;
     case MESSAGE_LOAD_FAILED:
         zygote->status = parcel.message.status;
@@ -377,6 +384,8 @@ static void died_loading(struct supervisor *supervisor, struct zygote *zygote, i
     } else if (supervisor->phase == PHASE_OPENING) {
         door_tell(supervisor, SERVE_ENDED, why);
         supervisor_end(supervisor, 1);
+    } else if (may_go_back(supervisor)) { /* it was ready once, died, and is not any more */
+        give_up(supervisor, why, true);
     } else {
         log_write(supervisor->control, MC_LOG_ERROR, "the zygote (pid %d) cannot start: %s",
                   (int)zygote->pid, why);

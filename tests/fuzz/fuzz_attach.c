@@ -122,7 +122,6 @@ static void begin(struct input *input)
         supervisor.seats[i] = (struct seat){.posts = {{.life = (how & 6) == 6   ? LIFE_ASKED
                                                                : (how & 6) == 4 ? LIFE_STARTING
                                                                                 : LIFE_UP,
-                                                       .config = &config,
                                                        .pidfd = -1,
                                                        .socket = ends[0]},
                                                       {.pidfd = -1, .socket = -1}}};

@@ -106,6 +106,16 @@ void server_kill(struct server *server)
     (void)await_exit(server->pid);
 }
 
+pid_t server_zygote(const struct server *server, pid_t but)
+{
+    pid_t found;
+    uint64_t began = clock_ns();
+    while ((found = child_named(server->pid, "mc-zygote", but)) == 0 && ms_since(began) < BOUND_MS)
+        pause_us(500);
+    ck_assert_int_ne(found, 0);
+    return found;
+}
+
 void server_remove(struct server *server)
 {
     unlink(server->path);

@@ -34,6 +34,8 @@ void server_start(struct server *server);
 int server_stop(struct server *server);
 void server_kill(struct server *server);
 bool server_await(struct server *server, enum serve_event event, uint32_t least);
+/* Waits for a zygote of its other than `but`. While it loads it calls itself after the module. */
+pid_t server_zygote(const struct server *server, pid_t but);
 /* What it left in the file system. */
 void server_remove(struct server *server);
 /* Stops and removes it; fails the test unless it ended in good order. */

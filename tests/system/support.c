@@ -242,15 +242,15 @@ static pid_t parent_of(pid_t pid)
     return read_stat(pid, &state, &parent, name) ? parent : 0;
 }
 
-static pid_t child_named(pid_t parent, const char *wanted)
+pid_t child_named(pid_t parent, const char *name, pid_t but)
 {
     DIR *directory = opendir("/proc");
     pid_t found = 0;
     for (struct dirent *entry; directory != NULL && (entry = readdir(directory)) != NULL;) {
         pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10), its_parent;
-        char state, name[32];
-        if (pid > 0 && read_stat(pid, &state, &its_parent, name) && its_parent == parent &&
-            state != 'Z' && strcmp(name, wanted) == 0)
+        char state, its_name[32];
+        if (pid > 0 && pid != but && read_stat(pid, &state, &its_parent, its_name) &&
+            its_parent == parent && state != 'Z' && strncmp(its_name, name, strlen(name)) == 0)
             found = pid;
     }
     if (directory != NULL)
@@ -271,7 +271,7 @@ static bool family_look(mc_pool *pool, struct family *family)
         ck_assert(i == 0 || parent == family->supervisor);
         family->supervisor = parent;
     }
-    family->zygote = child_named(family->supervisor, "mc-zygote");
+    family->zygote = child_named(family->supervisor, "mc-zygote", 0);
     return family->zygote > 0;
 }
 

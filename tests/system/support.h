@@ -99,6 +99,8 @@ struct family {
 void family_find(mc_pool *pool, struct family *family);
 /* Until no process of the family is left, zombies not counted. */
 bool family_await_end(const struct family *family, int bound_ms);
+/* A child whose name begins so, other than `but`; 0: there is none. */
+pid_t child_named(pid_t parent, const char *name, pid_t but);
 bool process_lives(pid_t pid);
 /* Until it is in that state of proc(5), such as 'S' for sleeping; false when the
  * bound is over. */

@@ -7,7 +7,6 @@
 
 #include "base/clock.h"
 
-#include <dirent.h>
 #include <signal.h>
 #include <stdlib.h>
 
@@ -129,44 +128,6 @@ static void expect_failure(mc_pool *pool, const char *handler, const char *args,
     ck_assert_int_eq(result.status, status);
     ck_assert_msg(strstr(result.error, words) != NULL, "%s", result.error);
     mc_group_close(group);
-}
-
-/* A process of the server that calls itself so, but for one; 0: there is none. In some phases
- * the zygote calls itself after the module. */
-static pid_t find_another(const char *name, pid_t but)
-{
-    char path[64], line[64];
-    DIR *directory = opendir("/proc");
-    const struct dirent *entry;
-    pid_t found = 0;
-    while (found == 0 && (entry = readdir(directory)) != NULL) {
-        int pid = atoi(entry->d_name), parent = 0;
-        snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-        FILE *file = pid > 0 ? fopen(path, "re") : NULL;
-        if (file == NULL)
-            continue;
-        if (fscanf(file, "%*d (%63[^)]) %*c %d", line, &parent) == 2 && parent == server.pid &&
-            pid != but && strncmp(line, name, strlen(name)) == 0)
-            found = pid;
-        fclose(file);
-    }
-    closedir(directory);
-    return found;
-}
-
-static pid_t find_process(const char *name)
-{
-    return find_another(name, 0);
-}
-
-static pid_t await_zygote(pid_t but)
-{
-    pid_t found;
-    uint64_t began = clock_ns();
-    while ((found = find_another("mc-zygote", but)) == 0 && ms_since(began) < BOUND_MS)
-        pause_us(500);
-    ck_assert_int_ne(found, 0);
-    return found;
 }
 
 /* ---- once, and for whom ---- */
@@ -326,10 +287,10 @@ START_TEST(a_zygote_that_dies_later_is_followed_by_one_that_has_it)
     mc_pool *pool = begin();
     ck_assert_int_eq(ask(pool, "late"), 1);
     pause_us(50000); /* the older one goes when the last worker has changed */
-    end_process(await_zygote(0));
+    end_process(server_zygote(&server, 0));
     ck_assert(board_await(count_of(1, LOAD), 2, BOUND_MS));
-    end_process(find_process("mc-worker/0"));
-    end_process(find_process("mc-worker/1"));
+    end_process(child_named(server.pid, "mc-worker/0", 0));
+    end_process(child_named(server.pid, "mc-worker/1", 0));
     for (int i = 0; i < 20; i++)
         ck_assert_int_eq(ask(pool, "late"), 1);
     expect_counts(1, 2, 2, 2);
@@ -387,7 +348,7 @@ START_TEST(one_that_fails_in_the_only_worker_leaves_the_pool_as_it_was)
     ck_assert(board_await(count_of(0, WORKER_INIT), 2, BOUND_MS)); /* the I/O worker's, too */
     mc_group *group = offer(pool, 20, "late", "late");
     ck_assert(board_await(count_of(0, WORKER_INIT), 3, BOUND_MS));
-    end_process(find_process("mc-worker/0"));
+    end_process(child_named(server.pid, "mc-worker/0", 0));
     wait_all(group);
     ck_assert_uint_eq(failures(group), 20);
     mc_group_close(group);
@@ -415,11 +376,11 @@ START_TEST(a_process_that_dies_while_it_loads_is_followed_by_another)
     prepare();
     set(1, "slow-ms", "300");
     mc_pool *pool = begin();
-    pid_t zygote = await_zygote(0);
+    pid_t zygote = server_zygote(&server, 0);
     mc_group *group = offer(pool, 20, "late", "late");
     for (uint32_t deaths = 0; deaths < 2; deaths++) {
         ck_assert(board_await(count_of(1, CONFIGURE), deaths + 1, BOUND_MS));
-        end_process(await_zygote(zygote));
+        end_process(server_zygote(&server, zygote));
     }
     expect_success(group);
     finish(pool);
@@ -431,7 +392,7 @@ START_TEST(the_death_of_the_zygote_meanwhile_loses_nothing)
     prepare();
     set(1, "slow-ms", "200");
     mc_pool *pool = begin();
-    pid_t zygote = await_zygote(0);
+    pid_t zygote = server_zygote(&server, 0);
     mc_group *group = offer(pool, 20, "late", "late");
     ck_assert(board_await(count_of(1, CONFIGURE), 1, BOUND_MS));
     end_process(zygote);
@@ -446,7 +407,7 @@ START_TEST(a_zygote_that_is_late_to_follow_takes_nothing_over)
     set(0, "slow-ms", "400"); /* in a zygote that begins anew */
     set(2, "slow-ms", "200");
     mc_pool *pool = begin();
-    pid_t zygote = await_zygote(0);
+    pid_t zygote = server_zygote(&server, 0);
     mc_group *group = offer(pool, 20, "deep", "deep");
     ck_assert(board_await(count_of(2, CONFIGURE), 1, BOUND_MS));
     end_process(zygote);
@@ -469,7 +430,7 @@ START_TEST(the_death_of_workers_meanwhile_loses_nothing)
     for (int i = 0; i < 10; i++) {
         char name[16];
         snprintf(name, sizeof(name), "mc-worker/%d", i % 3);
-        pid_t worker = find_process(name);
+        pid_t worker = child_named(server.pid, name, 0);
         if (worker != 0)
             kill(worker, SIGKILL);
         pause_us(10000);

@@ -5,8 +5,10 @@
 #include "tests/system/server.h"
 
 #include "base/clock.h"
+#include "pool/pool.h"
 
 #include <signal.h>
+#include <stdlib.h>
 
 static struct server server;
 
@@ -240,6 +242,127 @@ START_TEST(set_ups_that_are_given_up_leave_nothing_in_the_server)
 }
 END_TEST
 
+/* ---- seats ---- */
+
+static void kill_all_workers(mc_pool *pool)
+{
+    pid_t pids[3];
+    ck_assert_uint_eq(mc_pool_worker_pids(pool, pids, 3), 3);
+    for (int i = 0; i < 3; i++)
+        if (pids[i] > 0) /* else it is being replaced */
+            end_process(pids[i]);
+}
+
+/* Whatever the machine has by now: lanes have arenas for as many seats as there were. */
+START_TEST(a_reload_changes_no_number_of_workers)
+{
+    board_open();
+    server_prepare(&server);
+    server.options.pool.io_workers = 1;
+    server.module.path = TEST_MODULE_3;
+    prepare_fresh(TEST_MODULE_3);
+    server_start(&server);
+    mc_pool *pool = attach(&server, NULL, 0);
+    await_both_workers(pool);
+    const unsigned numbers[][2] = {{4, 2}, {1, 0}};
+    const unsigned ms[2] = {1, 0};
+    for (uint32_t i = 0; i < 2; i++) {
+        fresh.pool.workers = numbers[i][0];
+        fresh.pool.io_workers = numbers[i][1];
+        kill(server.pid, SIGHUP);
+        ck_assert(server_await(&server, SERVE_RELOADED, i + 1));
+        kill_all_workers(pool);
+        await_both_workers(pool);
+        mc_group *group = open_unhelped(pool);
+        run(group, "linger", ms, sizeof(ms));
+        wait_all(group);
+        ck_assert_int_eq(result_of(group, 0).status, 0);
+        mc_group_close(group);
+    }
+    mc_pool_close(pool);
+    server_end(&server);
+}
+END_TEST
+
+/* ---- zygotes that die ---- */
+
+static void count_line(void *context, int level, const char *line)
+{
+    if (strstr(line, "cannot start") != NULL)
+        board_count(&board->words[0]);
+}
+
+static char module_file[128];
+
+static void replace_module(const char *with)
+{
+    char command[512];
+    snprintf(command, sizeof(command), "cp %s %s.new && mv %s.new %s", with, module_file,
+             module_file, module_file);
+    ck_assert_int_eq(system(command), 0);
+}
+
+static void prepare_file(const char *with)
+{
+    board_open();
+    server_prepare(&server);
+    server.options.pool.log = count_line;
+    snprintf(module_file, sizeof(module_file), "%s/module.so", server.directory);
+    replace_module(with);
+}
+
+START_TEST(a_reload_mends_a_set_up_that_cannot_be_loaded_any_more)
+{
+    prepare_file(TEST_MODULE_1);
+    prepare_fresh(TEST_MODULE_2);
+    server.module.path = module_file;
+    server_start(&server);
+    mc_pool *pool = attach(&server, NULL, 0);
+    pid_t zygote = server_zygote(&server, 0);
+    replace_module("/proc/self/stat");
+    end_process(zygote);
+    ck_assert(board_await(&board->words[0], 1, BOUND_MS));
+    for (uint32_t i = 1; i <= 2; i++) {
+        kill(server.pid, SIGHUP);
+        ck_assert(server_await(&server, SERVE_RELOADED, i));
+        ck_assert_int_eq(version_of(pool), 207);
+    }
+    mc_pool_close(pool);
+    unlink(module_file);
+    server_end(&server);
+}
+END_TEST
+
+START_TEST(a_set_up_whose_zygote_dies_and_cannot_be_loaded_again_is_given_up)
+{
+    prepare_file(TEST_MODULE_2);
+    prepare_fresh(module_file);
+    server_start(&server);
+    mc_pool *pool = attach(&server, NULL, 0);
+    await_both_workers(pool);
+    mc_group *group = open_unhelped(pool);
+    unsigned doze_ms = 4000; /* meanwhile the new set-up waits for this worker */
+    run(group, "doze", &doze_ms, sizeof(doze_ms));
+    pid_t old = server_zygote(&server, 0);
+    kill(server.pid, SIGHUP);
+    await_version(pool, 207);
+    replace_module("/proc/self/stat");
+    end_process(server_zygote(&server, old));
+    ck_assert(server_await(&server, SERVE_KEPT, 1));
+    await_version(pool, 107);
+    replace_module(TEST_MODULE_2);
+    kill(server.pid, SIGHUP);
+    ck_assert(server_await(&server, SERVE_RELOADED, 1));
+    ck_assert_int_eq(version_of(pool), 207);
+    wait_all(group);
+    ck_assert_int_eq(result_of(group, 0).status, 0);
+    mc_group_close(group);
+    mc_pool_close(pool);
+    unlink(module_file);
+    server_end(&server);
+}
+END_TEST
+
 TEST_MAIN(serve_reload, a_reload_moves_to_the_new_module_and_loses_nothing,
           reloads_asked_for_during_one_are_one_more, a_reload_during_the_start_follows_it,
           clients_that_are_attached_obey_the_limits_of_a_new_set_up,
@@ -247,4 +370,7 @@ TEST_MAIN(serve_reload, a_reload_moves_to_the_new_module_and_loses_nothing,
           a_set_up_that_refuses_leaves_the_old_one,
           a_set_up_whose_workers_cannot_start_leaves_the_old_one,
           a_set_up_that_is_given_up_replaces_no_worker,
-          set_ups_that_are_given_up_leave_nothing_in_the_server)
+          set_ups_that_are_given_up_leave_nothing_in_the_server,
+          a_reload_changes_no_number_of_workers,
+          a_reload_mends_a_set_up_that_cannot_be_loaded_any_more,
+          a_set_up_whose_zygote_dies_and_cannot_be_loaded_again_is_given_up)

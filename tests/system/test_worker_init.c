@@ -7,7 +7,9 @@
 #include "base/clock.h"
 #include "pool/pool.h"
 
+#include <grp.h>
 #include <signal.h>
+#include <sys/resource.h>
 
 struct state {
     uint32_t magic;
@@ -285,6 +287,34 @@ START_TEST(a_hook_that_fails_here_fails_inline_tasks_only)
 }
 END_TEST
 
+/* A user who may have so many processes, and has none yet. Only root can become one. */
+static void become_somebody(rlim_t processes)
+{
+    enum { SOMEBODY = 65531 };
+    const struct rlimit few = {processes, processes};
+    if (setrlimit(RLIMIT_NPROC, &few) < 0 || setgroups(0, NULL) < 0 || setgid(SOMEBODY) < 0 ||
+        setuid(SOMEBODY) < 0)
+        _exit(77);
+}
+
+START_TEST(open_fails_when_no_worker_can_be_forked)
+{
+    board_open();
+    for (rlim_t processes = 3; geteuid() == 0 && processes <= 4; processes++) {
+        pid_t child = fork();
+        if (child == 0) {
+            mc_pool *pool;
+            struct mc_pool_options options = pool_options(HANDLERS(handlers));
+            become_somebody(processes); /* supervisor and zygote, and perhaps who forks that */
+            options.workers = 1;
+            int result = mc_pool_open(&options, &pool);
+            _exit(result == -EAGAIN || result == 0 ? 0 : 1);
+        }
+        ck_assert_int_eq(await_exit(child), 0);
+    }
+}
+END_TEST
+
 TEST_MAIN(worker_init, tasks_have_what_worker_init_made_wherever_they_run,
           open_fails_with_what_worker_init_returned, open_fails_when_workers_die_in_worker_init,
           tasks_that_may_run_here_do_when_no_worker_can_start,
@@ -292,4 +322,4 @@ TEST_MAIN(worker_init, tasks_have_what_worker_init_made_wherever_they_run,
           an_event_loop_learns_that_no_worker_can_start,
           a_running_task_fails_alone_when_its_worker_gets_no_successor,
           the_pool_recovers_when_workers_can_start_again, a_pool_without_workers_closes_at_once,
-          a_hook_that_fails_here_fails_inline_tasks_only)
+          a_hook_that_fails_here_fails_inline_tasks_only, open_fails_when_no_worker_can_be_forked)
