@@ -40,7 +40,7 @@ void task_init(mc_task *task)
     task->has_message = false;
     task->document = NULL;
     task->writing = false;
-    task->soft_limit_ms = 0;
+    task->soft_limit_ms = task->time_limit_ms = 0;
 }
 
 /* Makes task->data hold size bytes, the first keep of them as before. */

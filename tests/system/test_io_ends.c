@@ -111,6 +111,23 @@ START_TEST(a_task_that_waits_too_long_ends_and_its_worker_lives)
 }
 END_TEST
 
+START_TEST(the_limits_of_one_task_are_not_the_next_ones)
+{
+    begin(_i);
+    mc_group *limited =
+        open_with(pool, (struct mc_group_options){.time_limit_ms = 100, .soft_time_limit_ms = 50});
+    for (int i = 0; i < 10; i++)
+        run_number(limited, "doze", 1);
+    wait_all(limited);
+    mc_group_close(limited);
+    mc_group *group = open_group(pool);
+    for (int i = 0; i < 10; i++)
+        run_number(group, "doze", 200);
+    expect_all_good(group);
+    engine_finish(group);
+}
+END_TEST
+
 START_TEST(a_limit_ends_one_that_reads_a_value)
 {
     begin(_i);
@@ -236,7 +253,8 @@ END_TEST
 
 ENGINE_MAIN(io_ends, a_waiting_task_hears_that_it_is_cancelled,
             a_task_that_waits_too_long_ends_and_its_worker_lives,
-            a_limit_ends_one_that_reads_a_value, a_call_that_hangs_is_killed_with_its_worker,
+            the_limits_of_one_task_are_not_the_next_ones, a_limit_ends_one_that_reads_a_value,
+            a_call_that_hangs_is_killed_with_its_worker,
             a_death_takes_what_waits_along_or_has_it_run_again, recycling_loses_nothing_that_waits,
             a_worker_that_is_to_leave_hears_of_cancels, the_tasks_of_a_dead_client_are_given_up,
             closing_waits_for_what_waits)
