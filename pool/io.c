@@ -92,8 +92,10 @@ static void hear_due(struct io *io)
             self->soft_ns = UINT64_MAX;
             self->task.handler->on_soft_limit(&self->task);
             pending_schedule(io, self);
-        } else {
+        } else if (now >= self->timer_ns) {
             pending_tell(io, self, MC_EVENT_TIMER);
+        } else {
+            pending_schedule(io, self); /* it awaits a later one by now */
         }
     }
 }

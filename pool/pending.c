@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define OF_DESCRIPTOR ((unsigned)(MC_EVENT_READ | MC_EVENT_WRITE | MC_EVENT_HANGUP))
+
 static const struct task_home io_home;
 
 /* ---- objects ---- */
@@ -103,6 +105,7 @@ static int await_fd(mc_task *task, int fd, unsigned events, mc_resume_fn *resume
     struct io_task *self = object_of(task);
     struct io *io = io_of(task);
     pending_unwatch(io, self, false);
+    self->events &= ~OF_DESCRIPTOR;
     int watched = loop_watch(&io->loop, fd, events, pending_token(self));
     if (watched < 0 && watched != -EPERM)
         return error_system(watched, "descriptor %d cannot be awaited", fd);
@@ -119,6 +122,7 @@ static int await_fd(mc_task *task, int fd, unsigned events, mc_resume_fn *resume
 static int await_timer(mc_task *task, unsigned timeout_ms, mc_resume_fn *resume, void *context)
 {
     struct io_task *self = object_of(task);
+    self->events &= ~(unsigned)MC_EVENT_TIMER;
     self->timer_ns = clock_ns() + (uint64_t)timeout_ms * 1000000;
     await(self, resume, context);
     return 0;
@@ -381,6 +385,7 @@ void pending_call_back(struct io *io, struct io_task *self, unsigned events)
     mc_resume_fn *resume = self->resume;
     pending_unwatch(io, self, false);
     self->timer_ns = UINT64_MAX;
+    pending_schedule(io, self); /* the call may wait for a group for longer than that */
     self->asked = false;
     self->events = 0;
     self->since_ticks = clock_ticks();

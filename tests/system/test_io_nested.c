@@ -4,6 +4,9 @@
  */
 #include "tests/system/engines.h"
 
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+
 /* ---- handlers ---- */
 
 /* A group of its own, which needs the same worker: of so many tasks, that doze so long. */
@@ -70,6 +73,64 @@ static int nest_nest_later(mc_task *task)
     return nest_later(task, "nest", 2000);
 }
 
+/* What is awaited last has come, and nothing else. */
+static int read_timer(mc_task *task, unsigned events, void *context)
+{
+    uint64_t times = 0;
+    int fd = (int)(intptr_t)context, status = -EPROTO;
+    if (events == MC_EVENT_READ && read(fd, &times, sizeof(times)) == sizeof(times))
+        status = 0;
+    close(fd);
+    return status;
+}
+
+/* A timer's descriptor is awaited. */
+static int await_last(mc_task *task)
+{
+    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    struct itimerspec soon = {.it_value.tv_nsec = 100000000};
+    int status = timerfd_settime(fd, 0, &soon, NULL) < 0 ? -errno : 0;
+    if (status == 0)
+        status = mc_task_await_fd(task, fd, MC_EVENT_READ, read_timer, (void *)(intptr_t)fd);
+    return status < 0 ? status : MC_PENDING;
+}
+
+/* Waits for a group for longer than its timer would have taken. */
+static int outlast_timer(mc_task *task, unsigned events, void *context)
+{
+    mc_group *group = NULL;
+    close((int)(intptr_t)context);
+    int status = events == MC_EVENT_READ ? open_inner(task, "doze", 1, 100, &group) : -EPROTO;
+    if (status == 0)
+        status = wait_inner(group);
+    return status < 0 ? status : await_last(task);
+}
+
+static int await_both(mc_task *task)
+{
+    int fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+    int status = mc_task_await_fd(task, fd, MC_EVENT_READ, outlast_timer, (void *)(intptr_t)fd);
+    if (status == 0)
+        status = mc_task_await_timer(task, 50, outlast_timer, (void *)(intptr_t)fd);
+    return status < 0 ? status : MC_PENDING;
+}
+
+/* The descriptor that it awaits first is ready before the call ends. */
+static int await_another(mc_task *task)
+{
+    mc_group *group = NULL;
+    int fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+    int status = mc_task_await_fd(task, fd, MC_EVENT_READ, read_timer, NULL);
+    if (status == 0)
+        status = open_inner(task, "doze", 1, 20, &group);
+    if (status == 0)
+        status = wait_inner(group);
+    if (status == 0)
+        status = await_last(task);
+    close(fd);
+    return status;
+}
+
 static const struct mc_handler handlers[] = {
     {.name = "doze", .run = doze, .flags = MC_IO},
     {.name = "nest", .run = nest, .flags = MC_IO},
@@ -77,6 +138,8 @@ static const struct mc_handler handlers[] = {
     {.name = "nest-limited", .run = nest, .flags = MC_IO, .time_limit_ms = 100},
     {.name = "nest-doze-later", .run = nest_doze_later, .flags = MC_IO},
     {.name = "nest-nest-later", .run = nest_nest_later, .flags = MC_IO},
+    {.name = "await-both", .run = await_both, .flags = MC_IO},
+    {.name = "await-another", .run = await_another, .flags = MC_IO},
 };
 
 static void begin(int engine)
@@ -146,6 +209,20 @@ START_TEST(a_limit_holds_for_one_that_waits_for_a_group)
 }
 END_TEST
 
+START_TEST(what_is_not_awaited_any_more_does_not_call_back)
+{
+    begin(_i);
+    mc_group *group = open_group(pool);
+    run(group, "await-both", NULL, 0);
+    run(group, "await-another", NULL, 0);
+    wait_all(group);
+    for (size_t i = 0; i < 2; i++)
+        ck_assert_int_eq(result_of(group, i).status, 0);
+    engine_finish(group);
+}
+END_TEST
+
 ENGINE_MAIN(io_nested, handlers_that_wait_for_groups_hold_nobody_up,
             what_call_backs_wait_for_is_called_back, waits_may_go_deep,
-            waits_that_cannot_end_are_errors, a_limit_holds_for_one_that_waits_for_a_group)
+            waits_that_cannot_end_are_errors, a_limit_holds_for_one_that_waits_for_a_group,
+            what_is_not_awaited_any_more_does_not_call_back)
