@@ -87,6 +87,9 @@ static void unwatch(void *state, int fd, int watched, uint64_t token, bool fired
         return; /* if there was no room: its event is late, and nobody's */
     io_uring_prep_poll_remove(entry, token);
     entry->user_data = NOBODY;
+    /* Until the request has ended the kernel keeps the file open, which its owner may close
+     * at once. */
+    (void)io_uring_submit_and_get_events(&loop->ring);
 }
 
 static unsigned events_of(int result)

@@ -68,6 +68,30 @@ static int ring_common(mc_task *task)
     return eventfd_write(common_event, 1);
 }
 
+/* The timer comes first: then nothing of the pipe's read end may be left. */
+static int close_awaited(mc_task *task, unsigned events, void *context)
+{
+    struct own_pipe *own = context;
+    close(own->ends[0]);
+    int status = write(own->ends[1], "x", 1) < 0 && errno == EPIPE ? 0 : -EPROTO;
+    close(own->ends[1]);
+    free(own);
+    return status;
+}
+
+static int await_unwritten(mc_task *task)
+{
+    struct own_pipe *own = malloc(sizeof(*own));
+    if (own == NULL || pipe2(own->ends, O_CLOEXEC | O_NONBLOCK) < 0) {
+        free(own);
+        return -errno;
+    }
+    int result = mc_task_await_fd(task, own->ends[0], MC_EVENT_READ, close_awaited, own);
+    if (result == 0)
+        result = mc_task_await_timer(task, 5, close_awaited, own);
+    return result < 0 ? result : MC_PENDING;
+}
+
 /* A file is always ready. */
 static int await_file(mc_task *task)
 {
@@ -131,6 +155,7 @@ static const struct mc_handler handlers[] = {
     {.name = "piped", .run = piped, .flags = MC_IO},
     {.name = "await-common", .run = await_common, .flags = MC_IO},
     {.name = "ring-common", .run = ring_common, .flags = MC_IO},
+    {.name = "await-unwritten", .run = await_unwritten, .flags = MC_IO},
     {.name = "await-file", .run = await_file, .flags = MC_IO},
     {.name = "await-nothing", .run = await_nothing, .flags = MC_IO},
     {.name = "await-closed", .run = await_closed, .flags = MC_IO},
@@ -200,6 +225,17 @@ START_TEST(tasks_of_one_worker_wake_each_other)
     run(group, "wake", NULL, 0);
     wait_all(group);
     expect_events(group, 0, MC_EVENT_WAKE);
+    engine_finish(group);
+}
+END_TEST
+
+START_TEST(a_descriptor_that_is_closed_after_its_call_back_is_closed_for_good)
+{
+    begin(_i);
+    mc_group *group = open_group(pool);
+    for (int i = 0; i < 10; i++)
+        run(group, "await-unwritten", NULL, 0);
+    expect_all_good(group);
     engine_finish(group);
 }
 END_TEST
@@ -299,5 +335,6 @@ END_TEST
 
 ENGINE_MAIN(io, timers_and_descriptors_call_back, thousands_wait_in_one_worker,
             several_tasks_await_one_descriptor, tasks_of_one_worker_wake_each_other,
-            mistakes_are_errors, replies_made_before_waiting_arrive, replies_without_room_say_so,
+            a_descriptor_that_is_closed_after_its_call_back_is_closed_for_good, mistakes_are_errors,
+            replies_made_before_waiting_arrive, replies_without_room_say_so,
             where_io_uring_is_forbidden_epoll_does_it)
