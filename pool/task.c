@@ -91,7 +91,7 @@ static void set_message(mc_task *task, const char *text)
     void *data = NULL;
     if (make_room(task, size, 0, &data) < 0 || data == NULL) {
         data = task->small;
-        size = sizeof(task->small);
+        size = size < sizeof(task->small) ? size : sizeof(task->small);
     }
     memcpy(data, text, size);
     task->size = (uint32_t)size;

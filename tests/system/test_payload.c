@@ -81,6 +81,11 @@ static int fill_twice(mc_task *task)
     return 0;
 }
 
+static int fail_in_short(mc_task *task)
+{
+    return mc_task_fail(task, -EIO, "twelve bytes");
+}
+
 static const struct mc_handler handlers[] = {
     {.name = "echo", .run = echo},
     {.name = "fill-twice", .run = fill_twice},
@@ -88,6 +93,7 @@ static const struct mc_handler handlers[] = {
     {.name = "fill", .run = fill},
     {.name = "many-replies", .run = many_replies},
     {.name = "blocked-fill", .run = blocked_fill},
+    {.name = "fail-in-short", .run = fail_in_short},
     {.name = "fill-after-refusal", .run = fill_after_refusal},
 };
 
@@ -217,6 +223,17 @@ START_TEST(a_result_above_the_limit_fails_its_task_with_it)
     ck_assert_ptr_nonnull(strstr(result.error, "'fill' has 1048577 bytes"));
     ck_assert_uint_eq(result_of(group, 0).data_size, MIB);
     ck_assert_uint_eq(failures(group), 1);
+    finish(group);
+}
+END_TEST
+
+START_TEST(a_message_above_the_limit_is_not_longer_than_it_was)
+{
+    mc_group *group = begin(8, 0);
+    run(group, "fail-in-short", NULL, 0);
+    wait_all(group);
+    ck_assert_uint_eq(group_record(group, 0)->size, strlen("twelve bytes"));
+    ck_assert_str_eq(result_of(group, 0).error, "twelve bytes");
     finish(group);
 }
 END_TEST
@@ -393,8 +410,10 @@ END_TEST
 TEST_MAIN(payload, arguments_and_results_of_every_size_come_back,
           sizes_of_all_kinds_can_be_in_flight_together, arguments_are_copied_before_run_returns,
           arguments_above_the_limit_are_refused_with_it,
-          a_result_above_the_limit_fails_its_task_with_it, a_refused_reply_leaves_the_one_before,
-          the_last_reply_counts, released_results_make_room_for_others,
+          a_result_above_the_limit_fails_its_task_with_it,
+          a_message_above_the_limit_is_not_longer_than_it_was,
+          a_refused_reply_leaves_the_one_before, the_last_reply_counts,
+          released_results_make_room_for_others,
           results_that_are_never_released_fill_the_arena_with_an_error,
           a_reply_without_room_leaves_none, more_arguments_than_fit_wait_for_room,
           the_largest_arguments_fit_the_smallest_arena, the_largest_result_fits_the_smallest_arena,
