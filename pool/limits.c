@@ -52,6 +52,7 @@ static void look_at_limits(struct worker *worker)
     _Atomic uint32_t *soft_limit_ms = &worker->row->soft_limit_ms;
     if (atomic_load_explicit(soft_limit_ms, memory_order_relaxed) != 0 && mc_task_overdue(task)) {
         atomic_store_explicit(soft_limit_ms, 0, memory_order_relaxed); /* told: ask no more */
+        task->told = true;
         task->handler->on_soft_limit(task);
     }
 }

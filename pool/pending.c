@@ -172,7 +172,7 @@ static void set_limits(struct io_task *self)
 {
     const mc_task *task = &self->task;
     uint64_t began_ns = clock_ns() - clock_ticks_ns(clock_ticks() - task->began_ticks);
-    if (task->soft_limit_ms != 0 && task->handler->on_soft_limit != NULL)
+    if (task->soft_limit_ms != 0 && task->handler->on_soft_limit != NULL && !task->told)
         self->soft_ns = began_ns + (uint64_t)task->soft_limit_ms * 1000000;
     if (task->time_limit_ms != 0)
         self->limit_ns = began_ns + (uint64_t)task->time_limit_ms * 1000000;

@@ -41,6 +41,7 @@ void task_init(mc_task *task)
     task->document = NULL;
     task->writing = false;
     task->soft_limit_ms = task->time_limit_ms = 0;
+    task->told = false;
 }
 
 /* Makes task->data hold size bytes, the first keep of them as before. */

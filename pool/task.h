@@ -53,6 +53,7 @@ struct mc_task {
     uint32_t attempt;       /* from 0 */
     uint32_t soft_limit_ms; /* 0: none */
     uint32_t time_limit_ms; /* likewise; in workers */
+    bool told;              /* of its soft limit, in its first call */
     uint64_t began_ticks;
 
     /* result */

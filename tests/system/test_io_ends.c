@@ -50,11 +50,24 @@ static void told(mc_task *task)
     board_count(&board->words[3]);
 }
 
+/* Its first call takes so long that it is told there. */
+static int compute_first(mc_task *task)
+{
+    for (int i = 0; i < 80; i++)
+        pause_us(1000);
+    return doze(task);
+}
+
 static const struct mc_handler handlers[] = {
     {.name = "doze", .run = doze, .flags = MC_IO},
     {.name = "die", .run = die, .flags = MC_IO},
     {.name = "limited", .run = doze, .flags = MC_IO, .time_limit_ms = 50},
     {.name = "soft", .run = doze, .flags = MC_IO, .soft_time_limit_ms = 20, .on_soft_limit = told},
+    {.name = "soft-compute",
+     .run = compute_first,
+     .flags = MC_IO,
+     .soft_time_limit_ms = 20,
+     .on_soft_limit = told},
     {.name = "hang-later", .run = hang_later, .flags = MC_IO, .time_limit_ms = 50},
     {.name = "read-value", .run = read_value, .flags = MC_IO, .time_limit_ms = 20},
     {.name = "again", .run = again, .flags = MC_IO | MC_IDEMPOTENT},
@@ -124,6 +137,17 @@ START_TEST(the_limits_of_one_task_are_not_the_next_ones)
     for (int i = 0; i < 10; i++)
         run_number(group, "doze", 200);
     expect_all_good(group);
+    engine_finish(group);
+}
+END_TEST
+
+START_TEST(a_task_that_was_told_of_its_soft_limit_in_its_first_call_is_not_told_again)
+{
+    begin(_i);
+    mc_group *group = run_one("soft-compute", 50);
+    wait_all(group);
+    expect_events(group, 0, MC_EVENT_TIMER);
+    ck_assert_uint_eq(atomic_load(&board->words[3]), 1);
     engine_finish(group);
 }
 END_TEST
@@ -253,8 +277,9 @@ END_TEST
 
 ENGINE_MAIN(io_ends, a_waiting_task_hears_that_it_is_cancelled,
             a_task_that_waits_too_long_ends_and_its_worker_lives,
-            the_limits_of_one_task_are_not_the_next_ones, a_limit_ends_one_that_reads_a_value,
-            a_call_that_hangs_is_killed_with_its_worker,
+            the_limits_of_one_task_are_not_the_next_ones,
+            a_task_that_was_told_of_its_soft_limit_in_its_first_call_is_not_told_again,
+            a_limit_ends_one_that_reads_a_value, a_call_that_hangs_is_killed_with_its_worker,
             a_death_takes_what_waits_along_or_has_it_run_again, recycling_loses_nothing_that_waits,
             a_worker_that_is_to_leave_hears_of_cancels, the_tasks_of_a_dead_client_are_given_up,
             closing_waits_for_what_waits)
