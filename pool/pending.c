@@ -343,11 +343,6 @@ static void leave(struct io *io)
         worker->task = &io->next->task;
 }
 
-static void account(struct io *io, const struct io_task *self, uint64_t since_ticks)
-{
-    run_account(io->worker, self->view, clock_ticks_ns(clock_ticks() - since_ticks));
-}
-
 /* How a task ends that has just returned, or will not be called any more. */
 static enum slot_state outcome(struct io_task *self, unsigned events, bool ended)
 {
@@ -388,15 +383,15 @@ void pending_call_back(struct io *io, struct io_task *self, unsigned events)
     pending_schedule(io, self); /* the call may wait for a group for longer than that */
     self->asked = false;
     self->events = 0;
-    self->since_ticks = clock_ticks();
-    enter(io, self, self->since_ticks, 0);
+    io->worker->since_ticks = clock_ticks();
+    enter(io, self, io->worker->since_ticks, 0);
     bool ended = task_resume(&self->task, events, resume, self->context);
     if (ended || (events & MC_EVENT_END) != 0)
         finish(io, self, events, ended);
     else
         pending_schedule(io, self);
     leave(io);
-    account(io, self, self->since_ticks);
+    run_account(io->worker, self->view, clock_ticks());
     self->in_call = false;
     pending_put_back(io, self);
 }
@@ -417,9 +412,8 @@ struct io_task *pending_suspend(struct io *io)
         self->in_call = true;
         hold(io, self);
         give_object(io, self);
-    } else {
-        account(io, self, self->since_ticks);
     }
+    run_account(worker, self->view, clock_ticks());
     leave(io);
     self->below = io->driving;
     io->driving = self;
@@ -431,7 +425,7 @@ void pending_go_on(struct io *io, struct io_task *self)
 {
     io->depth--;
     io->driving = self->below;
-    self->since_ticks = clock_ticks();
+    io->worker->since_ticks = clock_ticks();
     enter(io, self, self->called_ticks, self->soft_ms);
     if (self->waits)
         return;

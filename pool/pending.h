@@ -37,8 +37,7 @@ struct io_task {
     uint64_t timer_ns, soft_ns, limit_ns; /* by clock_ns(); UINT64_MAX: never */
     uint64_t submitted;                   /* ticks; 0: not known */
     uint64_t called_ticks;                /* of a call that waits for a group: when it began, */
-    uint32_t soft_ms;                     /* the soft limit that it was not told of yet, */
-    uint64_t since_ticks;                 /* and since when its time is not accounted for */
+    uint32_t soft_ms;                     /* and the soft limit that it was not told of yet */
 };
 
 struct io {

@@ -296,9 +296,10 @@ static bool run_slot(struct worker *worker, struct view *view, name_t name, uint
     return true;
 }
 
-void run_account(struct worker *worker, struct view *view, uint64_t took_ns)
+void run_account(struct worker *worker, struct view *view, uint64_t now)
 {
     struct seat_row *row = worker->row;
+    uint64_t took_ns = clock_ticks_ns(now - worker->since_ticks);
     view->used += took_ns * view->charge;
     atomic_store_explicit(&row->busy_ns,
                           atomic_load_explicit(&row->busy_ns, memory_order_relaxed) + took_ns,
@@ -308,7 +309,8 @@ void run_account(struct worker *worker, struct view *view, uint64_t took_ns)
 void run_noted(struct worker *worker, struct view *view, const name_t *names, uint32_t count)
 {
     struct seat_row *row = worker->row;
-    uint64_t began = clock_ticks(), now = began, done = 0;
+    uint64_t now = clock_ticks(), done = 0;
+    worker->since_ticks = now;
     worker->current = view;
     worker->current_lane = row->run_lane;
     for (uint32_t i = 0; i < count; i++) {
@@ -324,6 +326,6 @@ void run_noted(struct worker *worker, struct view *view, const name_t *names, ui
     atomic_store_explicit(&row->tasks_done,
                           atomic_load_explicit(&row->tasks_done, memory_order_relaxed) + done,
                           memory_order_relaxed);
-    run_account(worker, view, clock_ticks_ns(now - began));
+    run_account(worker, view, now);
     atomic_store_explicit(&row->run_count, 0, memory_order_release);
 }

@@ -56,6 +56,7 @@ struct worker {
     mc_pool *pool;         /* for nested groups, made on first use */
     mc_task *task;         /* that runs, or is to be next */
     uint64_t called_ticks; /* when that began: the task, or this call of it */
+    uint64_t since_ticks;  /* since when time is not accounted for */
     struct io *io;         /* of an I/O worker, else NULL */
     struct view *current;  /* of the running task, or the last one; NULL: there was none */
     uint32_t current_lane;
@@ -118,8 +119,8 @@ void run_end(struct worker *worker, struct view *view, struct slot *slot, enum s
 /* Remembers how a task that has ended fared, for ourselves and for those who look.
  * submitted: as its slot said, see tally.h. */
 void run_learn(struct worker *worker, const mc_task *task, uint64_t submitted, uint64_t now);
-/* Time that was spent on tasks of this view's client. */
-void run_account(struct worker *worker, struct view *view, uint64_t took_ns);
+/* From since_ticks until now, time was spent on tasks of this view's client. */
+void run_account(struct worker *worker, struct view *view, uint64_t now);
 /* The worker's own pool, for nested groups. */
 mc_pool *run_pool(struct worker *worker);
 /* Runs those of the noted tickets whose tasks are still to be had, then clears the row. */

@@ -2,10 +2,14 @@
  *
  * Handlers that wait for groups of their own, in the worker that is to run these as well.
  */
+#include "base/clock.h"
+#include "pool/pool.h"
 #include "tests/system/engines.h"
 
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
+
+enum { IO_SEAT = 2 }; /* behind two for computing */
 
 /* ---- handlers ---- */
 
@@ -131,6 +135,13 @@ static int await_another(mc_task *task)
     return status;
 }
 
+/* Keeps its worker for so long. */
+static int spend(mc_task *task)
+{
+    pause_us(number_of(task) * 1000);
+    return 0;
+}
+
 static const struct mc_handler handlers[] = {
     {.name = "doze", .run = doze, .flags = MC_IO},
     {.name = "nest", .run = nest, .flags = MC_IO},
@@ -138,6 +149,7 @@ static const struct mc_handler handlers[] = {
     {.name = "nest-limited", .run = nest, .flags = MC_IO, .time_limit_ms = 100},
     {.name = "nest-doze-later", .run = nest_doze_later, .flags = MC_IO},
     {.name = "nest-nest-later", .run = nest_nest_later, .flags = MC_IO},
+    {.name = "spend", .run = spend, .flags = MC_IO},
     {.name = "await-both", .run = await_both, .flags = MC_IO},
     {.name = "await-another", .run = await_another, .flags = MC_IO},
 };
@@ -222,7 +234,26 @@ START_TEST(what_is_not_awaited_any_more_does_not_call_back)
 }
 END_TEST
 
+START_TEST(the_time_of_tasks_within_a_wait_for_a_group_is_counted_once)
+{
+    begin(_i);
+    const struct seat_row *row = &pool->control->rows[IO_SEAT];
+    uint64_t began = clock_ns();
+    mc_group *group = run_one("nest", 500);
+    ck_assert(board_await(&board->words[0], 3, BOUND_MS));
+    for (int i = 0; i < 10; i++)
+        run_number(group, "spend", 30);
+    expect_all_good(group);
+    expect_quiet(pool);
+    uint64_t busy_ns = atomic_load(&row->busy_ns);
+    ck_assert_uint_le(busy_ns, clock_ns() - began);
+    ck_assert_uint_ge(busy_ns, 300000000);
+    engine_finish(group);
+}
+END_TEST
+
 ENGINE_MAIN(io_nested, handlers_that_wait_for_groups_hold_nobody_up,
             what_call_backs_wait_for_is_called_back, waits_may_go_deep,
             waits_that_cannot_end_are_errors, a_limit_holds_for_one_that_waits_for_a_group,
-            what_is_not_awaited_any_more_does_not_call_back)
+            what_is_not_awaited_any_more_does_not_call_back,
+            the_time_of_tasks_within_a_wait_for_a_group_is_counted_once)
