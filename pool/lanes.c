@@ -218,14 +218,18 @@ struct tenant *lanes_find(struct supervisor *supervisor, uint32_t index, uint32_
     return tenant->used && tenant->generation == generation ? tenant : NULL;
 }
 
-struct tenant *lanes_find_run(struct supervisor *supervisor, const struct seat_row *row)
+struct tenant *lanes_find_any(struct supervisor *supervisor, uint32_t index, uint32_t generation)
 {
-    uint32_t index = row->run_lane, generation = row->run_lane_generation;
     if (index >= MAX_LANES)
         return NULL;
     struct tenant *tenant = &supervisor->tenants[index];
     uint32_t now = tenant->dropping ? tenant->generation - 1 : tenant->generation;
     return tenant->used && generation == now ? tenant : NULL;
+}
+
+struct tenant *lanes_find_run(struct supervisor *supervisor, const struct seat_row *row)
+{
+    return lanes_find_any(supervisor, row->run_lane, row->run_lane_generation);
 }
 
 void lanes_send(struct supervisor *supervisor, int socket, uint32_t index, uint32_t generation)

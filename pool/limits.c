@@ -135,6 +135,7 @@ void limits_end(struct worker *worker)
     watched = NULL;
     atomic_store_explicit(&row->started_ticks, 0, memory_order_relaxed);
     atomic_thread_fence(memory_order_release); /* L2 */
+    atomic_store_explicit(&row->watched, 0, memory_order_relaxed);
     atomic_store_explicit(&row->soft_limit_ms, 0, memory_order_relaxed);
     atomic_store_explicit(&row->time_limit_ms, 0, memory_order_relaxed);
 }

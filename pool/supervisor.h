@@ -49,7 +49,8 @@ struct post {
 enum doom_reason { DOOM_NONE, DOOM_TIME, DOOM_CANCEL };
 struct doom {
     enum doom_reason why;
-    name_t name;
+    uint32_t lane, lane_generation;
+    name_t name;      /* of a task there: other lanes have the same names */
     uint64_t started; /* ticks */
 };
 
@@ -399,7 +400,9 @@ void lanes_fault(struct supervisor *supervisor, uint32_t index, uint32_t generat
 /* The lane's live tenant, or NULL. */
 struct tenant *lanes_find(struct supervisor *supervisor, uint32_t index, uint32_t generation);
 
-/* The tenant that the row's run belongs to, also if its client is gone already. */
+/* The tenant that a run of this lane belongs to, also if its client is gone already. */
+struct tenant *lanes_find_any(struct supervisor *supervisor, uint32_t index, uint32_t generation);
+/* The same for the run of this row. */
 struct tenant *lanes_find_run(struct supervisor *supervisor, const struct seat_row *row);
 
 /* queues.c */

@@ -108,7 +108,8 @@ static enum slot_event verdict(const struct supervisor *supervisor, uint32_t sea
     bool noted = atomic_load_explicit(&row->watched, memory_order_relaxed) == name;
     *attempt =
         noted ? atomic_load_explicit(&row->attempt, memory_order_relaxed) : slot_attempt(word);
-    if (doom->why != DOOM_NONE && doom->name == name)
+    if (doom->why != DOOM_NONE && doom->name == name && doom->lane == row->run_lane &&
+        doom->lane_generation == row->run_lane_generation)
         return doom->why == DOOM_TIME ? EVENT_TIME_OUT : EVENT_KILL;
     if (handler < supervisor->config->handler_count &&
         *attempt + 1 < supervisor->config->handlers[handler].max_attempts)

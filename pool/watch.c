@@ -32,6 +32,7 @@ enum {
 /* What a row says of a task that is watched; started 0: none. */
 struct sight {
     uint64_t started;
+    uint32_t lane, lane_generation;
     name_t name;
     uint32_t soft_limit_ms, time_limit_ms;
     uint64_t ran_ms;
@@ -41,6 +42,8 @@ static struct sight look(const struct seat_row *row)
 {
     struct sight sight = {0}, nothing = {0};
     sight.started = atomic_load_explicit(&row->started_ticks, memory_order_acquire); /* L1 */
+    sight.lane = LOAD_ONCE(row->run_lane);
+    sight.lane_generation = LOAD_ONCE(row->run_lane_generation);
     sight.name = atomic_load_explicit(&row->watched, memory_order_relaxed);
     sight.soft_limit_ms = atomic_load_explicit(&row->soft_limit_ms, memory_order_relaxed);
     sight.time_limit_ms = atomic_load_explicit(&row->time_limit_ms, memory_order_relaxed);
@@ -60,13 +63,12 @@ static const char *handler_name(const struct supervisor *supervisor, name_t name
                                                        : "?";
 }
 
-static void strike(struct supervisor *supervisor, uint32_t index, enum doom_reason why, name_t name,
-                   uint64_t started)
+static void strike(struct supervisor *supervisor, uint32_t index, const struct doom *doom)
 {
     struct seat *seat = &supervisor->seats[index];
     if (seat->doom.why != DOOM_NONE)
         return; /* it is on its way already */
-    seat->doom = (struct doom){.why = why, .name = name, .started = started};
+    seat->doom = *doom;
     FAULT_POINT("watch_doomed");
     (void)sys_pidfd_kill(seat->posts[HOLDER].pidfd, SIGKILL);
 }
@@ -107,11 +109,10 @@ static bool over_handlers_limit(const struct supervisor *supervisor, const struc
 static void end_task(struct supervisor *supervisor, uint32_t index, const struct sight *sight)
 {
     struct seat *seat = &supervisor->seats[index];
-    const struct seat_row *row = &supervisor->control->rows[index];
     if (seat->doom.why != DOOM_NONE ||
-        (others_wait(supervisor, index, row->run_lane) && !over_handlers_limit(supervisor, sight)))
+        (others_wait(supervisor, index, sight->lane) && !over_handlers_limit(supervisor, sight)))
         return;
-    const struct tenant *tenant = lanes_find_run(supervisor, row);
+    const struct tenant *tenant = lanes_find_any(supervisor, sight->lane, sight->lane_generation);
     struct slot *slot = tenant != NULL ? slot_of(tenant, sight->name) : NULL;
     if ((slot == NULL || !slot_mark(&slot->word, sight->name, index + 1, SLOT_KILL)) &&
         seat->doom.started != sight->started) {
@@ -123,7 +124,23 @@ static void end_task(struct supervisor *supervisor, uint32_t index, const struct
               "limit of %u ms: the worker is killed",
               handler_name(supervisor, sight->name), (unsigned long long)sight->ran_ms,
               (int)seat->posts[HOLDER].pid, index, sight->time_limit_ms);
-    strike(supervisor, index, DOOM_TIME, sight->name, sight->started);
+    strike(supervisor, index,
+           &(struct doom){.why = DOOM_TIME,
+                          .lane = sight->lane,
+                          .lane_generation = sight->lane_generation,
+                          .name = sight->name,
+                          .started = sight->started});
+}
+
+/* A task that this row names, and whose it is: the worker writes the lane first, so it is
+ * read last. */
+static struct doom named(const struct seat_row *row, uint32_t place)
+{
+    struct doom doom = {.why = DOOM_CANCEL, .name = LOAD_ONCE(row->run_names[place])};
+    atomic_thread_fence(memory_order_acquire);
+    doom.lane = LOAD_ONCE(row->run_lane);
+    doom.lane_generation = LOAD_ONCE(row->run_lane_generation);
+    return doom;
 }
 
 void watch_kill(struct supervisor *supervisor, const struct tenant *tenant, uint32_t slot,
@@ -133,15 +150,15 @@ void watch_kill(struct supervisor *supervisor, const struct tenant *tenant, uint
     for (uint32_t index = 0; index < supervisor->config->seats; index++) {
         const struct seat_row *row = &supervisor->control->rows[index];
         uint32_t count = atomic_load_explicit(&row->run_count, memory_order_acquire);
-        if (row->run_lane != lane || row->run_lane_generation != tenant->generation ||
-            others_wait(supervisor, index, lane))
-            continue;
         for (uint32_t i = 0; i < count && i < RUN_MAX; i++) {
-            name_t name = row->run_names[i];
-            struct slot *found = name_slot(name) == slot ? slot_of(tenant, name) : NULL;
+            struct doom doom = named(row, i);
+            if (doom.lane != lane || doom.lane_generation != tenant->generation ||
+                name_slot(doom.name) != slot || others_wait(supervisor, index, lane))
+                continue;
+            struct slot *found = slot_of(tenant, doom.name);
             if (found != NULL && slot_generation(slot_load(&found->word)) == generation &&
-                slot_mark(&found->word, name, index + 1, SLOT_KILL)) {
-                strike(supervisor, index, DOOM_CANCEL, name, 0);
+                slot_mark(&found->word, doom.name, index + 1, SLOT_KILL)) {
+                strike(supervisor, index, &doom);
                 return;
             }
         }
@@ -149,14 +166,14 @@ void watch_kill(struct supervisor *supervisor, const struct tenant *tenant, uint
 }
 
 /* The slot that the worker in this seat claimed, or NULL. */
-static struct slot *claimed(struct supervisor *supervisor, uint32_t index, name_t *name)
+static struct slot *claimed(struct supervisor *supervisor, uint32_t index, struct doom *doom)
 {
     const struct seat_row *row = &supervisor->control->rows[index];
     uint32_t count = atomic_load_explicit(&row->run_count, memory_order_acquire);
-    const struct tenant *tenant = lanes_find_run(supervisor, row);
-    for (uint32_t i = 0; tenant != NULL && i < count && i < RUN_MAX; i++) {
-        *name = row->run_names[i];
-        struct slot *slot = slot_of(tenant, *name);
+    for (uint32_t i = 0; i < count && i < RUN_MAX; i++) {
+        *doom = named(row, i);
+        const struct tenant *tenant = lanes_find_any(supervisor, doom->lane, doom->lane_generation);
+        struct slot *slot = tenant != NULL ? slot_of(tenant, doom->name) : NULL;
         uint64_t word = slot != NULL ? slot_load(&slot->word) : 0;
         if (slot_state(word) == SLOT_RUNNING && slot_seat(word) == index + 1)
             return slot;
@@ -195,21 +212,21 @@ static bool still_runs(const struct supervisor *supervisor, uint32_t index, uint
  * another start, and one that ends is not marked. */
 int watch_end(struct supervisor *supervisor, pid_t worker, uint32_t began, bool by_force)
 {
-    name_t name;
+    struct doom doom;
     int found = seat_of(supervisor, worker);
     if (found < 0)
         return found;
     uint32_t index = (uint32_t)found;
-    struct slot *slot = claimed(supervisor, index, &name);
+    struct slot *slot = claimed(supervisor, index, &doom);
     if (slot == NULL || !still_runs(supervisor, index, began) ||
-        !slot_mark(&slot->word, name, index + 1, by_force ? SLOT_KILL : SLOT_CANCEL))
+        !slot_mark(&slot->word, doom.name, index + 1, by_force ? SLOT_KILL : SLOT_CANCEL))
         return -ENOENT;
     if (!by_force)
         return 0;
     log_write(supervisor->control, MC_LOG_WARNING,
               "the operator ends a task of handler '%s': worker %d (seat %u) is killed",
-              handler_name(supervisor, name), (int)worker, index);
-    strike(supervisor, index, DOOM_CANCEL, name, 0);
+              handler_name(supervisor, doom.name), (int)worker, index);
+    strike(supervisor, index, &doom);
     return 0;
 }
 
