@@ -85,12 +85,15 @@ void limits_prepare(struct worker *worker)
 
 /* ---- around a task ---- */
 
+/* Nothing else has the limit watched: without that the task had better not begin. */
 static void wake_supervisor(struct worker *worker)
 {
     struct parcel parcel = {.message = {.type = MESSAGE_WATCH}};
     atomic_thread_fence(memory_order_seq_cst);
-    if (atomic_load_explicit(&worker->control->watching, memory_order_relaxed) == 0)
-        (void)channel_send(worker->socket, &parcel, 0);
+    if (atomic_load_explicit(&worker->control->watching, memory_order_relaxed) == 0 &&
+        channel_send(worker->socket, &parcel, 0) < 0 &&
+        channel_send(worker->socket, &parcel, 0) < 0) /* want of memory may be over */
+        _exit(1);
 }
 
 bool limits_begin(struct worker *worker, const struct slot *slot, name_t name)
