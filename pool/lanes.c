@@ -303,6 +303,8 @@ void lanes_fault(struct supervisor *supervisor, uint32_t index, uint32_t generat
     client_gone(supervisor, tenant);
 }
 
+/* The row is looked at first: what it lets go of before it ends is in the book by then, and
+ * stays there until it has ended. */
 static bool lane_worked_on(const struct supervisor *supervisor, uint32_t index)
 {
     for (uint32_t seat = 0; seat < supervisor->config->seats; seat++) {

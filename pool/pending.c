@@ -240,7 +240,9 @@ void io_keep(struct io *io, struct view *view, struct slot *slot, name_t name)
     self->waits = true;
     self->submitted = self->task.attempt == 0 ? slot->submitted_ticks : 0;
     set_limits(self);
-    hold(io, self);
+    if (!self->in_call) /* else it has waited for a group, and is there */
+        hold(io, self);
+    self->in_call = false;
     if (view->held > view->lane.geometry->slot_count) /* one slot, run over and over */
         views_fault(&io->worker->views, self->lane, view->generation,
                     "more of its tasks wait than it has slots");
@@ -309,7 +311,9 @@ void io_end(struct io *io, struct view *view, struct slot *slot, enum slot_state
         reset(self);
         return;
     }
-    pending_put_back(io, self); /* it has waited for a group of its own */
+    let_go(io, self); /* it has waited for a group of its own */
+    self->in_call = false;
+    pending_put_back(io, self);
     if (io->next != NULL)
         io->worker->task = &io->next->task;
 }
@@ -398,7 +402,9 @@ void pending_call_back(struct io *io, struct io_task *self, unsigned events)
 
 /* ---- waiting for a group ---- */
 
-/* In the book, it cannot be overlooked while the row names others; and nobody calls it back. */
+/* In the book, it cannot be overlooked while the row names others; and nobody calls it back.
+ * There it stays until it ends: who looks at the row, then at the book, would miss one that
+ * goes on in between. */
 struct io_task *pending_suspend(struct io *io)
 {
     struct worker *worker = io->worker;
@@ -406,7 +412,7 @@ struct io_task *pending_suspend(struct io *io)
     struct seat_row *row = worker->row;
     self->called_ticks = worker->called_ticks;
     self->soft_ms = atomic_load_explicit(&row->soft_limit_ms, memory_order_relaxed);
-    if (!self->waits) {
+    if (!self->in_call) { /* the first time, in its first call */
         name_t name = row->run_names[0];
         identify(io, self, worker->current, &worker->current->lane.slots[name_slot(name)], name);
         self->in_call = true;
@@ -427,8 +433,4 @@ void pending_go_on(struct io *io, struct io_task *self)
     io->driving = self->below;
     io->worker->since_ticks = clock_ticks();
     enter(io, self, self->called_ticks, self->soft_ms);
-    if (self->waits)
-        return;
-    let_go(io, self);
-    self->in_call = false;
 }

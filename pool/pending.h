@@ -28,7 +28,7 @@ struct io_task {
     int fd, watched;  /* -1: none; and what the loop made of it */
     bool asked;       /* to be called back, since its last call */
     bool waits;       /* it has returned MC_PENDING, and not ended */
-    bool in_call;     /* it runs, or waits for a group of its own */
+    bool in_call;     /* it is called back, or has waited for a group in its first call */
     bool queued;      /* it is among those that have something to hear, ... */
     unsigned events;  /* ... namely this, ... */
     uint64_t told_in; /* ... since this turn */

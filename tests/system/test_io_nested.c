@@ -135,6 +135,17 @@ static int await_another(mc_task *task)
     return status;
 }
 
+/* Waits for two groups, one after the other, then goes on. */
+static int nest_twice(mc_task *task)
+{
+    int status = nest(task);
+    if (status == 0)
+        status = nest(task);
+    board_count(&board->words[2]);
+    gate_pass();
+    return number_of(task) == 0 ? status : doze(task);
+}
+
 /* Keeps its worker for so long. */
 static int spend(mc_task *task)
 {
@@ -146,6 +157,7 @@ static const struct mc_handler handlers[] = {
     {.name = "doze", .run = doze, .flags = MC_IO},
     {.name = "nest", .run = nest, .flags = MC_IO},
     {.name = "descend", .run = descend, .flags = MC_IO},
+    {.name = "nest-twice", .run = nest_twice, .flags = MC_IO},
     {.name = "nest-limited", .run = nest, .flags = MC_IO, .time_limit_ms = 100},
     {.name = "nest-doze-later", .run = nest_doze_later, .flags = MC_IO},
     {.name = "nest-nest-later", .run = nest_nest_later, .flags = MC_IO},
@@ -252,8 +264,31 @@ START_TEST(the_time_of_tasks_within_a_wait_for_a_group_is_counted_once)
 }
 END_TEST
 
+/* The supervisor looks there for those who still need a lane, at any time. */
+START_TEST(who_has_waited_for_a_group_stays_in_the_book_until_it_ends)
+{
+    begin(_i);
+    const struct pending_book *book = control_book(pool->control, IO_SEAT);
+    const _Atomic uint32_t *of_lane = &book->of_lane[pool->client.index];
+    for (uint32_t i = 0; i < 2; i++) {
+        atomic_store(&board->gate, 0);
+        mc_group *group = run_one("nest-twice", i);
+        ck_assert(board_await(&board->words[2], i + 1, BOUND_MS));
+        ck_assert_uint_eq(atomic_load(of_lane), 1);
+        gate_open();
+        expect_all_good(group);
+        mc_group_close(group);
+        for (uint64_t began = clock_ns(); atomic_load(of_lane) != 0 && ms_since(began) < BOUND_MS;)
+            pause_us(1000);
+        ck_assert_uint_eq(atomic_load(of_lane), 0);
+    }
+    engine_finish(NULL);
+}
+END_TEST
+
 ENGINE_MAIN(io_nested, handlers_that_wait_for_groups_hold_nobody_up,
             what_call_backs_wait_for_is_called_back, waits_may_go_deep,
             waits_that_cannot_end_are_errors, a_limit_holds_for_one_that_waits_for_a_group,
             what_is_not_awaited_any_more_does_not_call_back,
-            the_time_of_tasks_within_a_wait_for_a_group_is_counted_once)
+            the_time_of_tasks_within_a_wait_for_a_group_is_counted_once,
+            who_has_waited_for_a_group_stays_in_the_book_until_it_ends)
