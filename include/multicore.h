@@ -749,7 +749,8 @@ MC_API bool mc_task_inline(const mc_task *task);
 
 /* The pool, for groups of the handler's own. A handler that waits for them runs
  * them itself if nobody else does, so that nesting cannot deadlock. NULL if this
- * worker cannot attach to it. */
+ * worker cannot attach to it. It is this worker's: one that is forked from it
+ * (refork_after) has its own, and can do nothing with a pointer that was kept. */
 MC_API mc_pool *mc_task_pool(mc_task *task);
 
 /* ---- Waiting in a handler -------------------------------------------------- */

@@ -4,6 +4,7 @@
 #include "base/fault.h"
 #include "base/sys.h"
 #include "ipc/channel.h"
+#include "pool/pool.h"
 #include "pool/zygote.h"
 
 #include <errno.h>
@@ -15,13 +16,16 @@
 #include <unistd.h>
 
 /* Undoes what a worker does for itself. What handlers and worker_init have made stays, the
- * worker's state and its own pool among it, of which nobody knows any more. */
+ * worker's state among it, of which nobody knows any more; and its own pool, of which a handler
+ * may, and which is to have no descriptor that will be another's. */
 static void shed(struct worker *worker)
 {
     struct control *control = worker->control;
     struct startup *startup = worker->config->startup;
     mc_task *task = worker->task;
     views_forget(&worker->views); /* first: nothing else may be mapped where lanes were */
+    if (worker->pool != NULL)
+        pool_drop_inherited(worker->pool);
     (void)mprotect(control, control->total_size, PROT_READ | PROT_WRITE);
     if (startup != NULL)
         startup_unseal(startup);

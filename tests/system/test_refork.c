@@ -88,6 +88,31 @@ static int nested(mc_task *task)
     return result < 0 ? result : 0;
 }
 
+/* Keeps the first pool that it was given, and opens a group there in workers that have it from
+ * another process: that fails, and must cost no descriptor that is theirs. */
+static int use_kept(mc_task *task)
+{
+    static mc_pool *kept;
+    static pid_t keeper;
+    mc_group *group = NULL;
+    int copies[32], status = 0;
+    done_here++;
+    if (kept == NULL) {
+        kept = mc_task_pool(task);
+        keeper = getpid();
+    }
+    if (keeper == getpid())
+        return 0;
+    for (int i = 0; i < 32; i++)
+        copies[i] = dup(STDERR_FILENO);
+    if (mc_group_open(kept, NULL, &group) == 0)
+        status = -EPROTO;
+    for (int i = 0; i < 32; i++)
+        if (close(copies[i]) < 0)
+            status = -errno;
+    return status;
+}
+
 static int waited(mc_task *task, unsigned events, void *context)
 {
     (void)events;
@@ -127,6 +152,7 @@ static const struct mc_handler handlers[] = {
     {.name = "thread", .run = leave_thread},
     {.name = "cores", .run = cores},
     {.name = "nested", .run = nested},
+    {.name = "use-kept", .run = use_kept},
     {.name = "wait", .run = wait_first, .flags = MC_IO}, /* for the test of it only */
 };
 enum { HANDLERS_WITHOUT_IO = sizeof(handlers) / sizeof(handlers[0]) - 1 };
@@ -306,6 +332,17 @@ START_TEST(a_worker_that_follows_a_dead_one_is_warm)
 }
 END_TEST
 
+START_TEST(a_pool_that_a_handler_has_kept_is_of_no_use_and_no_harm_in_what_is_forked)
+{
+    uint32_t least;
+    begin(AFTER);
+    run_until_warm("use-kept");
+    run_some("use-kept", 10, &least);
+    run_some("nested", 10, &least);
+    finish();
+}
+END_TEST
+
 START_TEST(every_worker_is_on_a_core_of_its_own_as_before)
 {
     uint32_t least, least_before;
@@ -475,6 +512,7 @@ TEST_MAIN(refork, workers_begin_where_a_worker_was, it_happens_once,
           without_the_option_it_does_not_happen, no_task_is_lost_or_repeated_while_workers_change,
           a_worker_that_follows_a_dead_one_is_warm, every_worker_is_on_a_core_of_its_own_as_before,
           descriptors_of_handlers_are_closed_in_what_is_forked,
+          a_pool_that_a_handler_has_kept_is_of_no_use_and_no_harm_in_what_is_forked,
           a_worker_that_submits_tasks_becomes_one_too, workers_for_tasks_that_wait_begin_there_too,
           a_worker_with_threads_is_left_alone_and_the_log_says_so_once,
           when_worker_init_fails_there_all_stays_as_it_was,
