@@ -261,6 +261,15 @@ void run_end(struct worker *worker, struct view *view, struct slot *slot, enum s
         worker->look_ns += WAKE_NS; /* before it comes again it has to wake up */
 }
 
+/* The ticket of an earlier task, after which the slot was used so often that the part of the
+ * generation that names have is the same again. The present one has a ticket of its own.
+ * Handlers that nobody has are another matter: damage. */
+static bool outlived(const struct worker *worker, const struct slot *slot, name_t name)
+{
+    uint32_t handler = LOAD_ONCE(slot->handler), capacity = worker->config->handler_capacity;
+    return handler != name_handler(name) && handler < capacity && name_handler(name) < capacity;
+}
+
 /* Runs the ticket's task if it is still to be had; false if not. */
 static bool run_slot(struct worker *worker, struct view *view, name_t name, uint64_t *now)
 {
@@ -269,6 +278,8 @@ static bool run_slot(struct worker *worker, struct view *view, name_t name, uint
     uint64_t word;
     if (UNLIKELY(view->faulted == view->generation))
         return false; /* its client loses it as soon as the supervisor comes to that */
+    if (UNLIKELY(outlived(worker, slot, name)))
+        return false;
     if (!has_function(worker, name)) {
         if (put_off(worker, view, name))
             return false;

@@ -4,6 +4,9 @@
  */
 #include "tests/system/support.h"
 
+#include "ipc/slot.h"
+#include "pool/pool.h"
+
 enum { MANY = 100000 };
 
 static int echo(mc_task *task)
@@ -374,6 +377,32 @@ START_TEST(urgent_tasks_go_before_normal_ones)
 }
 END_TEST
 
+/* As a ticket of a task that its caller ran is, when its slot has been used so often since then
+ * that its part of the generation is the same again. */
+START_TEST(a_ticket_of_a_task_that_is_long_over_costs_nobody_anything)
+{
+    board_open();
+    struct mc_pool_options options = pool_options(HANDLERS(handlers));
+    options.workers = 1;
+    pool = open_pool(&options);
+    mc_group *group = open_unhelped(pool);
+    run_number(group, "blocked", 0);
+    ck_assert(board_await(&board->started, 1, BOUND_MS));
+    run(group, "whoami", NULL, 0);
+    const struct record *record = group_record(group, 1);
+    ck_assert_uint_ne(record->handler, 0);
+    struct ring *urgent = lane_ring(&pool->client.lane, SEAT_CPU, LANE_URGENT);
+    ck_assert(ring_push(urgent, name_make(0, record->generation, record->slot)));
+    ring_publish(urgent);
+    gate_open();
+    wait_all(group);
+    ck_assert_int_eq(result_of(group, 1).status, 0);
+    ck_assert_uint_eq(atomic_load(&pool->control->totals.lanes_faulted), 0);
+    expect_quiet(pool);
+    finish(group);
+}
+END_TEST
+
 START_TEST(a_group_that_is_closed_early_leaves_the_pool_as_it_was)
 {
     mc_group *group = begin();
@@ -407,4 +436,5 @@ TEST_MAIN(run, results_come_in_the_order_of_submission, a_map_covers_its_range_i
           results_that_are_not_there_are_told_apart, a_group_can_go_on_after_a_wait,
           a_hundred_thousand_runs_before_the_first_wait, more_maps_than_the_queue_holds_go_through,
           urgent_tasks_go_before_normal_ones,
+          a_ticket_of_a_task_that_is_long_over_costs_nobody_anything,
           a_group_that_is_closed_early_leaves_the_pool_as_it_was)
