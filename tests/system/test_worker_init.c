@@ -303,11 +303,11 @@ START_TEST(open_fails_when_no_worker_can_be_forked)
     for (rlim_t processes = 3; geteuid() == 0 && processes <= 4; processes++) {
         pid_t child = fork();
         if (child == 0) {
-            mc_pool *pool;
+            mc_pool *none;
             struct mc_pool_options options = pool_options(HANDLERS(handlers));
             become_somebody(processes); /* supervisor and zygote, and perhaps who forks that */
             options.workers = 1;
-            int result = mc_pool_open(&options, &pool);
+            int result = mc_pool_open(&options, &none);
             _exit(result == -EAGAIN || result == 0 ? 0 : 1);
         }
         ck_assert_int_eq(await_exit(child), 0);
