@@ -496,7 +496,8 @@ struct mc_group_options {
     void *context;
 
     /* Limits for each task of the group, in place of its handler's; see struct
-     * mc_handler. 0: the handler's. */
+     * mc_handler. 0: the handler's. In a pool at a socket, whose handlers are
+     * not the program's own, they can only be shorter. */
     unsigned soft_time_limit_ms;
     unsigned time_limit_ms;
     /* A task that has not started within this time of its submission never

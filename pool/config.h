@@ -35,6 +35,14 @@ static inline enum seat_class handler_seats(const struct handler *handler)
     return (handler->flags & MC_IO) != 0 ? SEAT_IO : SEAT_CPU;
 }
 
+/* Which of the group's limit and the handler's counts; 0: none. Who serves a pool decides for how
+ * long others may have its workers. */
+static inline uint32_t handler_limit_ms(uint32_t own_ms, uint32_t handlers_ms, bool served)
+{
+    bool too_long = served && handlers_ms != 0 && own_ms > handlers_ms;
+    return own_ms == 0 || too_long ? handlers_ms : own_ms;
+}
+
 struct setting {
     char *key, *value;
 };

@@ -102,11 +102,11 @@ bool limits_begin(struct worker *worker, const struct slot *slot, name_t name)
     uint32_t soft_ms = task->handler->soft_limit_ms, hard_ms = task->handler->time_limit_ms;
     if (slot->limited != 0) {
         uint64_t start_by_ns = slot->start_by_ns;
-        uint32_t own_soft_ms = slot->soft_limit_ms, own_hard_ms = slot->time_limit_ms;
+        bool served = worker->config->serve != NULL;
         if (start_by_ns != 0 && task->attempt == 0 && clock_ns() > start_by_ns)
             return false;
-        soft_ms = own_soft_ms != 0 ? own_soft_ms : soft_ms;
-        hard_ms = own_hard_ms != 0 ? own_hard_ms : hard_ms;
+        soft_ms = handler_limit_ms(LOAD_ONCE(slot->soft_limit_ms), soft_ms, served);
+        hard_ms = handler_limit_ms(LOAD_ONCE(slot->time_limit_ms), hard_ms, served);
     }
     task->soft_limit_ms = soft_ms;
     task->time_limit_ms = hard_ms;

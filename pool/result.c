@@ -45,7 +45,8 @@ static char *death_text(const mc_group *group, const struct record *record)
 static char *time_text(const mc_group *group, const struct record *record)
 {
     const struct handler *handler = &group->pool->config->handlers[record->handler];
-    uint32_t limit_ms = group->time_limit_ms != 0 ? group->time_limit_ms : handler->time_limit_ms;
+    uint32_t limit_ms =
+        handler_limit_ms(group->time_limit_ms, handler->time_limit_ms, group->pool->attached);
     char *text = NULL;
     int length =
         record->status == -ETIME

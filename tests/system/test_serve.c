@@ -146,6 +146,31 @@ START_TEST(a_forked_child_keeps_no_lane_of_its_parent)
 }
 END_TEST
 
+START_TEST(a_client_cannot_lengthen_a_handlers_time_limit)
+{
+    board_open();
+    server_prepare(&server);
+    server.options.pool.io_workers = 1;
+    server.module.path = TEST_MODULE_3;
+    server_start(&server);
+    mc_pool *pool = attach(&server, NULL, 0);
+    const unsigned ms[2] = {60000, 0};
+    const unsigned limits[] = {3600000, 20};
+    for (int i = 0; i < 2; i++) {
+        mc_group *group = open_with(pool, (struct mc_group_options){.time_limit_ms = limits[i]});
+        run(group, "linger-limited", ms, sizeof(ms));
+        wait_all(group);
+        struct mc_result result = result_of(group, 0);
+        ck_assert_int_eq(result.status, -ETIMEDOUT);
+        ck_assert_msg(strstr(result.error, i == 0 ? "200 ms" : "20 ms") != NULL, "%s",
+                      result.error);
+        mc_group_close(group);
+    }
+    mc_pool_close(pool);
+    server_end(&server);
+}
+END_TEST
+
 START_TEST(a_handler_that_a_worker_does_not_have_fails_its_task_alone)
 {
     begin();
@@ -201,5 +226,6 @@ END_TEST
 TEST_MAIN(serve, a_stranger_attaches_and_uses_the_modules_handlers, many_processes_attach_at_once,
           a_worker_that_dies_is_replaced_and_the_quarantine_is_seen,
           a_forked_child_connects_by_itself, a_forked_child_keeps_no_lane_of_its_parent,
+          a_client_cannot_lengthen_a_handlers_time_limit,
           a_handler_that_a_worker_does_not_have_fails_its_task_alone,
           a_pool_that_cannot_start_says_why, nothing_is_left_of_a_pool_that_was_stopped)
