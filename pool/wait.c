@@ -43,6 +43,7 @@ enum {
     SECOND_NAP_NS = 10000000, /* then it asks the supervisor to look */
     NAP_NS = 200000000,       /* and looks itself whether there still is one */
     ROOM_NAP_NS = 1000000,
+    ROOM_NAPS = 3,          /* then any room will do */
     KILL_NAP_NS = 10000000, /* from one try to tell the supervisor to the next */
 };
 
@@ -342,6 +343,17 @@ static bool heads_line(const struct waiting *waiting)
                waiting->group;
 }
 
+/* Runs a task of another group for the room that it takes; false if there is none. Workers
+ * that all wait for room would wait for each other. A client that ran another task from
+ * within one would come here again from that, and so on. */
+static bool make_room(const struct waiting *waiting)
+{
+    const mc_group *group = waiting->group;
+    bool in_worker = group->pool->in_worker;
+    return (in_worker || !help_in_handler()) &&
+           help_any_group(group->pool, in_worker || group->on_full == MC_FULL_INLINE);
+}
+
 /* In an I/O worker: its other tasks wait for this one, and perhaps this one for them. */
 static int drive(const struct waiting *waiting)
 {
@@ -373,17 +385,17 @@ static int rest(struct waiting *waiting, uint64_t now)
     int driven = group->pool->io != NULL ? drive(waiting) : 0;
     if (driven < 0)
         return driven;
-    if (waiting->goal == GOAL_ROOM) /* which tasks of the caller's other groups may have */
+    if (waiting->goal == GOAL_ROOM) { /* which tasks of the caller's other groups may have */
         client_announce_deferred(group->pool);
+        if (make_room(waiting)) {
+            waiting->naps++;
+            return 0;
+        }
+    }
     if (waiting->first_open == waiting->count) { /* waits for room that others take */
         struct timespec room = {.tv_nsec = ROOM_NAP_NS};
         waiting->naps++;
-        /* Workers that all wait for room would wait for each other. A client that ran
-         * another task from within one would come here again from that, and so on. */
-        bool in_worker = group->pool->in_worker, may_help = in_worker || !help_in_handler();
-        if (!may_help ||
-            !help_any_group(group->pool, in_worker || group->on_full == MC_FULL_INLINE))
-            (void)nanosleep(&room, NULL);
+        (void)nanosleep(&room, NULL);
         return 0;
     }
     const struct record *record = awaited(waiting);
@@ -412,7 +424,8 @@ static int rest(struct waiting *waiting, uint64_t now)
         nap_ns = waiting->deadline_ns - now;
     if (group->kill_before != 0 && nap_ns > KILL_NAP_NS)
         nap_ns = KILL_NAP_NS;
-    if ((heads_line(waiting) || group->pool->io != NULL) && nap_ns > ROOM_NAP_NS)
+    /* Nobody tells us of the end of others' tasks. */
+    if ((waiting->shared || heads_line(waiting) || group->pool->io != NULL) && nap_ns > ROOM_NAP_NS)
         nap_ns = ROOM_NAP_NS;
     int result = nap(waiting, record, nap_ns);
     if (result == -EINTR && group->interruptible)
@@ -443,9 +456,20 @@ static bool reached(const struct waiting *waiting)
     case GOAL_ROOM:
         return group->first_open > waiting->room_index || group->ended >= waiting->ended_enough ||
                (group->on_full == MC_FULL_INLINE && group->ended > waiting->ended_before) ||
-               ((group->first_open == group->count || heads_line(waiting)) && waiting->naps > 0);
+               (waiting->shared && waiting->client->free_count > waiting->free_least) ||
+               ((group->first_open == group->count || heads_line(waiting)) && waiting->naps > 0) ||
+               waiting->naps > ROOM_NAPS;
     }
     return false;
+}
+
+/* What free slots there are, and whose tasks have the others. With the lock held. */
+static void note_room(struct waiting *waiting)
+{
+    uint32_t free_now = waiting->client->free_count;
+    waiting->shared |= waiting->client->lane.geometry->slot_count - free_now > waiting->open;
+    if (free_now < waiting->free_least)
+        waiting->free_least = free_now;
 }
 
 /* Reaps what ended, and looks where that leaves the goal. */
@@ -468,6 +492,8 @@ static void collect(struct waiting *waiting)
     waiting->first_open = group->first_open;
     waiting->count = group->count;
     waiting->open = group->count - group->ended;
+    if (waiting->goal == GOAL_ROOM)
+        note_room(waiting);
     waiting->reached = reached(waiting);
     pthread_mutex_unlock(&client->lock);
 }
@@ -529,7 +555,8 @@ int wait_for(mc_group *group, enum goal goal, int timeout_ms)
                               .room_index = SIZE_MAX,
                               .ended_before =
                                   atomic_load_explicit(&group->ended, memory_order_relaxed),
-                              .ended_enough = SIZE_MAX};
+                              .ended_enough = SIZE_MAX,
+                              .free_least = UINT32_MAX};
     /* What was submitted a moment ago is hardly begun: then the first look would
      * only be in the way of the worker. */
     if (goal == GOAL_ALL && timeout_ms != 0 && group->submitted_ns != 0) {

@@ -17,6 +17,8 @@ struct waiting {
     size_t room_index;        /* GOAL_ROOM: the task to wait for, amid those in flight */
     size_t ended_before;      /* GOAL_ROOM: how many had, ... */
     size_t ended_enough;      /* ... and how many are to have, whichever they are */
+    bool shared;              /* GOAL_ROOM: others had tasks in flight, too; ... */
+    uint32_t free_least;      /* ... so many slots were free at times */
     uint64_t began_ns;
     uint64_t deadline_ns; /* UINT64_MAX: none */
     int cpu;

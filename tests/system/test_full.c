@@ -216,6 +216,65 @@ START_TEST(one_slow_task_keeps_no_room_from_others)
 }
 END_TEST
 
+START_TEST(a_wait_for_room_ends_when_others_make_room)
+{
+    mc_group *group = begin_otherwise(2), *other = open_unhelped(pool);
+    run_number(group, "blocked", 0);
+    ck_assert(board_await(&board->started, 1, BOUND_MS));
+    for (uint32_t i = 1; i < DEPTH; i++)
+        run_number(other, "slow", i);
+    ck_assert_int_eq(try_number(group, 1), 0);
+    ck_assert_uint_eq(atomic_load(&board->ended), 0);
+    gate_open();
+    wait_all(group);
+    wait_all(other);
+    mc_group_close(group);
+    mc_group_close(other);
+    expect_quiet(pool);
+    mc_pool_close(pool);
+}
+END_TEST
+
+/* The short half and one more have to end before the long ones do. */
+START_TEST(a_wait_for_room_ends_when_less_than_half_of_its_group_has_ended)
+{
+    mc_group *group = begin_otherwise(DEPTH / 2 + 2);
+    for (uint32_t i = 0; i < DEPTH / 2 + 1; i++)
+        run_number(group, "blocked", i);
+    for (uint32_t i = DEPTH / 2 + 1; i < DEPTH; i++)
+        run_number(group, "slow", i);
+    ck_assert_int_eq(try_number(group, 1), 0);
+    ck_assert_uint_eq(atomic_load(&board->ended), 0);
+    gate_open();
+    wait_all(group);
+    mc_group_close(group);
+    expect_quiet(pool);
+    mc_pool_close(pool);
+}
+END_TEST
+
+START_TEST(the_caller_of_a_full_lane_works_although_a_task_of_its_group_runs)
+{
+    mc_group *other = begin_otherwise(1);
+    mc_group *group = open_with(pool, (struct mc_group_options){.on_full = MC_FULL_INLINE});
+    run_number(group, "blocked", 0);
+    ck_assert(board_await(&board->started, 1, BOUND_MS));
+    mc_group_close(other);
+    other = open_group(pool);
+    for (uint32_t i = 1; i < DEPTH; i++)
+        ck_assert_int_eq(try_number(other, i), 0);
+    ck_assert_int_eq(try_number(group, DEPTH), 0);
+    ck_assert_uint_ge(atomic_load(&board->words[INLINE_RUNS]), 1);
+    gate_open();
+    wait_all(group);
+    wait_all(other);
+    mc_group_close(group);
+    mc_group_close(other);
+    expect_quiet(pool);
+    mc_pool_close(pool);
+}
+END_TEST
+
 static double thread_ms(void)
 {
     struct timespec used;
@@ -464,7 +523,9 @@ TEST_MAIN(full, a_full_lane_fails_at_once_if_that_was_chosen,
           a_full_lane_is_waited_for_no_longer_than_was_chosen,
           the_caller_of_a_full_lane_works_itself_if_that_was_chosen,
           tasks_of_another_group_of_the_caller_are_run_for_room_too, unknown_ways_are_refused,
-          one_slow_task_keeps_no_room_from_others,
+          one_slow_task_keeps_no_room_from_others, a_wait_for_room_ends_when_others_make_room,
+          a_wait_for_room_ends_when_less_than_half_of_its_group_has_ended,
+          the_caller_of_a_full_lane_works_although_a_task_of_its_group_runs,
           who_waits_for_room_sleeps_and_sees_the_end_of_the_pool,
           a_pool_that_is_terminated_kills_what_runs,
           tasks_that_are_left_to_workers_are_not_run_for_room,
