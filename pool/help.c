@@ -59,13 +59,13 @@ bool help_in_handler(void)
 }
 
 /* What both kinds of tasks that run in the caller have in common. */
-static void prepare(const mc_group *group, mc_task *task, uint32_t number)
+static void prepare(mc_pool *pool, const mc_group *group, mc_task *task, uint32_t number)
 {
-    const struct handler *handler = &group->pool->config->handlers[number];
-    task->config = group->pool->config;
+    const struct handler *handler = &pool->config->handlers[number];
+    task->config = pool->config;
     task->handler = handler;
     task->home = &inline_home;
-    task->owner = group->pool;
+    task->owner = pool;
     task->is_inline = true;
     task_init(task);
     task->soft_limit_ms = group->soft_limit_ms != 0 ? group->soft_limit_ms : handler->soft_limit_ms;
@@ -90,14 +90,15 @@ static uint64_t run_prepared(mc_pool *pool, mc_task *task, int *result)
 }
 
 /* Runs a task that this call claimed. The group may be another thread's by now, which
- * closes it meanwhile: then the slot is freed with those of tasks that were left behind. */
+ * closes it meanwhile: then it has no pool any more, and the slot is freed with those of tasks
+ * that were left behind. */
 static void run_here(mc_pool *pool, mc_group *group, size_t index)
 {
     struct client *client = &pool->client;
     struct record *record = group_record(group, index);
     struct slot *slot = &client->lane.slots[record->slot];
     mc_task task; /* large, and not cleared as a whole */
-    prepare(group, &task, record->handler);
+    prepare(pool, group, &task, record->handler);
     task.word = &slot->word;
     task.start = record->start;
     task.end = record->end;
@@ -144,7 +145,7 @@ int help_run_at_once(mc_group *group, const struct request *request)
         return error_set(-ENOMEM, "no memory for task %zu of the group", group->count);
     if (request->size > 0)
         memcpy(args, request->args, request->size);
-    prepare(group, &task, request->handler);
+    prepare(pool, group, &task, request->handler);
     task.word = &word;
     task.start = request->start;
     task.end = request->end;
@@ -271,6 +272,7 @@ bool help_any_group(mc_pool *pool, bool any)
     pthread_mutex_unlock(&client->lock);
     if (!claimed)
         return false;
+    FAULT_POINT("client_guest");
     run_here(pool, group, index - 1);
     part(client, group);
     return true;

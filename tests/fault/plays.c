@@ -321,6 +321,20 @@ static void play_unopened(void)
 
 char play_directory[] = "/tmp/multicore-fault-XXXXXX";
 
+/* Two groups whose tasks run in the caller: the second finds the queue full of the first's. */
+static void share_queue(uint32_t depth)
+{
+    struct batch first, second;
+    if (!batch_open(&first, depth, helped))
+        return;
+    batch_repeat(&first, depth, "work", 0, (struct job){.reply = 4}, sizeof(struct job));
+    if (batch_open(&second, 1, helped)) {
+        batch_repeat(&second, 1, "work", 0, (struct job){.reply = 4}, sizeof(struct job));
+        batch_finish(&second);
+    }
+    batch_finish(&first);
+}
+
 /* The machine is busy: tasks run in the caller, or one at a time. */
 static void play_busy(void)
 {
@@ -337,6 +351,7 @@ static void play_busy(void)
         batch_repeat(&batch, 4, "isolated", 0, (struct job){.reply = 1000}, 1000);
         batch_finish(&batch);
     }
+    share_queue(options.queue_depth);
     event_loop(0, 0);
     end_play(false);
 }

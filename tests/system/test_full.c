@@ -6,6 +6,7 @@
 #include "tests/system/support.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/sys.h"
 
 #include <pthread.h>
@@ -443,6 +444,38 @@ START_TEST(a_group_is_closed_while_another_thread_runs_a_task_of_it)
 }
 END_TEST
 
+static void be_late(int number)
+{
+    board_count(&board->words[INLINE_RUNS]);
+    (void)board_await(&board->words[MAY_END], 1, BOUND_MS);
+}
+
+START_TEST(a_group_is_closed_before_another_thread_begins_the_task_that_it_has_claimed)
+{
+    struct sigaction action = {.sa_handler = be_late};
+    sigset_t late;
+    pthread_t thread;
+    void *next;
+    mc_group *handed;
+    sigemptyset(&late);
+    sigaddset(&late, SIGUSR1);
+    ck_assert_int_eq(sigaction(SIGUSR1, &action, NULL), 0);
+    ck_assert_int_eq(pthread_sigmask(SIG_BLOCK, &late, NULL), 0); /* in the other thread */
+    mc_group *group = hand_over(close_meanwhile, &thread, &handed);
+    ck_assert_int_eq(pthread_sigmask(SIG_UNBLOCK, &late, NULL), 0);
+    fault_arm("client_guest", SIGUSR1, 1);
+    ck_assert_int_eq(try_number(group, 1), 0);
+    ck_assert(fault_struck());
+    pthread_join(thread, &next);
+    ck_assert_ptr_nonnull(next);
+    wait_all(group);
+    ck_assert_uint_eq(failures(group), 0);
+    mc_group_close(group);
+    mc_group_close(next);
+    finish();
+}
+END_TEST
+
 /* Another thread waits for the group; the pool goes in the middle of a task that runs here. */
 static void *wait_without_pool(void *group)
 {
@@ -530,6 +563,7 @@ TEST_MAIN(full, a_full_lane_fails_at_once_if_that_was_chosen,
           a_pool_that_is_terminated_kills_what_runs,
           tasks_that_are_left_to_workers_are_not_run_for_room,
           a_group_is_closed_while_another_thread_runs_a_task_of_it,
+          a_group_is_closed_before_another_thread_begins_the_task_that_it_has_claimed,
           a_task_that_runs_in_another_thread_is_not_lost_with_the_pool,
           a_time_to_wait_longer_than_an_int_is_no_end,
           tasks_of_another_group_are_begun_while_its_caller_waits_for_room,
