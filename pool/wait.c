@@ -506,11 +506,10 @@ static int poll_once(struct waiting *waiting)
         return 0;
     if (client_check_gone(waiting->client)) {
         pthread_mutex_lock(&waiting->client->lock);
-        client_settle_all(group, ALL_CLASSES);
-        waiting->reached = reached(waiting);
-        waiting->open = group->count - group->ended;
+        settle_lost(group);
         pthread_mutex_unlock(&waiting->client->lock);
-        return waiting->reached ? 0 : -ETIMEDOUT; /* a thread of ours has one yet */
+        collect(waiting);
+        return waiting->reached ? 0 : -ETIMEDOUT; /* some run here, or are yet to */
     }
     if (group->wake_deferred) {
         const struct record *record = group_record(group, waiting->first_open);

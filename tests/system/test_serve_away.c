@@ -85,6 +85,28 @@ START_TEST(while_the_pool_is_away_linked_handlers_run_here)
 }
 END_TEST
 
+START_TEST(tasks_without_a_pool_outlive_a_look_at_them)
+{
+    board_open();
+    server_prepare(&server);
+    mc_pool *pool;
+    struct mc_result result = {.size = sizeof(result)};
+    struct mc_attach_options options = {
+        .size = sizeof(options), .handlers = linked, .handler_count = 1};
+    ck_assert_int_eq(mc_pool_attach(server.path, &options, &pool), 0);
+    mc_group *group = open_group(pool);
+    for (int i = 0; i < 3; i++)
+        run(group, "version", NULL, 0);
+    expect_error(mc_group_wait(group, 0), -ETIMEDOUT, "3 of 3 tasks");
+    expect_error(mc_group_next(group, &result, 0), -ETIMEDOUT, "3 of 3 tasks");
+    wait_all(group);
+    ck_assert_uint_eq(failures(group), 0);
+    mc_group_close(group);
+    mc_pool_close(pool);
+    server_remove(&server);
+}
+END_TEST
+
 START_TEST(a_pool_that_dies_and_comes_back_is_found_again)
 {
     begin();
@@ -246,6 +268,7 @@ END_TEST
 
 TEST_MAIN(serve_away, a_group_of_a_pool_that_leaves_runs_here,
           while_the_pool_is_away_linked_handlers_run_here,
+          tasks_without_a_pool_outlive_a_look_at_them,
           a_pool_that_dies_and_comes_back_is_found_again, an_answer_that_comes_late_is_still_taken,
           groups_do_not_wait_for_a_pool_that_does_not_answer,
           no_more_clients_of_a_user_than_allowed, an_event_loop_survives_the_pools_restart,
