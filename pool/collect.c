@@ -336,22 +336,6 @@ void client_settle_lost(mc_group *group, size_t index)
     finish(group, index, record);
 }
 
-void client_settle_all(mc_group *group, unsigned seats)
-{
-    struct client *client = &group->pool->client;
-    for (size_t index = group->first_open; index < group->count; index++) {
-        uint64_t word;
-        struct record *record = group_record(group, index);
-        if (record_state(record) != RECORD_OPEN || record_runs_here(record) ||
-            (seats >> handler_seats(&group->pool->config->handlers[record->handler]) & 1) == 0)
-            continue;
-        (void)slot_cancel(&client->lane.slots[record->slot].word, &word);
-        client_settle_lost(group, index);
-    }
-    if (group->ended == group->count)
-        atomic_store_explicit(&group->first_open, group->count, memory_order_relaxed);
-}
-
 /* ---- releasing ---- */
 
 /* The block's memory is its worker's again, which may be asleep. */

@@ -63,31 +63,31 @@ int events_fd(mc_pool *pool)
 }
 
 /* Visits every group, for what nobody marks: kills that the supervisor could not be told of,
- * tasks that no worker will run (lost: those for these classes of seats), and a lane that
- * somebody scribbled on. */
-static void survey(struct client *client, unsigned lost)
+ * tasks that no worker will run (where some are lost), and a lane that somebody scribbled
+ * on. */
+static void survey(struct client *client, bool lost)
 {
     client->kills_due = false;
     for (mc_group *group = client->groups; group != NULL; group = group->next) {
         if (group->on_done == NULL || group->reported)
             continue;
+        if (lost)
+            wait_settle_lost(group);
         client_collect(group, true);
         if (group->kill_before != 0)
             group_kill_again(group);
-        if (lost != 0)
-            client_settle_all(group, lost);
     }
     if (client->kills_due && client->self >= 0)
         (void)eventfd_write(client->self, 1); /* to be called again */
 }
 
 /* Reaps what has ended. */
-static void look(struct client *client, unsigned lost)
+static void look(struct client *client, bool lost)
 {
     uint64_t now = clock_coarse_ms();
     pthread_mutex_lock(&client->lock);
     client_collect_told(client);
-    if (lost != 0 || client->kills_due || now - client->surveyed_ms >= SURVEY_MS) {
+    if (lost || client->kills_due || now - client->surveyed_ms >= SURVEY_MS) {
         client->surveyed_ms = now;
         survey(client, lost);
     }
@@ -129,17 +129,20 @@ int events_dispatch(mc_pool *pool)
     atomic_store_explicit(&client->lane.header->notified, 0, memory_order_seq_cst);
     atomic_thread_fence(memory_order_seq_cst);
     bool gone = told ? client_gone(client) : client_check_gone(client);
-    unsigned lost =
-        gone ? ALL_CLASSES : atomic_load_explicit(&pool->control->hopeless, memory_order_relaxed);
+    bool lost = gone || atomic_load_explicit(&pool->control->hopeless, memory_order_relaxed) != 0;
     int reported = 0;
     mc_group *group;
     look(client, lost);
     while ((group = next_done(client)) != NULL) {
         reported++;
         group->on_done(group, group->context);
-        if (lost != 0) /* also what was submitted by then */
+        if (gone) /* also what was submitted by then; nothing is any more */
             look(client, lost);
     }
+    /* The callbacks may have submitted what is lost likewise: that is for the next call, lest
+     * those who try again keep this one here. */
+    if (lost && reported > 0 && client->self >= 0)
+        (void)eventfd_write(client->self, 1);
     client_announce_deferred(pool);
     if (gone)
         return error_set(-ESHUTDOWN, "%s", client_why_gone(client));

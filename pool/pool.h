@@ -279,9 +279,6 @@ void client_settle_unplaced(mc_group *group, const struct request *request, cons
 /* Ends an open task that will never run, or whose worker is gone. */
 void client_settle_lost(mc_group *group, size_t index);
 void client_release(mc_group *group, size_t index);
-/* The same for all that is open and meant for these classes of seats, one bit each:
- * nothing of it ends any more by itself. */
-void client_settle_all(mc_group *group, unsigned seats);
 /* True for a task that the machine's load keeps in this process. */
 bool client_runs_here_only(const mc_group *group, const struct record *record);
 bool client_check_gone(struct client *client);
@@ -304,6 +301,10 @@ int wait_for(mc_group *group, enum goal goal, int timeout_ms);
 /* After tickets were pushed: has somebody look at them, now or, if it is a single
  * task and all that is open, when the caller waits. */
 void wait_announce(mc_group *group, bool single);
+
+/* The pool is gone, or has no worker and gets none: what waits for one is lost, unless it
+ * may run here, which a caller that waits sees to. With the lock held. */
+void wait_settle_lost(mc_group *group);
 
 /* ---- helping ---- */
 

@@ -287,9 +287,7 @@ static int nap(struct waiting *waiting, const struct record *record, uint64_t na
     return result == -EAGAIN ? 0 : result;
 }
 
-/* The pool is gone, or has no worker and gets none: what waits for one is lost,
- * unless it may run here, which help_pays() sees to. With the lock held. */
-static void settle_lost(mc_group *group)
+void wait_settle_lost(mc_group *group)
 {
     struct client *client = &group->pool->client;
     bool gone = atomic_load_explicit(&client->gone, memory_order_relaxed);
@@ -435,7 +433,7 @@ static int rest(struct waiting *waiting, uint64_t now)
         return 0;
     if (client_check_gone(client) || wait_no_workers(group)) {
         pthread_mutex_lock(&client->lock);
-        settle_lost(group);
+        wait_settle_lost(group);
         pthread_mutex_unlock(&client->lock);
     } else if (waiting->naps > 1 && some_seat_idle(group->pool->control) &&
                wait_any_is(waiting, SLOT_SUBMITTED)) {
@@ -506,7 +504,7 @@ static int poll_once(struct waiting *waiting)
         return 0;
     if (client_check_gone(waiting->client)) {
         pthread_mutex_lock(&waiting->client->lock);
-        settle_lost(group);
+        wait_settle_lost(group);
         pthread_mutex_unlock(&waiting->client->lock);
         collect(waiting);
         return waiting->reached ? 0 : -ETIMEDOUT; /* some run here, or are yet to */

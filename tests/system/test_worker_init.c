@@ -8,6 +8,7 @@
 #include "pool/pool.h"
 
 #include <grp.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/resource.h>
 
@@ -211,6 +212,91 @@ START_TEST(an_event_loop_learns_that_no_worker_can_start)
 }
 END_TEST
 
+static void await_hopeless(void)
+{
+    for (uint64_t began = clock_ns(); atomic_load(&pool->control->hopeless) == 0;) {
+        ck_assert_double_lt(ms_since(began), BOUND_MS);
+        pause_us(100);
+    }
+}
+
+/* Until there is a worker for it. */
+static void try_again(mc_group *group, void *context)
+{
+    int *status = context;
+    reported++;
+    *status = result_of(group, mc_group_size(group) - 1).status;
+    if (*status == -EOWNERDEAD)
+        run(group, "isolated", NULL, 0);
+}
+
+static void dispatch_once(void)
+{
+    struct pollfd ready = {.fd = mc_pool_fd(pool), .events = POLLIN};
+    ck_assert_int_eq(poll(&ready, 1, BOUND_MS), 1);
+    ck_assert_int_ge(mc_pool_dispatch(pool), 0);
+}
+
+START_TEST(an_event_loop_may_try_again_until_workers_can_start)
+{
+    struct mc_pool_options options = begin();
+    pool = open_pool(&options);
+    int status = -EAGAIN;
+    ck_assert_int_ge(mc_pool_fd(pool), 0);
+    lose_workers();
+    await_hopeless();
+    alarm(BOUND_MS / 1000); /* dispatch returns */
+    mc_group *group =
+        open_with(pool, (struct mc_group_options){.on_done = try_again, .context = &status});
+    run(group, "isolated", NULL, 0);
+    while (reported < 3)
+        dispatch_once();
+    ck_assert_int_eq(status, -EOWNERDEAD);
+    atomic_store(&board->words[0], 0);
+    while (status == -EOWNERDEAD)
+        dispatch_once();
+    ck_assert_int_eq(status, 0);
+    mc_group_close(group);
+    mc_pool_close(pool);
+}
+END_TEST
+
+/* As when a worker was quicker than the supervisor, which is yet to say that there is one. */
+static int dispatch_hopeless(void)
+{
+    const struct control *control = pool->control;
+    struct control *copy = malloc(pool->control_bytes);
+    ck_assert_ptr_nonnull(copy);
+    memcpy((void *)copy, (const void *)control, pool->control_bytes);
+    atomic_store(&copy->hopeless, 1u << SEAT_CPU);
+    pool->control = copy;
+    int result = mc_pool_dispatch(pool);
+    pool->control = control;
+    free(copy);
+    return result;
+}
+
+START_TEST(a_task_that_a_worker_has_begun_is_not_lost_for_want_of_workers)
+{
+    struct mc_pool_options options = begin();
+    pool = open_pool(&options);
+    uint32_t slots = pool->client.free_count;
+    mc_group *group = open_with(pool, (struct mc_group_options){.on_done = count_done});
+    run(group, "blocked", NULL, 0);
+    ck_assert(board_await(&board->started, 1, BOUND_MS));
+    ck_assert_int_eq(dispatch_hopeless(), 0);
+    gate_open();
+    for (uint64_t began = clock_ns(); reported == 0; pause_us(1000)) {
+        ck_assert_double_lt(ms_since(began), BOUND_MS);
+        ck_assert_int_ge(mc_pool_dispatch(pool), 0);
+    }
+    ck_assert_int_eq(result_of(group, 0).status, 0);
+    ck_assert_uint_eq(pool->client.free_count, slots);
+    mc_group_close(group);
+    mc_pool_close(pool);
+}
+END_TEST
+
 START_TEST(a_running_task_fails_alone_when_its_worker_gets_no_successor)
 {
     struct mc_pool_options options = begin();
@@ -235,13 +321,9 @@ START_TEST(the_pool_recovers_when_workers_can_start_again)
     struct mc_pool_options options = begin();
     pool = open_pool(&options);
     lose_workers();
-    uint64_t began = clock_ns();
-    while (atomic_load(&pool->control->hopeless) == 0) {
-        ck_assert_double_lt(ms_since(began), BOUND_MS);
-        pause_us(100);
-    }
+    await_hopeless();
     atomic_store(&board->words[0], 0);
-    began = clock_ns();
+    uint64_t began = clock_ns();
     ck_assert(await_workers(pool, BOUND_MS));
     printf("recovered after %.1f ms\n", ms_since(began));
     mc_group *group = open_unhelped(pool);
@@ -320,6 +402,8 @@ TEST_MAIN(worker_init, tasks_have_what_worker_init_made_wherever_they_run,
           tasks_that_may_run_here_do_when_no_worker_can_start,
           isolated_tasks_end_with_an_error_when_no_worker_can_start,
           an_event_loop_learns_that_no_worker_can_start,
+          an_event_loop_may_try_again_until_workers_can_start,
+          a_task_that_a_worker_has_begun_is_not_lost_for_want_of_workers,
           a_running_task_fails_alone_when_its_worker_gets_no_successor,
           the_pool_recovers_when_workers_can_start_again, a_pool_without_workers_closes_at_once,
           a_hook_that_fails_here_fails_inline_tasks_only, open_fails_when_no_worker_can_be_forked)
