@@ -172,11 +172,16 @@ static void push_ticket(struct client *client, mc_group *group, struct record *r
     group->tickets_out++;
 }
 
+bool client_may_run_more(const mc_group *group)
+{
+    return group->max_parallel == 0 || group->tickets_out < group->max_parallel;
+}
+
 /* Load narrows a group, but not its tasks that wait most of the time. */
 static bool may_offer(const mc_group *group, const struct record *record)
 {
     return group->parallel_limit == 0 || group->tickets_out < group->parallel_limit ||
-           (group->narrowed &&
+           (group->narrowed && client_may_run_more(group) &&
             handler_seats(&group->pool->config->handlers[record->handler]) == SEAT_IO);
 }
 

@@ -217,6 +217,7 @@ int group_open(mc_pool *pool, const struct mc_group_options *options, mc_group *
         made->policy = policy;
         made->busy = (admission.busy && !pool->in_worker) || pool->away != NULL;
         made->narrowed = made->busy && known.on_done != NULL;
+        made->max_parallel = known.max_parallel;
         made->parallel_limit = made->narrowed ? 1 : known.max_parallel;
         link_group(made);
     }

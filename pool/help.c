@@ -194,12 +194,14 @@ bool help_is_deadlocked(const mc_group *group, uint64_t *since_ns)
 /* ---- claiming ---- */
 
 /* Of a group that may not run more than so many at once, only tasks that are on
- * offer are taken; others only if they are for this process alone. */
+ * offer are taken; others only if they are for this process alone, and one more may run. */
 static bool within_limit(const mc_group *group, const struct record *record)
 {
-    return group->parallel_limit == 0 || record->offered || client_runs_here_only(group, record);
+    return group->parallel_limit == 0 || record->offered ||
+           (client_runs_here_only(group, record) && client_may_run_more(group));
 }
 
+/* With the lock held, if there is max_parallel. */
 static bool claim_here(mc_group *group, size_t index)
 {
     struct record *record = group_record(group, index);
@@ -211,26 +213,42 @@ static bool claim_here(mc_group *group, size_t index)
                     name_make(record->handler, record->generation, record->slot), 0, claims, &word))
         return false;
     record->outcome = SLOT_RUNNING;
+    if (group->max_parallel != 0 && !record->offered) {
+        record->offered = true;
+        group->tickets_out++;
+    }
     FAULT_POINT("client_claimed");
     return true;
 }
 
-/* Claims one of the group's unclaimed tasks and runs it. Those that only the
- * caller may run are taken in order; of those offered to workers, which begin
- * at the front, the last. */
-bool help_group(const struct waiting *waiting)
+/* Those that only the caller may run are taken in order; of those offered to workers,
+ * which begin at the front, the last. */
+static bool claim_any(const struct waiting *waiting, size_t *claimed)
 {
     mc_group *group = waiting->group;
     bool forward = group->busy;
     size_t span = waiting->count - waiting->first_open;
     for (size_t step = 0; step < span; step++) {
-        size_t index = forward ? waiting->first_open + step : waiting->count - 1 - step;
-        if (claim_here(group, index)) {
-            run_here(group->pool, group, index);
+        *claimed = forward ? waiting->first_open + step : waiting->count - 1 - step;
+        if (claim_here(group, *claimed))
             return true;
-        }
     }
     return false;
+}
+
+bool help_group(const struct waiting *waiting)
+{
+    mc_group *group = waiting->group;
+    struct client *client = waiting->client;
+    size_t index;
+    if (group->max_parallel != 0)
+        pthread_mutex_lock(&client->lock);
+    bool claimed = claim_any(waiting, &index);
+    if (group->max_parallel != 0)
+        pthread_mutex_unlock(&client->lock);
+    if (claimed)
+        run_here(group->pool, group, index);
+    return claimed;
 }
 
 /* True for a group whose tasks this thread runs to make room for another's: those that

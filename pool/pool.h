@@ -55,7 +55,7 @@ struct record {
     uint8_t place;         /* enum data_place */
     uint8_t format;
     uint8_t outcome;      /* enum slot_state; while open, RUNNING: a thread of ours has it */
-    _Atomic bool offered; /* it has a ticket */
+    _Atomic bool offered; /* it has a ticket, or runs here and counts like one that has */
     bool flagged;         /* its word says SLOT_WAITED_ANY */
     int status;
     int death; /* of its worker, as for waitpid(); -1: nobody knows */
@@ -104,7 +104,8 @@ struct mc_group {
     struct admission_policy policy; /* that it was by */
     bool busy;                      /* the machine was */
     bool narrowed;                  /* a task came that may not run here */
-    uint32_t parallel_limit;        /* tickets out at once; 0: any number */
+    uint32_t max_parallel;          /* as asked for: tasks that run at once; 0: any number */
+    uint32_t parallel_limit;        /* that, or less: tickets out at once; 0: any number */
     _Atomic unsigned offered_to;    /* classes of seats that it ever had tickets for; by the lock */
 
     struct document **documents; /* by index, for mc_group_value() */
@@ -279,6 +280,8 @@ void client_settle_unplaced(mc_group *group, const struct request *request, cons
 /* Ends an open task that will never run, or whose worker is gone. */
 void client_settle_lost(mc_group *group, size_t index);
 void client_release(mc_group *group, size_t index);
+/* max_parallel is not reached. With the lock held. */
+bool client_may_run_more(const mc_group *group);
 /* True for a task that the machine's load keeps in this process. */
 bool client_runs_here_only(const mc_group *group, const struct record *record);
 bool client_check_gone(struct client *client);

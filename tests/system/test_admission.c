@@ -47,11 +47,25 @@ static int where(mc_task *task)
     return mc_task_reply(task, both, sizeof(both));
 }
 
+static int end_wait(mc_task *task, unsigned events, void *context)
+{
+    board_end();
+    return 0;
+}
+
+static int waits(mc_task *task)
+{
+    board_begin(number_of(task));
+    int result = mc_task_await_timer(task, 5, end_wait, NULL);
+    return result < 0 ? result : MC_PENDING;
+}
+
 static const struct mc_handler handlers[] = {
     {.name = "mixed", .run = mixed},
     {.name = "mixed-isolated", .run = mixed, .flags = MC_ISOLATED},
     {.name = "where", .run = where},
     {.name = "where-isolated", .run = where, .flags = MC_ISOLATED},
+    {.name = "waits", .run = waits, .flags = MC_IO},
 };
 
 static mc_pool *pool;
@@ -207,10 +221,54 @@ START_TEST(only_the_isolated_tasks_of_a_mixed_group_leave_the_caller)
 }
 END_TEST
 
+START_TEST(max_parallel_is_never_exceeded_by_the_caller_beside_a_worker)
+{
+    for (unsigned most = 1; most <= 2; most++) {
+        begin("8.00");
+        mc_group *group = open_with(pool, (struct mc_group_options){.max_parallel = most});
+        for (uint32_t number = 0; number < 100; number++)
+            run_number(group, number % 2 == 0 ? "where" : "where-isolated", number);
+        wait_all(group);
+        ck_assert_uint_eq(ran_here(group), 50);
+        ck_assert_uint_le(atomic_load(&board->most_running), most);
+        mc_group_close(group);
+        finish();
+    }
+}
+END_TEST
+
 static void count_done(mc_group *group, void *context)
 {
     (*(unsigned *)context)++;
 }
+
+static void dispatch_until(const unsigned *reported)
+{
+    struct pollfd ready = {.fd = mc_pool_fd(pool), .events = POLLIN};
+    uint64_t began = clock_ns();
+    while (*reported == 0) {
+        ck_assert_double_lt(ms_since(began), BOUND_MS);
+        ck_assert_int_eq(poll(&ready, 1, BOUND_MS), 1);
+        ck_assert_int_ge(mc_pool_dispatch(pool), 0);
+    }
+}
+
+START_TEST(max_parallel_is_never_exceeded_by_tasks_that_wait)
+{
+    begin("8.00");
+    unsigned reported = 0;
+    mc_group *group = open_with(
+        pool,
+        (struct mc_group_options){.on_done = count_done, .context = &reported, .max_parallel = 2});
+    for (uint32_t number = 0; number < 16; number++)
+        run_number(group, "waits", number);
+    dispatch_until(&reported);
+    ck_assert_uint_eq(failures(group), 0);
+    ck_assert_uint_eq(atomic_load(&board->most_running), 2);
+    mc_group_close(group);
+    finish();
+}
+END_TEST
 
 START_TEST(reporting_groups_are_narrow_under_load)
 {
@@ -218,16 +276,11 @@ START_TEST(reporting_groups_are_narrow_under_load)
     unsigned reported = 0;
     mc_group *group =
         open_with(pool, (struct mc_group_options){.on_done = count_done, .context = &reported});
-    struct pollfd ready = {.fd = mc_pool_fd(pool), .events = POLLIN};
+    ck_assert_int_ge(mc_pool_fd(pool), 0);
     for (uint32_t number = 0; number < 10; number++)
         run_number(group, "where", number);
     expect_reason(group, MC_NARROW, "above", "one worker at a time");
-    uint64_t began = clock_ns();
-    while (reported == 0) {
-        ck_assert_double_lt(ms_since(began), BOUND_MS);
-        ck_assert_int_eq(poll(&ready, 1, BOUND_MS), 1);
-        ck_assert_int_ge(mc_pool_dispatch(pool), 0);
-    }
+    dispatch_until(&reported);
     ck_assert_uint_eq(ran_here(group), 0);
     ck_assert_uint_eq(atomic_load(&board->most_running), 1);
     mc_group_close(group);
@@ -421,6 +474,8 @@ TEST_MAIN(admission, below_the_limit_groups_run_in_parallel,
           isolated_tasks_narrow_their_group_to_one_worker,
           only_the_isolated_tasks_of_a_mixed_group_leave_the_caller,
           reporting_groups_are_narrow_under_load,
+          max_parallel_is_never_exceeded_by_the_caller_beside_a_worker,
+          max_parallel_is_never_exceeded_by_tasks_that_wait,
           groups_follow_the_load_and_open_ones_keep_their_mode,
           long_run_queues_and_pressure_are_noticed_before_the_average,
           a_load_that_cannot_be_read_is_no_reason_to_go_inline,
