@@ -30,7 +30,8 @@ enum {
 
 static mc_pool *inline_pool(mc_task *task)
 {
-    return task->owner;
+    mc_pool *pool = task->owner; /* which may be gone, and another be there */
+    return pool->handle != NULL ? pool->handle : pool;
 }
 
 static const struct task_home inline_home = {task_heap_resize, task_heap_drop, inline_pool, NULL};

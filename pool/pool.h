@@ -328,6 +328,7 @@ enum fork_mark { MARK_FORKED = 0, MARK_ATTACHING = 1, MARK_READY = 2 };
 enum { FOUND_MOST = 64 };
 struct mc_pool {
     bool attached;       /* it is behind a front */
+    mc_pool *handle;     /* not NULL: the one that the program has in its place */
     struct front *front; /* not NULL: this is only a handle for the pools behind it */
     uint32_t pins;       /* its front's: it is being looked at without the lock */
     bool heard;          /* likewise: its events are among those of the front */

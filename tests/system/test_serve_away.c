@@ -18,6 +18,21 @@ static int here(mc_task *task)
     return mc_task_reply(task, &answer, sizeof(answer));
 }
 
+/* Asks a task of its own. */
+static int nested(mc_task *task)
+{
+    mc_group *group = NULL;
+    struct mc_group_options options = {.size = sizeof(options), .help = MC_HELP_NEVER};
+    struct mc_result result = {.size = sizeof(result)};
+    int status = mc_group_open(mc_task_pool(task), &options, &group);
+    if (status == 0)
+        status = mc_group_run(group, "version", NULL, 0);
+    if (status == 0 && mc_group_next(group, &result, BOUND_MS) == 1)
+        status = mc_task_reply(task, result.data, result.data_size);
+    mc_group_close(group);
+    return status;
+}
+
 static const struct mc_handler linked[] = {{.name = "version", .run = here}};
 
 static void begin(void)
@@ -53,6 +68,32 @@ START_TEST(a_group_of_a_pool_that_leaves_runs_here)
     mc_group_close(group);
     mc_pool_close(pool);
     server_remove(&server);
+}
+END_TEST
+
+START_TEST(a_handler_that_runs_here_opens_groups_in_the_pool_that_is_there)
+{
+    const struct mc_handler both[] = {linked[0], {.name = "echo", .run = nested}};
+    const int answers[] = {1, 107}; /* without a pool, and with the next */
+    begin();
+    mc_pool *pool = attach(&server, both, 2);
+    mc_group *group = open_group(pool);
+    server_kill(&server);
+    while (mc_pool_connected(pool))
+        pause_us(1000);
+    for (size_t i = 0; i < 2; i++) {
+        run(group, "echo", NULL, 0);
+        wait_all(group);
+        struct mc_result result = result_of(group, i);
+        ck_assert_msg(result.status == 0, "%d %s", result.status, result.error);
+        ck_assert_int_eq(*(const int *)result.data, answers[i]);
+        if (i == 0)
+            server_start(&server);
+        await_version(pool, 107);
+    }
+    mc_group_close(group);
+    mc_pool_close(pool);
+    server_end(&server);
 }
 END_TEST
 
@@ -267,6 +308,7 @@ START_TEST(an_event_loop_that_cannot_watch_the_pool_is_told)
 END_TEST
 
 TEST_MAIN(serve_away, a_group_of_a_pool_that_leaves_runs_here,
+          a_handler_that_runs_here_opens_groups_in_the_pool_that_is_there,
           while_the_pool_is_away_linked_handlers_run_here,
           tasks_without_a_pool_outlive_a_look_at_them,
           a_pool_that_dies_and_comes_back_is_found_again, an_answer_that_comes_late_is_still_taken,
