@@ -134,13 +134,25 @@ static int try_submit(mc_group *group, const struct request *request)
     return client_submit(group, request);
 }
 
+/* A pool that programs attach to may leave in the middle of a group, and another come:
+ * what may run here does. With the lock held. */
+COLD static bool runs_without_pool(mc_group *group, const struct request *request)
+{
+    const mc_pool *pool = group->pool;
+    if (!pool->attached || group->on_done != NULL ||
+        (pool->config->handlers[request->handler].flags & MC_ISOLATED) != 0 ||
+        atomic_load_explicit(&pool->client.faulted, memory_order_relaxed))
+        return false;
+    group->busy = true;
+    return true;
+}
+
 /* The pool is gone, and slots of lost tasks do not come back. Where programs attach to
  * it, or were to, a task that may run here does so without one. */
 static int go_on_without(mc_group *group, const struct request *request)
 {
     const mc_pool *pool = group->pool;
-    bool isolated = (pool->config->handlers[request->handler].flags & MC_ISOLATED) != 0;
-    if (group->busy && !isolated && (pool->away != NULL || pool->attached))
+    if (pool->away != NULL || runs_without_pool(group, request))
         return help_run_at_once(group, request);
     return error_set(-ESHUTDOWN, "%s", client_why_gone(&pool->client));
 }
@@ -197,19 +209,6 @@ static int submit(mc_group *group, const struct request *request)
     if (client->first_in_line == group)
         client->first_in_line = NULL;
     return result;
-}
-
-/* A pool that programs attach to may leave in the middle of a group, and another come:
- * what may run here does. With the lock held. */
-COLD static bool runs_without_pool(mc_group *group, const struct request *request)
-{
-    const mc_pool *pool = group->pool;
-    if (!pool->attached || group->on_done != NULL ||
-        (pool->config->handlers[request->handler].flags & MC_ISOLATED) != 0 ||
-        atomic_load_explicit(&pool->client.faulted, memory_order_relaxed))
-        return false;
-    group->busy = true;
-    return true;
 }
 
 COLD static int check_end(mc_group *group, const struct request *request)

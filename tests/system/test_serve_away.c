@@ -8,6 +8,7 @@
 #include "base/fault.h"
 
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 
 static struct server server;
@@ -94,6 +95,54 @@ START_TEST(a_handler_that_runs_here_opens_groups_in_the_pool_that_is_there)
     mc_group_close(group);
     mc_pool_close(pool);
     server_end(&server);
+}
+END_TEST
+
+static int total(mc_task *task)
+{
+    uint64_t sum = 0;
+    for (uint64_t i = mc_task_start(task); i < mc_task_end(task); i++)
+        sum += i;
+    return mc_task_reply(task, &sum, sizeof(sum));
+}
+
+static void *kill_server(void *nothing)
+{
+    pause_us(100000); /* by then the lane is full */
+    kill(server.pid, SIGKILL);
+    return NULL;
+}
+
+START_TEST(a_map_whose_pool_leaves_in_its_middle_goes_on_here)
+{
+    enum { DEPTH = 16, CHUNKS = 3 * DEPTH };
+    const unsigned doze_ms = BOUND_MS;
+    const struct mc_handler sums[] = {{.name = "sum", .run = total}};
+    const struct mc_map_options split = {.size = sizeof(split), .max_chunk = 1};
+    pthread_t killer;
+    server_prepare(&server);
+    server.options.pool.queue_depth = DEPTH;
+    server_start(&server);
+    mc_pool *pool = attach(&server, sums, 1);
+    mc_group *busy = open_unhelped(pool), *group = open_unhelped(pool);
+    for (int i = 0; i < 2; i++)
+        run(busy, "doze", &doze_ms, sizeof(doze_ms));
+    ck_assert_int_eq(pthread_create(&killer, NULL, kill_server, NULL), 0);
+    int result = mc_group_map(group, "sum", CHUNKS, &split, NULL, 0);
+    ck_assert_msg(result == 0, "%d %s", result, mc_error_message());
+    pthread_join(killer, NULL);
+    (void)await_exit(server.pid);
+    wait_all(group);
+    ck_assert_uint_eq(mc_group_size(group), CHUNKS);
+    for (size_t i = 0; i < CHUNKS; i++) {
+        ck_assert_int_eq(result_of(group, i).status, 0);
+        ck_assert_uint_eq(*(const uint64_t *)result_of(group, i).data, i);
+    }
+    wait_all(busy);
+    mc_group_close(busy);
+    mc_group_close(group);
+    mc_pool_close(pool);
+    server_remove(&server);
 }
 END_TEST
 
@@ -309,6 +358,7 @@ END_TEST
 
 TEST_MAIN(serve_away, a_group_of_a_pool_that_leaves_runs_here,
           a_handler_that_runs_here_opens_groups_in_the_pool_that_is_there,
+          a_map_whose_pool_leaves_in_its_middle_goes_on_here,
           while_the_pool_is_away_linked_handlers_run_here,
           tasks_without_a_pool_outlive_a_look_at_them,
           a_pool_that_dies_and_comes_back_is_found_again, an_answer_that_comes_late_is_still_taken,
