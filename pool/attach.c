@@ -395,11 +395,11 @@ int front_fd(struct front *front)
     return result;
 }
 
-/* A pool that is gone would be readable for ever. */
+/* A pool that is gone would be readable for ever. Only for one whose dispatch said so, since
+ * then all of its groups were reported. */
 static void unlisten(const struct front *front, const mc_pool *pool)
 {
-    if (pool->client.events >= 0 && front->events >= 0 &&
-        atomic_load_explicit(&pool->client.gone, memory_order_relaxed))
+    if (pool->client.events >= 0 && front->events >= 0)
         (void)epoll_ctl(front->events, EPOLL_CTL_DEL, pool->client.events, NULL);
 }
 
@@ -408,6 +408,7 @@ static void unlisten(const struct front *front, const mc_pool *pool)
 int front_dispatch(struct front *front)
 {
     mc_pool *pools[FORMERS_MOST + 1];
+    bool gone[FORMERS_MOST + 1];
     uint32_t count = 0;
     int reported = 0;
     lock(front);
@@ -422,11 +423,13 @@ int front_dispatch(struct front *front)
     for (uint32_t i = 0; i < count; i++) {
         int result = pools[i]->away != NULL ? 0 : events_dispatch(pools[i]);
         reported += result > 0 ? result : 0;
+        gone[i] = result == -ESHUTDOWN;
     }
     lock(front);
     for (uint32_t i = 0; i < count; i++) {
         pools[i]->pins--;
-        unlisten(front, pools[i]);
+        if (gone[i])
+            unlisten(front, pools[i]);
     }
     (void)renew(front);
     front_leave(front);

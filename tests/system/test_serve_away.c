@@ -324,6 +324,55 @@ START_TEST(an_event_loop_survives_the_pools_restart)
 }
 END_TEST
 
+static mc_group *open_watched(mc_pool *pool, mc_done_fn *done, void *context)
+{
+    mc_group *group = NULL;
+    struct mc_group_options options = {
+        .size = sizeof(options), .on_done = done, .context = context};
+    ck_assert_int_eq(mc_group_open(pool, &options, &group), 0);
+    return group;
+}
+
+/* As an event loop does it, until so many groups were reported. */
+static void expect_dones(mc_pool *pool, int count)
+{
+    struct pollfd ready = {.fd = mc_pool_fd(pool), .events = POLLIN};
+    while (dones < count) {
+        ck_assert_int_eq(poll(&ready, 1, BOUND_MS), 1);
+        (void)mc_pool_dispatch(pool);
+    }
+}
+
+static void see_the_end(mc_group *group, void *context)
+{
+    uint64_t began = clock_ns();
+    while (mc_pool_connected(context) && ms_since(began) < BOUND_MS)
+        pause_us(10000);
+    on_done(group, context);
+}
+
+START_TEST(groups_are_reported_also_when_somebody_else_sees_the_end_of_the_pool_first)
+{
+    begin();
+    mc_pool *pool = attach(&server, linked, 1);
+    struct pollfd ready = {.fd = mc_pool_fd(pool), .events = POLLIN};
+    const unsigned doze_ms = BOUND_MS;
+    mc_group *lost = open_watched(pool, on_done, NULL);
+    mc_group *told = open_watched(pool, see_the_end, pool);
+    run(lost, "doze", &doze_ms, sizeof(doze_ms));
+    run(told, "echo", "x", 1);
+    ck_assert_int_eq(poll(&ready, 1, BOUND_MS), 1);
+    server_kill(&server);
+    pause_us(200000); /* the next look asks the kernel, ... */
+    fault_arm("client_check_gone", 0, 1);
+    (void)mc_pool_dispatch(pool); /* ... and learns nothing yet */
+    ck_assert(fault_struck());
+    expect_dones(pool, 2);
+    mc_pool_close(pool);
+    server_remove(&server);
+}
+END_TEST
+
 START_TEST(an_event_loop_that_cannot_watch_the_pool_is_told)
 {
     begin();
@@ -364,4 +413,5 @@ TEST_MAIN(serve_away, a_group_of_a_pool_that_leaves_runs_here,
           a_pool_that_dies_and_comes_back_is_found_again, an_answer_that_comes_late_is_still_taken,
           groups_do_not_wait_for_a_pool_that_does_not_answer,
           no_more_clients_of_a_user_than_allowed, an_event_loop_survives_the_pools_restart,
+          groups_are_reported_also_when_somebody_else_sees_the_end_of_the_pool_first,
           an_event_loop_that_cannot_watch_the_pool_is_told)
