@@ -389,6 +389,8 @@ int front_fd(struct front *front)
         result = error_system(-errno, "no descriptor for the event loop");
     else if (front->now != NULL)
         result = listen_to(front, front->now);
+    for (uint32_t i = 0; result == 0 && i < front->former_count; i++)
+        result = listen_to(front, front->formers[i]);
     if (result == 0)
         result = front->events;
     front_leave(front);

@@ -373,6 +373,22 @@ START_TEST(groups_are_reported_also_when_somebody_else_sees_the_end_of_the_pool_
 }
 END_TEST
 
+START_TEST(an_event_loop_that_comes_late_hears_of_earlier_pools_too)
+{
+    begin();
+    mc_pool *pool = attach(&server, linked, 1);
+    const unsigned doze_ms = BOUND_MS;
+    mc_group *lost = open_watched(pool, on_done, NULL);
+    run(lost, "doze", &doze_ms, sizeof(doze_ms));
+    server_kill(&server);
+    server_start(&server);
+    await_version(pool, 107);
+    expect_dones(pool, 1);
+    mc_pool_close(pool);
+    server_end(&server);
+}
+END_TEST
+
 START_TEST(an_event_loop_that_cannot_watch_the_pool_is_told)
 {
     begin();
@@ -414,4 +430,5 @@ TEST_MAIN(serve_away, a_group_of_a_pool_that_leaves_runs_here,
           groups_do_not_wait_for_a_pool_that_does_not_answer,
           no_more_clients_of_a_user_than_allowed, an_event_loop_survives_the_pools_restart,
           groups_are_reported_also_when_somebody_else_sees_the_end_of_the_pool_first,
+          an_event_loop_that_comes_late_hears_of_earlier_pools_too,
           an_event_loop_that_cannot_watch_the_pool_is_told)
