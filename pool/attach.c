@@ -113,7 +113,8 @@ static mc_pool *make_away(const struct front *front)
     if (asprintf(&why, "the pool at %s is not there: %s", front->address.sun_path,
                  error_message()) < 0)
         return NULL;
-    mc_pool *pool = copy_local(front->local, &config) < 0 ? NULL : pool_create(config);
+    mc_pool *pool =
+        copy_local(front->local, &config) < 0 ? NULL : pool_create(config, front->handle);
     if (pool == NULL) {
         config_free(config);
         free(why);
@@ -188,7 +189,7 @@ static int connect_pool(struct front *front, uint64_t now_ms, mc_pool **pool)
         return result;
     int socket = front->asked;
     front->asked = -1;
-    mc_pool *made = pool_create(NULL);
+    mc_pool *made = pool_create(NULL, front->handle);
     if (made == NULL) {
         close(socket);
         return error_set(-ENOMEM, "no memory for the pool");
@@ -328,6 +329,7 @@ static void begin_anew(struct front *front)
     front->retry_ms = 0;
     sys_close(&front->asked);
     sys_close(&front->events);
+    inline_begin_anew(front->handle->inline_states);
     atomic_store_explicit(front->handle->mark, MARK_READY, memory_order_release);
 }
 
@@ -448,6 +450,7 @@ void front_close(struct front *front)
     sys_close(&front->asked);
     sys_close(&front->events);
     front_leave(front);
+    inline_end(front->handle->inline_states);
     config_free(front->local);
     free(front);
 }
@@ -476,7 +479,7 @@ int mc_pool_attach(const char *path, const struct mc_attach_options *options, mc
     int result = read_path(front, path);
     if (result == 0)
         result = config_create_local(options, &front->local);
-    front->handle = result == 0 ? pool_create(NULL) : NULL;
+    front->handle = result == 0 ? pool_create(NULL, NULL) : NULL;
     if (front->handle == NULL) {
         config_free(front->local);
         free(front);
@@ -485,6 +488,7 @@ int mc_pool_attach(const char *path, const struct mc_attach_options *options, mc
     bool timed = options != NULL && options->size >= sizeof(*options) && options->timeout_ms != 0;
     front->timeout_ms = timed ? options->timeout_ms : TIMEOUT_MS;
     front->handle->front = front;
+    front->handle->inline_states->config = front->local;
     atomic_store_explicit(front->handle->mark, MARK_READY, memory_order_release);
     result = renew(front);
     clock_calibrate_end();

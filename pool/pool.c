@@ -67,21 +67,13 @@ static _Atomic uint32_t *mark_create(void)
     return page;
 }
 
-static void end_thread_state(void *value);
-static void end_inline_states(mc_pool *pool);
-
-static void init_locks(mc_pool *pool)
+/* Those of a pool behind a front are the handle's. */
+static bool owns_inline_states(const mc_pool *pool)
 {
-    /* Recursive: an inline task may wait for inline tasks of its own. */
-    pthread_mutexattr_t recursive;
-    pthread_mutexattr_init(&recursive);
-    pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
-    pthread_mutex_init(&pool->inline_lock, &recursive);
-    pthread_mutexattr_destroy(&recursive);
-    pthread_mutex_init(&pool->log_lock, NULL);
+    return pool->inline_states == &pool->own_inline_states;
 }
 
-mc_pool *pool_create(struct config *config)
+mc_pool *pool_create(struct config *config, const mc_pool *handle)
 {
     mc_pool *pool = calloc(1, sizeof(*pool));
     if (pool == NULL)
@@ -92,13 +84,15 @@ mc_pool *pool_create(struct config *config)
     pool->client.socket = pool->client.notify = -1;
     pool->client.events = pool->client.self = -1;
     pool->mark = mark_create();
-    if (pool->mark == NULL || pthread_key_create(&pool->thread_key, end_thread_state) != 0) {
+    pool->inline_states = handle != NULL ? handle->inline_states : &pool->own_inline_states;
+    if (pool->mark == NULL ||
+        (owns_inline_states(pool) && !inline_init(pool->inline_states, config))) {
         if (pool->mark != NULL)
             munmap((void *)pool->mark, PAGE_SIZE_BYTES);
         free(pool);
         return NULL;
     }
-    init_locks(pool);
+    pthread_mutex_init(&pool->log_lock, NULL);
     return pool;
 }
 
@@ -112,7 +106,8 @@ void pool_free(mc_pool *pool)
         munmap((void *)(uintptr_t)pool->quarantine, sizeof(struct quarantine));
     if (pool->control != NULL && !pool->in_worker)
         munmap((void *)(uintptr_t)pool->control, pool->control_bytes);
-    pthread_key_delete(pool->thread_key);
+    if (owns_inline_states(pool))
+        inline_fini(pool->inline_states);
     munmap((void *)pool->mark, PAGE_SIZE_BYTES);
     sys_close(&pool->supervisor_pidfd);
     if (!pool->in_worker)
@@ -249,7 +244,7 @@ int mc_pool_open(const struct mc_pool_options *options, mc_pool **pool)
                          "MC_ALLOW_THREADS if no handler needs a lock that they may hold",
                          threads);
     }
-    mc_pool *made = pool_create(config);
+    mc_pool *made = pool_create(config, NULL);
     if (made == NULL) {
         config_free(config);
         return error_set(-ENOMEM, "no memory for the pool");
@@ -321,12 +316,10 @@ static int reattach(mc_pool *pool)
     struct client *client = &pool->client;
     int over = pool->attach_socket;
     drop_inherited(pool);
-    pool->epoch++;
     pool->pid = getpid();
     pool->opener = false;
-    pool->inline_ready = false;
-    pool->threads = NULL;
-    init_locks(pool);
+    inline_begin_anew(pool->inline_states);
+    pthread_mutex_init(&pool->log_lock, NULL);
     int result = over < 0 ? -ESHUTDOWN : attach(pool, over);
     if (result < 0)
         return result;
@@ -363,7 +356,7 @@ int pool_ready(mc_pool *pool)
 mc_pool *pool_of_worker(struct config *config, struct control *control, struct bells *bells,
                         int socket, struct states *states)
 {
-    mc_pool *pool = pool_create(config);
+    mc_pool *pool = pool_create(config, NULL);
     if (pool == NULL) {
         error_set(-ENOMEM, "no memory for the worker's own pool");
         return NULL;
@@ -417,7 +410,8 @@ void pool_detach(mc_pool *pool)
 {
     while (pool->client.groups != NULL)
         group_orphan(pool->client.groups);
-    end_inline_states(pool);
+    if (owns_inline_states(pool))
+        inline_end(pool->inline_states);
     client_fini(&pool->client);
     pool_free(pool);
 }
@@ -496,94 +490,20 @@ bool mc_pool_connected(mc_pool *pool)
     return connected;
 }
 
-/* ---- the state of inline tasks ---- */
-
-struct thread_state {
-    mc_pool *pool;
-    struct thread_state *next, *previous;
-    uint32_t epoch; /* of the pool: another one is of a thread of our parent */
-    struct states states;
-};
-
-/* A thread ends, or the pool is closed. */
-static void end_thread_state(void *value)
-{
-    struct thread_state *mine = value;
-    mc_pool *pool = mine->pool;
-    if (mine->epoch == pool->epoch) {
-        pthread_mutex_lock(&pool->inline_lock);
-        if (mine->next != NULL)
-            mine->next->previous = mine->previous;
-        *(mine->previous != NULL ? &mine->previous->next : &pool->threads) = mine->next;
-        pthread_mutex_unlock(&pool->inline_lock);
-        hooks_end(pool->config, &mine->states);
-    }
-    free(mine);
-}
-
-static int enter_thread(mc_pool *pool, const struct states **states)
-{
-    struct thread_state *mine = pthread_getspecific(pool->thread_key);
-    if (mine == NULL || mine->epoch != pool->epoch) {
-        mine = calloc(1, sizeof(*mine));
-        if (mine == NULL)
-            return error_set(-ENOMEM, "no memory for a thread's state");
-        mine->pool = pool;
-        mine->epoch = pool->epoch;
-        int result = hooks_begin(pool->config, NO_SEAT, hooks_all(pool->config), &mine->states);
-        if (result < 0) {
-            free(mine);
-            return result;
-        }
-        pthread_mutex_lock(&pool->inline_lock);
-        mine->next = pool->threads;
-        if (mine->next != NULL)
-            mine->next->previous = mine;
-        pool->threads = mine;
-        pthread_mutex_unlock(&pool->inline_lock);
-        pthread_setspecific(pool->thread_key, mine);
-    }
-    *states = &mine->states;
-    return 0;
-}
-
-static void end_inline_states(mc_pool *pool)
-{
-    for (struct thread_state *mine = pool->threads, *next; mine != NULL; mine = next) {
-        next = mine->next;
-        hooks_end(pool->config, &mine->states);
-        free(mine);
-    }
-    if (pool->inline_ready)
-        hooks_end(pool->config, &pool->inline_states);
-}
+/* ---- inline tasks ---- */
 
 int pool_inline_enter(mc_pool *pool, const struct handler *handler, const struct states **states)
 {
-    if (pool->in_worker) {
-        *states = pool->worker_states;
-        return 0;
-    }
-    if (handler->flags & MC_THREAD_SAFE)
-        return enter_thread(pool, states);
-    pthread_mutex_lock(&pool->inline_lock);
-    if (!pool->inline_ready) {
-        int result =
-            hooks_begin(pool->config, NO_SEAT, hooks_all(pool->config), &pool->inline_states);
-        if (result < 0) {
-            pthread_mutex_unlock(&pool->inline_lock);
-            return result;
-        }
-        pool->inline_ready = true;
-    }
-    *states = &pool->inline_states;
+    if (!pool->in_worker)
+        return inline_enter(pool->inline_states, handler, states);
+    *states = pool->worker_states;
     return 0;
 }
 
 void pool_inline_leave(mc_pool *pool, const struct handler *handler)
 {
-    if (!pool->in_worker && !(handler->flags & MC_THREAD_SAFE))
-        pthread_mutex_unlock(&pool->inline_lock);
+    if (!pool->in_worker)
+        inline_leave(pool->inline_states, handler);
 }
 
 /* ---- the log ---- */

@@ -3,7 +3,8 @@
  * The pool as one client process knows it: the opener, one of its forked
  * children, or a worker that submits tasks of its own.
  *
- *   pool.c    opening, closing, fork, the inline context
+ *   pool.c    opening, closing, fork
+ *   inline.c  the states of tasks that run in the caller
  *   group.c   groups: opening, cancelling, closing
  *   submit.c  the requests of their tasks, and what to do when the lane is full
  *   client.c  the producing side of the lane: slots, arguments, tickets; telling the supervisor
@@ -24,6 +25,7 @@
 #include "ipc/slot.h"
 #include "ipc/wake.h"
 #include "pool/config.h"
+#include "pool/inline.h"
 #include "pool/task.h"
 
 #include <pthread.h>
@@ -341,7 +343,6 @@ struct mc_pool {
     struct bells *bells;
     const struct quarantine *quarantine; /* NULL in a worker */
     _Atomic uint32_t *mark;              /* on a page that a fork wipes */
-    uint32_t epoch;                      /* one more in each forked child, for thread states */
     pid_t pid;
     bool opener;       /* closing ends the pool */
     bool in_worker;    /* config, control and bells are the worker's */
@@ -351,13 +352,10 @@ struct mc_pool {
     pthread_mutex_t log_lock;
     struct client client;
 
-    pthread_mutex_t inline_lock;  /* recursive */
-    struct thread_state *threads; /* under the same lock */
-    bool inline_ready;
-    struct states inline_states;
-    struct states *worker_states; /* in a worker */
-    struct io *io;                /* in an I/O worker */
-    pthread_key_t thread_key;     /* for handlers that are MC_THREAD_SAFE */
+    struct inline_states own_inline_states;
+    struct inline_states *inline_states; /* those, or behind a front its handle's */
+    struct states *worker_states;        /* in a worker */
+    struct io *io;                       /* in an I/O worker */
 };
 
 /* The worker's own pool object; NULL with a message when it cannot attach. */
@@ -373,8 +371,9 @@ void pool_deliver_log(mc_pool *pool);
 /* Makes a forked child a client of its own; 0 at once otherwise. */
 int pool_ready(mc_pool *pool);
 
-/* A pool object that is no client yet; takes config over. */
-mc_pool *pool_create(struct config *config);
+/* A pool object that is no client yet; takes config over. handle: of the front that it is
+ * behind, or NULL. */
+mc_pool *pool_create(struct config *config, const mc_pool *handle);
 void pool_free(mc_pool *pool);
 /* Receives the supervisor's answer, and makes the client of it. Takes socket over, on
  * failure too. local: what an attaching program is linked with, else NULL. */

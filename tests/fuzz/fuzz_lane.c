@@ -152,10 +152,8 @@ static void make_client(void)
     pool.mark = &mark;
     pool.pid = getpid();
     pool.attach_socket = pool.supervisor_pidfd = -1;
-    pthread_mutexattr_t recursive;
-    pthread_mutexattr_init(&recursive);
-    pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
-    pthread_mutex_init(&pool.inline_lock, &recursive);
+    pool.inline_states = &pool.own_inline_states;
+    EXPECT(inline_init(pool.inline_states, &config));
     EXPECT(client_init(&pool.client, &config, -1, -1, fd, 0) == 0);
     lane_unmap(&pool.client.lane);
     close(fd);

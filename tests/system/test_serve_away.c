@@ -284,6 +284,77 @@ START_TEST(no_more_clients_of_a_user_than_allowed)
 }
 END_TEST
 
+/* ---- inline tasks of several pools ---- */
+
+static _Atomic int inside;
+
+static int alone(mc_task *task)
+{
+    if (atomic_exchange(&inside, 1) != 0)
+        return mc_task_fail(task, -EBUSY, "two at once");
+    board_count(&board->started);
+    pause_us(300000);
+    atomic_store(&inside, 0);
+    return here(task);
+}
+
+static int note_init(void *context, void **state)
+{
+    board_count(&board->words[1]);
+    return 0;
+}
+
+static void note_exit(void *state)
+{
+    board_count(&board->words[2]);
+}
+
+static void *wait_for_group(void *group)
+{
+    (void)mc_group_wait(group, BOUND_MS);
+    return NULL;
+}
+
+START_TEST(inline_tasks_are_run_one_at_a_time_whichever_pool_they_are_of)
+{
+    static const struct mc_handler handlers[] = {{.name = "version", .run = alone}};
+    const unsigned doze_ms = 1500;
+    board_open();
+    server_prepare(&server);
+    mc_pool *pool;
+    struct mc_attach_options options = {.size = sizeof(options),
+                                        .handlers = handlers,
+                                        .handler_count = 1,
+                                        .worker_init = note_init,
+                                        .worker_exit = note_exit};
+    ck_assert_int_eq(mc_pool_attach(server.path, &options, &pool), 0);
+    mc_group *early = open_group(pool);
+    run(early, "version", NULL, 0);
+    server_start(&server);
+    uint64_t began = clock_ns();
+    while (!mc_pool_connected(pool) && ms_since(began) < BOUND_MS)
+        (void)mc_pool_dispatch(pool);
+    mc_group *busy = open_unhelped(pool), *late = open_group(pool);
+    for (int worker = 0; worker < 2; worker++)
+        run(busy, "doze", &doze_ms, sizeof(doze_ms));
+    run(late, "version", NULL, 0);
+    pthread_t thread;
+    ck_assert_int_eq(pthread_create(&thread, NULL, wait_for_group, early), 0);
+    ck_assert(board_await(&board->started, 1, BOUND_MS));
+    wait_all(late);
+    pthread_join(thread, NULL);
+    ck_assert_uint_eq(atomic_load(&board->started), 2);
+    ck_assert_uint_eq(failures(early) + failures(late), 0);
+    mc_group_close(early);
+    mc_group_close(late);
+    mc_group_close(busy);
+    mc_pool_close(pool);
+    ck_assert_uint_eq(atomic_load(&board->words[1]), 1);
+    ck_assert_uint_eq(atomic_load(&board->words[2]), 1);
+    server_end(&server);
+}
+END_TEST
+
 /* ---- event loops ---- */
 
 static int dones;
@@ -428,7 +499,9 @@ TEST_MAIN(serve_away, a_group_of_a_pool_that_leaves_runs_here,
           tasks_without_a_pool_outlive_a_look_at_them,
           a_pool_that_dies_and_comes_back_is_found_again, an_answer_that_comes_late_is_still_taken,
           groups_do_not_wait_for_a_pool_that_does_not_answer,
-          no_more_clients_of_a_user_than_allowed, an_event_loop_survives_the_pools_restart,
+          no_more_clients_of_a_user_than_allowed,
+          inline_tasks_are_run_one_at_a_time_whichever_pool_they_are_of,
+          an_event_loop_survives_the_pools_restart,
           groups_are_reported_also_when_somebody_else_sees_the_end_of_the_pool_first,
           an_event_loop_that_comes_late_hears_of_earlier_pools_too,
           an_event_loop_that_cannot_watch_the_pool_is_told)
