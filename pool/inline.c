@@ -1,56 +1,109 @@
-/* SPDX-License-Identifier: BSD-3-Clause */
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * A thread may end while the pool is closed, and both would end the thread's state. So the
+ * thread touches neither before it has found its state in the lists of all pools: a state
+ * is ended by who takes it off its list. One lock is for all of these lists; no hook is
+ * called with it held.
+ */
 #include "pool/inline.h"
 
 #include "base/error.h"
+#include "base/fault.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
+
+enum { REST_NS = 1000000 }; /* from one look at threads that end to the next */
 
 struct thread_state {
-    struct inline_states *among;
-    struct thread_state *next, *previous;
+    LIST_ENTRY(thread_state) link;
+    pthread_t thread;
     uint32_t epoch; /* another one than theirs: of a thread of our parent */
     struct states states;
 };
 
+/* ---- the lists ---- */
+
+static pthread_mutex_t lists_lock = PTHREAD_MUTEX_INITIALIZER;
+static LIST_HEAD(, inline_states) lists = LIST_HEAD_INITIALIZER(lists);
+
+static void lock_lists(void)
+{
+    pthread_mutex_lock(&lists_lock);
+}
+
+static void unlock_lists(void)
+{
+    pthread_mutex_unlock(&lists_lock);
+}
+
+static bool forks_watched;
+
+/* A forked child finds them whole. */
+static void watch_forks(void)
+{
+    forks_watched = pthread_atfork(lock_lists, unlock_lists, unlock_lists) == 0;
+}
+
+/* With the lock held. The memory may be another thread's state by now. */
+static struct thread_state *find(const void *value, struct inline_states **own)
+{
+    struct thread_state *mine;
+    for (*own = LIST_FIRST(&lists); *own != NULL; *own = LIST_NEXT(*own, link))
+        for (mine = LIST_FIRST(&(*own)->threads); mine != NULL; mine = LIST_NEXT(mine, link))
+            if (mine == value && pthread_equal(mine->thread, pthread_self()))
+                return mine;
+    return NULL;
+}
+
 /* ---- threads ---- */
+
+static void end_state(const struct inline_states *own, struct thread_state *state)
+{
+    hooks_end(own->config, &state->states);
+    free(state);
+}
 
 /* A thread ends. */
 static void end_thread_state(void *value)
 {
-    struct thread_state *mine = value;
-    struct inline_states *own = mine->among;
-    if (mine->epoch == own->epoch) {
-        pthread_mutex_lock(&own->lock);
-        if (mine->next != NULL)
-            mine->next->previous = mine->previous;
-        *(mine->previous != NULL ? &mine->previous->next : &own->threads) = mine->next;
-        pthread_mutex_unlock(&own->lock);
-        hooks_end(own->config, &mine->states);
+    FAULT_POINT("inline_thread_ends");
+    struct inline_states *own;
+    lock_lists();
+    struct thread_state *mine = find(value, &own);
+    if (mine != NULL) {
+        LIST_REMOVE(mine, link);
+        own->ending++;
     }
-    free(mine);
+    unlock_lists();
+    if (mine == NULL) /* it was ended with its pool */
+        return;
+    end_state(own, mine);
+    lock_lists();
+    own->ending--;
+    unlock_lists();
 }
 
 static int enter_thread(struct inline_states *own, const struct states **states)
 {
     struct thread_state *mine = pthread_getspecific(own->key);
     if (mine == NULL || mine->epoch != own->epoch) {
+        free(mine);
+        pthread_setspecific(own->key, NULL);
         mine = calloc(1, sizeof(*mine));
         if (mine == NULL)
             return error_set(-ENOMEM, "no memory for a thread's state");
-        mine->among = own;
+        mine->thread = pthread_self();
         mine->epoch = own->epoch;
         int result = hooks_begin(own->config, NO_SEAT, hooks_all(own->config), &mine->states);
         if (result < 0) {
             free(mine);
             return result;
         }
-        pthread_mutex_lock(&own->lock);
-        mine->next = own->threads;
-        if (mine->next != NULL)
-            mine->next->previous = mine;
-        own->threads = mine;
-        pthread_mutex_unlock(&own->lock);
+        lock_lists();
+        LIST_INSERT_HEAD(&own->threads, mine, link);
+        unlock_lists();
         pthread_setspecific(own->key, mine);
     }
     *states = &mine->states;
@@ -70,33 +123,61 @@ static void init_lock(struct inline_states *own)
 
 bool inline_init(struct inline_states *own, const struct config *config)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, watch_forks);
     own->config = config;
     init_lock(own);
-    return pthread_key_create(&own->key, end_thread_state) == 0;
+    if (!forks_watched || pthread_key_create(&own->key, end_thread_state) != 0)
+        return false;
+    lock_lists();
+    LIST_INSERT_HEAD(&lists, own, link);
+    unlock_lists();
+    return true;
 }
 
 void inline_begin_anew(struct inline_states *own)
 {
     own->epoch++;
     own->ready = false;
-    own->threads = NULL;
     init_lock(own);
+    lock_lists();
+    LIST_INIT(&own->threads);
+    own->ending = 0;
+    unlock_lists();
 }
 
 void inline_end(struct inline_states *own)
 {
-    for (struct thread_state *mine = own->threads, *next; mine != NULL; mine = next) {
-        next = mine->next;
-        hooks_end(own->config, &mine->states);
-        free(mine);
-    }
+    const struct timespec rest = {.tv_nsec = REST_NS};
+    struct thread_state *state;
+    uint32_t ending;
+    do {
+        lock_lists();
+        state = LIST_FIRST(&own->threads);
+        if (state != NULL)
+            LIST_REMOVE(state, link);
+        ending = own->ending;
+        unlock_lists();
+        if (state != NULL)
+            end_state(own, state);
+        else if (ending != 0)
+            nanosleep(&rest, NULL);
+    } while (state != NULL || ending != 0);
     if (own->ready)
         hooks_end(own->config, &own->common);
 }
 
 void inline_fini(struct inline_states *own)
 {
+    struct thread_state *state;
     pthread_key_delete(own->key);
+    lock_lists();
+    LIST_REMOVE(own, link);
+    unlock_lists();
+    while ((state = LIST_FIRST(&own->threads)) != NULL) { /* of threads of our parent */
+        LIST_REMOVE(state, link);
+        free(state);
+    }
 }
 
 static int enter_common(struct inline_states *own, const struct states **states)

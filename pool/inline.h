@@ -10,22 +10,26 @@
 #include "pool/hooks.h"
 
 #include <pthread.h>
+#include <sys/queue.h>
 
 struct inline_states {
-    const struct config *config;  /* its hooks make them */
-    pthread_mutex_t lock;         /* recursive: an inline task may wait for some of its own */
-    struct thread_state *threads; /* under the same lock */
-    bool ready;                   /* there is `common` */
+    const struct config *config; /* its hooks make them */
+    pthread_mutex_t lock;        /* recursive: an inline task may wait for some of its own */
+    bool ready;                  /* there is `common` */
     struct states common;
     pthread_key_t key;
     uint32_t epoch; /* one more in each forked child: those of before are its parent's */
+    /* Under the lock of inline.c: */
+    LIST_ENTRY(inline_states) link;
+    LIST_HEAD(, thread_state) threads;
+    uint32_t ending; /* threads that are just ending theirs */
 };
 
 /* False without memory. */
 bool inline_init(struct inline_states *own, const struct config *config);
 /* We are in a forked child. */
 void inline_begin_anew(struct inline_states *own);
-/* Ends all that there are. */
+/* Ends all that there are, and waits for threads that do so themselves. */
 void inline_end(struct inline_states *own);
 void inline_fini(struct inline_states *own);
 /* The state for a task of this thread, made on first use; with the lock that belongs to

@@ -2,9 +2,11 @@
  *
  * One pool, many threads; and pools opened amid threads.
  */
+#include "base/fault.h"
 #include "tests/system/support.h"
 
 #include <pthread.h>
+#include <signal.h>
 
 enum { THREADS = 4, GROUPS = 150 };
 
@@ -176,6 +178,93 @@ START_TEST(inline_tasks_are_run_one_at_a_time_unless_thread_safe)
 }
 END_TEST
 
+/* ---- threads that end ---- */
+
+static _Atomic uint32_t begun_here, ended_here;
+
+static int begin_here(void *context, void **state)
+{
+    atomic_fetch_add(&begun_here, 1);
+    return 0;
+}
+
+static void end_here(void *state)
+{
+    board_count(&board->words[3]);
+    pause_us(500000);
+    atomic_fetch_add(&ended_here, 1);
+}
+
+static void stay_until_closed(int signal)
+{
+    board_count(&board->words[3]);
+    (void)board_await(&board->words[4], 1, BOUND_MS);
+}
+
+static void *run_one_and_end(void *argument)
+{
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_UNBLOCK, &all, NULL);
+    mc_group *group = open_group(pool);
+    run(group, "own", NULL, 0);
+    wait_all(group);
+    mc_group_close(group);
+    return NULL;
+}
+
+static int own(mc_task *task)
+{
+    return mc_task_inline(task) ? 0 : -EPERM;
+}
+
+/* The pool is closed when the thread that ran a task here is at the place where it counts
+ * words[3]. */
+static void close_while_a_thread_ends(void)
+{
+    static const struct mc_handler table[] = {{.name = "own", .run = own, .flags = MC_THREAD_SAFE}};
+    struct mc_pool_options options = pool_options(HANDLERS(table));
+    pthread_t thread;
+    pid_t worker;
+    sigset_t all;
+    options.workers = 1;
+    options.worker_init = begin_here;
+    options.worker_exit = end_here;
+    pool = open_pool(&options);
+    ck_assert_uint_eq(mc_pool_worker_pids(pool, &worker, 1), 1);
+    kill(worker, SIGSTOP); /* so the caller runs it */
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
+    ck_assert_int_eq(pthread_create(&thread, NULL, run_one_and_end, NULL), 0);
+    ck_assert(board_await(&board->words[3], 1, BOUND_MS));
+    mc_pool_terminate(pool);
+    ck_assert_uint_eq(atomic_load(&begun_here), 1);
+    ck_assert_uint_eq(atomic_load(&ended_here), 1);
+    board_count(&board->words[4]);
+    pthread_join(thread, NULL);
+    ck_assert_uint_eq(atomic_load(&ended_here), 1);
+}
+
+START_TEST(a_pool_that_is_closed_waits_for_a_thread_that_ends_its_state)
+{
+    board_open();
+    close_while_a_thread_ends();
+}
+END_TEST
+
+START_TEST(a_thread_that_ends_when_its_pool_was_closed_has_no_state_any_more)
+{
+    struct sigaction action = {.sa_handler = stay_until_closed};
+    board_open();
+    sigaction(SIGUSR1, &action, NULL);
+    fault_arm("inline_thread_ends", SIGUSR1, 1);
+    close_while_a_thread_ends();
+    ck_assert(fault_struck());
+}
+END_TEST
+
+/* ---- pools amid threads ---- */
+
 static void *wait_for_word(void *argument)
 {
     (void)board_await(&board->words[0], 1, BOUND_MS);
@@ -232,5 +321,7 @@ END_TEST
 
 TEST_MAIN(threads, threads_with_groups_of_their_own_do_not_meet,
           inline_tasks_are_run_one_at_a_time_unless_thread_safe,
+          a_pool_that_is_closed_waits_for_a_thread_that_ends_its_state,
+          a_thread_that_ends_when_its_pool_was_closed_has_no_state_any_more,
           a_pool_is_not_opened_amid_threads_unless_allowed,
           a_pool_outlives_the_thread_that_opened_it)
