@@ -57,7 +57,7 @@ void clock_calibrate_begin(void)
     clock_machine.ns = begin.ns;
 }
 
-void clock_calibrate_end(void)
+static void measure(void)
 {
     struct reading end = read_both();
     uint64_t ticks = end.ticks - clock_machine.ticks, ns = end.ns - clock_machine.ns;
@@ -67,8 +67,14 @@ void clock_calibrate_end(void)
     clock_machine.span = ticks;
 }
 
+void clock_calibrate_end(void)
+{
+    if (clock_machine.scale == 0)
+        measure();
+}
+
 void clock_calibrate_again(void)
 {
     if (clock_machine.counter && clock_ticks() - clock_machine.ticks >= BETTER * clock_machine.span)
-        clock_calibrate_end();
+        measure();
 }

@@ -36,7 +36,8 @@ static inline uint64_t clock_coarse_ms(void)
 
 /* The first call notes the time, a later one, which may come in a forked child,
  * measures the rate from there. Until then clock_quick_ns() is clock_ns(), so
- * call the second before any difference is taken. */
+ * call the second before any difference is taken. What was measured stays: with a second
+ * pool, other threads may be waiting in the first. */
 void clock_calibrate_begin(void);
 void clock_calibrate_end(void);
 /* Measures it once more where so much time has passed that it will be better. What

@@ -84,5 +84,20 @@ START_TEST(a_longer_span_is_measured_again)
 }
 END_TEST
 
+START_TEST(a_rate_that_was_measured_stays_when_another_pool_is_opened)
+{
+    clock_calibrate_begin();
+    stay(1);
+    clock_calibrate_end();
+    uint64_t scale = clock_machine.scale, before = clock_quick_ns();
+    stay(SPAN_MS);
+    clock_calibrate_begin();
+    clock_calibrate_end();
+    ck_assert_uint_eq(clock_machine.scale, scale);
+    ck_assert_uint_ge(clock_quick_ns(), before);
+}
+END_TEST
+
 TEST_MAIN(clock, an_interruption_at_the_first_reading_does_not_count,
-          an_interruption_at_the_last_reading_does_not_count, a_longer_span_is_measured_again)
+          an_interruption_at_the_last_reading_does_not_count, a_longer_span_is_measured_again,
+          a_rate_that_was_measured_stays_when_another_pool_is_opened)
