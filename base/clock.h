@@ -45,13 +45,23 @@ void clock_calibrate_end(void);
  * processes of one thread only. */
 void clock_calibrate_again(void);
 
+/* The clocks at one moment. */
+struct clock_reading {
+    uint64_t ticks, ns;
+    uint64_t suspended_ns; /* for how long the machine was: clock_ns() stands still meanwhile */
+};
+
+/* Measures the rate from the base to this moment. When the machine was suspended in
+ * between, or its counter began anew, this moment becomes the base, and the rate stays. */
+void clock_calibrate_at(const struct clock_reading *now);
+
 /* A property of the machine, not of a pool: set by the first one that is opened,
  * and inherited by its processes. */
 struct clock_machine {
-    bool counter;       /* the CPU has a counter of constant rate */
-    uint64_t ticks, ns; /* at clock_calibrate_begin() */
-    uint64_t scale;     /* ns per tick, times 2^32; 0: not measured yet */
-    uint64_t span;      /* ticks that it was measured over */
+    bool counter;              /* the CPU has a counter of constant rate */
+    struct clock_reading base; /* at clock_calibrate_begin(), or after a suspension */
+    uint64_t scale;            /* ns per tick, times 2^32; 0: not measured yet */
+    uint64_t span;             /* ticks that it was measured over */
 };
 extern struct clock_machine clock_machine;
 
@@ -79,7 +89,7 @@ static inline uint64_t clock_quick_ns(void)
 {
     if (clock_machine.scale == 0)
         return clock_ns();
-    return clock_ticks_ns(clock_ticks() - clock_machine.ticks);
+    return clock_ticks_ns(clock_ticks() - clock_machine.base.ticks);
 }
 
 #endif

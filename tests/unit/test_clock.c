@@ -98,6 +98,66 @@ START_TEST(a_rate_that_was_measured_stays_when_another_pool_is_opened)
 }
 END_TEST
 
+/* ---- suspension ---- */
+
+static const uint64_t minute = UINT64_C(60000000000), hour = 60 * minute;
+
+/* A counter of two ticks in a nanosecond, measured over a minute. */
+static struct clock_reading after_a_minute(void)
+{
+    struct clock_reading begin = {.ticks = 10 * hour, .ns = hour}, now = begin;
+    clock_machine = (struct clock_machine){.counter = true, .base = begin};
+    now.ticks += 2 * minute;
+    now.ns += minute;
+    clock_calibrate_at(&now);
+    ck_assert_uint_eq(clock_machine.scale, UINT64_C(1) << 31);
+    return now;
+}
+
+static void expect_the_same_rate_from(struct clock_reading base)
+{
+    ck_assert_uint_eq(clock_machine.scale, UINT64_C(1) << 31);
+    ck_assert_mem_eq(&clock_machine.base, &base, sizeof(base));
+    base.ticks += 4 * minute;
+    base.ns += 2 * minute;
+    clock_calibrate_at(&base);
+    ck_assert_uint_eq(clock_machine.scale, UINT64_C(1) << 31);
+    ck_assert_uint_eq(clock_machine.span, 4 * minute);
+}
+
+START_TEST(ticks_of_a_suspended_machine_do_not_count)
+{
+    struct clock_reading now = after_a_minute();
+    now.ticks += 16 * hour;
+    now.suspended_ns += 8 * hour;
+    clock_calibrate_at(&now);
+    expect_the_same_rate_from(now);
+}
+END_TEST
+
+START_TEST(a_counter_that_began_anew_is_measured_from_there)
+{
+    struct clock_reading now = after_a_minute();
+    now.ticks = 5;
+    now.suspended_ns += 8 * hour;
+    clock_calibrate_at(&now);
+    expect_the_same_rate_from(now);
+}
+END_TEST
+
+START_TEST(a_suspension_before_the_first_measurement_does_not_count)
+{
+    clock_calibrate_begin();
+    clock_machine.base.suspended_ns -= hour;
+    clock_machine.base.ticks -= hour;
+    clock_calibrate_end();
+    expect_rate();
+}
+END_TEST
+
 TEST_MAIN(clock, an_interruption_at_the_first_reading_does_not_count,
           an_interruption_at_the_last_reading_does_not_count, a_longer_span_is_measured_again,
-          a_rate_that_was_measured_stays_when_another_pool_is_opened)
+          a_rate_that_was_measured_stays_when_another_pool_is_opened,
+          ticks_of_a_suspended_machine_do_not_count,
+          a_counter_that_began_anew_is_measured_from_there,
+          a_suspension_before_the_first_measurement_does_not_count)
