@@ -67,10 +67,12 @@ static void set_status(struct record *record, const struct slot *slot, uint64_t 
         break;
     case SLOT_TIMED_OUT: /* while it ran, or before */
         record->status = slot->status == -ETIME ? -ETIME : -ETIMEDOUT;
-        if (record->status == -ETIME)
+        if (record->status == -ETIME) {
             record->pid = 0;
-        else
-            record->run_ns = slot->run_ns;
+            break;
+        }
+        record->death = slot->death;
+        record->run_ns = slot->run_ns;
         break;
     default:
         record->status = -ECANCELED;

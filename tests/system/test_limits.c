@@ -146,7 +146,7 @@ static void expect_timed_out(mc_group *group, size_t index, const char *handler,
     ck_assert_int_gt(result.worker_pid, 0);
 }
 
-START_TEST(a_task_over_its_limit_ends_and_names_handler_limit_and_time)
+START_TEST(a_task_over_its_limit_ends_and_names_handler_limit_time_and_the_workers_end)
 {
     begin(0);
     mc_group *group = open_unhelped(pool);
@@ -156,6 +156,7 @@ START_TEST(a_task_over_its_limit_ends_and_names_handler_limit_and_time)
     expect_timed_out(group, 0, "'brief'", "limit of 150 ms");
     struct mc_result late = result_of(group, 0);
     ck_assert_uint_ge(late.run_ns, 150 * 1000000);
+    ck_assert_msg(strstr(late.error, "was killed") != NULL, "%s", late.error);
     ck_assert_int_eq(result_of(group, 1).status, 0);
     mc_group_close(group);
     finish();
@@ -464,7 +465,7 @@ START_TEST(a_kill_by_force_does_not_wait_for_a_supervisor_that_is_busy)
 }
 END_TEST
 
-TEST_MAIN(limits, a_task_over_its_limit_ends_and_names_handler_limit_and_time,
+TEST_MAIN(limits, a_task_over_its_limit_ends_and_names_handler_limit_time_and_the_workers_end,
           a_group_sets_limits_in_place_of_the_handlers, the_clock_starts_when_the_task_does,
           the_kill_for_one_task_never_strikes_the_next,
           past_the_soft_limit_the_handler_is_told_when_it_asks,
