@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "base/sys.h"
 
+#include "base/clock.h"
 #include "base/fault.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -138,6 +140,20 @@ unsigned sys_thread_count(void)
                      " %*d %*d %u",
                      &threads);
     return threads;
+}
+
+int sys_await_input(int fd, int timeout_ms)
+{
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    uint64_t began_ms = clock_ns() / 1000000;
+    int polled, left_ms = timeout_ms;
+    do { /* signals may come more often than the time is over */
+        polled = FAULT_CALL("await_input", EINTR, poll(&ready, 1, left_ms));
+        uint64_t waited_ms = clock_ns() / 1000000 - began_ms;
+        if (timeout_ms >= 0)
+            left_ms = waited_ms < (uint64_t)timeout_ms ? timeout_ms - (int)waited_ms : 0;
+    } while (polled < 0 && errno == EINTR);
+    return polled < 0 ? -errno : polled;
 }
 
 void sys_close(int *fd)

@@ -37,6 +37,10 @@ int sys_pidfd_reap_group(int pidfd, pid_t pid, int *status);
 
 int sys_close_from(int first);
 
+/* Until there is something to read from fd, or its other end was closed: 1; 0 when
+ * timeout_ms are over (-1: never). A signal does not end the wait. */
+int sys_await_input(int fd, int timeout_ms);
+
 /* The number of threads of this process, from /proc; 0 if it cannot be read. */
 unsigned sys_thread_count(void);
 

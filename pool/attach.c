@@ -16,7 +16,6 @@
 #include "ipc/segment.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -174,8 +173,7 @@ static int await_answer(struct front *front, uint64_t now_ms)
         if (front->now != NULL && patience_ms > PATIENCE_MS)
             patience_ms = PATIENCE_MS;
     }
-    struct pollfd ready = {.fd = front->asked, .events = POLLIN};
-    if (FAULT_CALL("attach_poll", EINTR, poll(&ready, 1, (int)patience_ms)) > 0)
+    if (sys_await_input(front->asked, (int)patience_ms) > 0)
         return 0;
     if (now_ms - front->asked_ms > UNHEARD_MS)
         sys_close(&front->asked);

@@ -177,18 +177,9 @@ static int read_welcome(mc_pool *pool, int socket, struct parcel *parcel,
 
 int pool_await_welcome(mc_pool *pool, int socket, int timeout_ms, const struct config *local)
 {
-    struct pollfd ready = {.fd = socket, .events = POLLIN};
-    uint64_t began_ms = clock_ns() / 1000000;
-    int polled, left_ms = timeout_ms;
-    do { /* signals may come more often than the time is over */
-        polled = FAULT_CALL("pool_await_welcome", EINTR, poll(&ready, 1, left_ms));
-        uint64_t waited_ms = clock_ns() / 1000000 - began_ms;
-        if (timeout_ms >= 0)
-            left_ms = waited_ms < (uint64_t)timeout_ms ? timeout_ms - (int)waited_ms : 0;
-    } while (polled < 0 && errno == EINTR);
     struct parcel parcel = {.descriptor_count = 0};
     int result;
-    if (polled == 0)
+    if (sys_await_input(socket, timeout_ms) == 0)
         result = error_set(-ETIMEDOUT, "the supervisor did not answer within %d ms", timeout_ms);
     else if (channel_receive(socket, &parcel, 0) <= 0)
         result = error_set(-ESHUTDOWN, "the pool's supervisor is gone");

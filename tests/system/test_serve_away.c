@@ -240,6 +240,17 @@ START_TEST(an_answer_that_comes_late_is_still_taken)
 }
 END_TEST
 
+START_TEST(a_signal_does_not_end_the_wait_for_an_answer)
+{
+    begin();
+    fault_arm("await_input", 0, 1);
+    mc_pool *pool = attach(&server, linked, 1);
+    ck_assert(fault_struck());
+    mc_pool_close(pool);
+    server_end(&server);
+}
+END_TEST
+
 START_TEST(groups_do_not_wait_for_a_pool_that_does_not_answer)
 {
     begin();
@@ -498,6 +509,7 @@ TEST_MAIN(serve_away, a_group_of_a_pool_that_leaves_runs_here,
           while_the_pool_is_away_linked_handlers_run_here,
           tasks_without_a_pool_outlive_a_look_at_them,
           a_pool_that_dies_and_comes_back_is_found_again, an_answer_that_comes_late_is_still_taken,
+          a_signal_does_not_end_the_wait_for_an_answer,
           groups_do_not_wait_for_a_pool_that_does_not_answer,
           no_more_clients_of_a_user_than_allowed,
           inline_tasks_are_run_one_at_a_time_whichever_pool_they_are_of,
