@@ -447,7 +447,7 @@ MC_API int mc_pool_attach(const char *path, const struct mc_attach_options *opti
                           mc_pool **pool);
 
 /* Whether an attached pool is there now; true for any other that is open. Does not
- * block. */
+ * block, but for the first call in a forked child, which attaches that child. */
 MC_API bool mc_pool_connected(mc_pool *pool);
 
 /* ---- Groups -------------------------------------------------------------- */

@@ -476,7 +476,8 @@ unsigned mc_pool_worker_pids(mc_pool *pool, pid_t *pids, unsigned count)
 bool mc_pool_connected(mc_pool *pool)
 {
     mc_pool *there = enter(pool);
-    bool connected = workers_of(there) != 0 && !client_gone(&there->client);
+    bool connected =
+        workers_of(there) != 0 && pool_ready(there) == 0 && !client_gone(&there->client);
     leave(pool);
     return connected;
 }

@@ -302,6 +302,26 @@ START_TEST(more_clients_than_allowed_are_refused_until_one_is_gone)
 }
 END_TEST
 
+START_TEST(a_child_is_connected_by_a_connection_of_its_own)
+{
+    begin(2); /* the parent, and one more */
+    pid_t child = fork();
+    if (child == 0) {
+        CHILD_CHECK(mc_pool_connected(pool));
+        pid_t grandchild = fork();
+        if (grandchild == 0)
+            _exit(mc_pool_connected(pool) ? 1 : 0);
+        int status;
+        CHILD_CHECK(waitpid(grandchild, &status, 0) == grandchild && status == 0);
+        CHILD_CHECK(mc_pool_connected(pool));
+        _exit(0);
+    }
+    expect_success(child);
+    ck_assert(mc_pool_connected(pool));
+    mc_pool_close(pool);
+}
+END_TEST
+
 START_TEST(a_child_learns_that_the_pool_has_ended)
 {
     begin(0);
@@ -371,5 +391,5 @@ TEST_MAIN(fork, a_child_uses_the_pool_through_a_lane_of_its_own, an_inherited_gr
           closing_in_a_child_leaves_no_descriptor_or_mapping, prefork_children_work_side_by_side,
           a_grandchild_is_a_client_too, a_child_of_a_child_that_never_used_the_pool_is_a_client_too,
           more_clients_than_allowed_are_refused_until_one_is_gone,
-          a_child_learns_that_the_pool_has_ended,
+          a_child_is_connected_by_a_connection_of_its_own, a_child_learns_that_the_pool_has_ended,
           a_child_that_signals_interrupt_does_not_wait_for_an_answer_for_ever)
