@@ -410,7 +410,7 @@ static void unlisten(const struct front *front, const mc_pool *pool)
 int front_dispatch(struct front *front)
 {
     mc_pool *pools[FORMERS_MOST + 1];
-    bool gone[FORMERS_MOST + 1];
+    bool over[FORMERS_MOST + 1] = {false};
     uint32_t count = 0;
     int reported = 0;
     lock(front);
@@ -423,14 +423,13 @@ int front_dispatch(struct front *front)
         pools[i]->pins++;
     front_leave(front);
     for (uint32_t i = 0; i < count; i++) {
-        int result = pools[i]->away != NULL ? 0 : events_dispatch(pools[i]);
+        int result = pools[i]->away != NULL ? 0 : events_dispatch(pools[i], &over[i]);
         reported += result > 0 ? result : 0;
-        gone[i] = result == -ESHUTDOWN;
     }
     lock(front);
     for (uint32_t i = 0; i < count; i++) {
         pools[i]->pins--;
-        if (gone[i])
+        if (over[i])
             unlisten(front, pools[i]);
     }
     (void)renew(front);

@@ -27,7 +27,9 @@ int mc_pool_fd(mc_pool *pool)
 
 int mc_pool_dispatch(mc_pool *pool)
 {
-    return pool->front != NULL ? front_dispatch(pool->front) : events_dispatch(pool);
+    bool over = false;
+    int result = pool->front != NULL ? front_dispatch(pool->front) : events_dispatch(pool, &over);
+    return over ? -ESHUTDOWN : result;
 }
 
 int events_fd(mc_pool *pool)
@@ -111,7 +113,7 @@ static mc_group *next_done(struct client *client)
     return group;
 }
 
-int events_dispatch(mc_pool *pool)
+int events_dispatch(mc_pool *pool, bool *over)
 {
     int result = pool_ready(pool);
     if (result < 0)
@@ -145,6 +147,7 @@ int events_dispatch(mc_pool *pool)
         (void)eventfd_write(client->self, 1);
     client_announce_deferred(pool);
     if (gone)
-        return error_set(-ESHUTDOWN, "%s", client_why_gone(client));
+        (void)error_set(-ESHUTDOWN, "%s", client_why_gone(client));
+    *over = gone;
     return reported;
 }

@@ -396,7 +396,9 @@ void front_leave(struct front *front);
 /* In one pool that is no front. */
 int group_open(mc_pool *pool, const struct mc_group_options *options, mc_group **group);
 int events_fd(mc_pool *pool);
-int events_dispatch(mc_pool *pool);
+/* The number of groups reported, or a negative errno. *over: the pool is gone, and every
+ * group was reported. */
+int events_dispatch(mc_pool *pool, bool *over);
 
 static inline bool pool_current(const mc_pool *pool)
 {

@@ -471,6 +471,26 @@ START_TEST(an_event_loop_that_comes_late_hears_of_earlier_pools_too)
 }
 END_TEST
 
+START_TEST(groups_of_a_pool_that_is_gone_are_counted)
+{
+    begin();
+    mc_pool *pool = attach(&server, linked, 1);
+    struct pollfd ready = {.fd = mc_pool_fd(pool), .events = POLLIN};
+    const unsigned doze_ms = BOUND_MS;
+    for (int i = 0; i < 3; i++)
+        run(open_watched(pool, on_done, NULL), "doze", &doze_ms, sizeof(doze_ms));
+    server_kill(&server);
+    int reported = 0;
+    while (dones < 3) {
+        ck_assert_int_eq(poll(&ready, 1, BOUND_MS), 1);
+        reported += mc_pool_dispatch(pool);
+    }
+    ck_assert_int_eq(reported, 3);
+    mc_pool_close(pool);
+    server_remove(&server);
+}
+END_TEST
+
 START_TEST(an_event_loop_that_cannot_watch_the_pool_is_told)
 {
     begin();
@@ -515,5 +535,6 @@ TEST_MAIN(serve_away, a_group_of_a_pool_that_leaves_runs_here,
           inline_tasks_are_run_one_at_a_time_whichever_pool_they_are_of,
           an_event_loop_survives_the_pools_restart,
           groups_are_reported_also_when_somebody_else_sees_the_end_of_the_pool_first,
+          groups_of_a_pool_that_is_gone_are_counted,
           an_event_loop_that_comes_late_hears_of_earlier_pools_too,
           an_event_loop_that_cannot_watch_the_pool_is_told)
