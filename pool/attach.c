@@ -120,7 +120,6 @@ static mc_pool *make_away(const struct front *front)
         return NULL;
     }
     pool->away = why;
-    pool->handle = front->handle;
     if (furnish(pool) < 0) {
         pool_free(pool);
         return NULL;
@@ -193,7 +192,6 @@ static int connect_pool(struct front *front, uint64_t now_ms, mc_pool **pool)
         return error_set(-ENOMEM, "no memory for the pool");
     }
     made->attached = true;
-    made->handle = front->handle;
     result = pool_await_welcome(made, socket, (int)front->timeout_ms, front->local);
     if (result < 0) {
         pool_free(made);

@@ -73,7 +73,7 @@ static bool owns_inline_states(const mc_pool *pool)
     return pool->inline_states == &pool->own_inline_states;
 }
 
-mc_pool *pool_create(struct config *config, const mc_pool *handle)
+mc_pool *pool_create(struct config *config, mc_pool *handle)
 {
     mc_pool *pool = calloc(1, sizeof(*pool));
     if (pool == NULL)
@@ -84,6 +84,7 @@ mc_pool *pool_create(struct config *config, const mc_pool *handle)
     pool->client.socket = pool->client.notify = -1;
     pool->client.events = pool->client.self = -1;
     pool->mark = mark_create();
+    pool->handle = handle;
     pool->inline_states = handle != NULL ? handle->inline_states : &pool->own_inline_states;
     if (pool->mark == NULL ||
         (owns_inline_states(pool) && !inline_init(pool->inline_states, config))) {

@@ -373,7 +373,7 @@ int pool_ready(mc_pool *pool);
 
 /* A pool object that is no client yet; takes config over. handle: of the front that it is
  * behind, or NULL. */
-mc_pool *pool_create(struct config *config, const mc_pool *handle);
+mc_pool *pool_create(struct config *config, mc_pool *handle);
 void pool_free(mc_pool *pool);
 /* Receives the supervisor's answer, and makes the client of it. Takes socket over, on
  * failure too. local: what an attaching program is linked with, else NULL. */
