@@ -91,7 +91,8 @@ static mc_pool *worker_pool(mc_task *task)
 const struct task_home worker_home = {worker_resize, worker_drop, worker_pool, NULL};
 
 /* Copies the request out of the slot, and believes none of it; NULL, or what is
- * wrong with it. */
+ * wrong with it. The handler is the slot's: names have a part of the generation only, and
+ * so the ticket may be that of an earlier task there, which its caller has run itself. */
 static const char *read_request(struct worker *worker, const struct view *view,
                                 const struct slot *slot, name_t name, mc_task *task)
 {
@@ -99,7 +100,9 @@ static const char *read_request(struct worker *worker, const struct view *view,
     task->start = slot->start;
     task->end = slot->end;
     task->args_format = (enum mc_format)LOAD_ONCE(slot->args_format);
-    if (handler >= worker->config->handler_capacity || handler != name_handler(name))
+    if (handler >= worker->config->handler_capacity ||
+        name_handler(name) >= worker->config->handler_capacity ||
+        handler_seats(&worker->config->handlers[handler]) != worker->seats)
         return "a request names a handler that is not there";
     if (task->args_format > MC_MSGPACK)
         return "a request has an unknown format";
@@ -261,15 +264,6 @@ void run_end(struct worker *worker, struct view *view, struct slot *slot, enum s
         worker->look_ns += WAKE_NS; /* before it comes again it has to wake up */
 }
 
-/* The ticket of an earlier task, after which the slot was used so often that the part of the
- * generation that names have is the same again. The present one has a ticket of its own.
- * Handlers that nobody has are another matter: damage. */
-static bool outlived(const struct worker *worker, const struct slot *slot, name_t name)
-{
-    uint32_t handler = LOAD_ONCE(slot->handler), capacity = worker->config->handler_capacity;
-    return handler != name_handler(name) && handler < capacity && name_handler(name) < capacity;
-}
-
 /* Runs the ticket's task if it is still to be had; false if not. */
 static bool run_slot(struct worker *worker, struct view *view, name_t name, uint64_t *now)
 {
@@ -278,8 +272,6 @@ static bool run_slot(struct worker *worker, struct view *view, name_t name, uint
     uint64_t word;
     if (UNLIKELY(view->faulted == view->generation))
         return false; /* its client loses it as soon as the supervisor comes to that */
-    if (UNLIKELY(outlived(worker, slot, name)))
-        return false;
     if (!has_function(worker, name)) {
         if (put_off(worker, view, name))
             return false;
