@@ -265,8 +265,8 @@ END_TEST
 static int dispatch_hopeless(void)
 {
     const struct control *control = pool->control;
-    struct control *copy = malloc(pool->control_bytes);
-    ck_assert_ptr_nonnull(copy);
+    struct control *copy;
+    ck_assert_int_eq(posix_memalign((void **)&copy, PAGE_SIZE_BYTES, pool->control_bytes), 0);
     memcpy((void *)copy, (const void *)control, pool->control_bytes);
     atomic_store(&copy->hopeless, 1u << SEAT_CPU);
     pool->control = copy;
