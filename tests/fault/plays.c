@@ -344,6 +344,7 @@ static void play_busy(void)
     options.proc_path = play_directory;
     if (!troupe_open(&options))
         return;
+    small_tasks_of_a_thread();
     small_tasks();
     quick_tasks();
     if (batch_open(&batch, 6, helped)) {

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -30,6 +31,19 @@ void small_tasks(void)
     batch_repeat(&batch, 4, "work", 0, (struct job){.reply = 4}, sizeof(struct job));
     batch_repeat(&batch, 4, "threadsafe", 0, (struct job){.reply = 40}, 100);
     batch_finish(&batch);
+}
+
+static void *in_a_thread(void *nothing)
+{
+    small_tasks();
+    return nothing;
+}
+
+void small_tasks_of_a_thread(void)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, in_a_thread, NULL) == 0)
+        (void)pthread_join(thread, NULL);
 }
 
 void payloads(void)

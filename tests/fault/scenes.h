@@ -13,6 +13,8 @@ extern const struct mc_group_options unhelped, helped;
 void pause_us(unsigned us);
 
 void small_tasks(void);
+/* The same in a thread, which then ends. */
+void small_tasks_of_a_thread(void);
 /* Larger than a slot holds, replaced by larger and by smaller ones, and written
  * piece by piece; one result is given back before its time. */
 void payloads(void);
