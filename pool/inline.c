@@ -26,7 +26,7 @@ struct thread_state {
 /* ---- the lists ---- */
 
 static pthread_mutex_t lists_lock = PTHREAD_MUTEX_INITIALIZER;
-static LIST_HEAD(, inline_states) lists = LIST_HEAD_INITIALIZER(lists);
+static LIST_HEAD(inline_list, inline_states) lists = LIST_HEAD_INITIALIZER(lists);
 
 static void lock_lists(void)
 {

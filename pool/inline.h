@@ -21,7 +21,7 @@ struct inline_states {
     uint32_t epoch; /* one more in each forked child: those of before are its parent's */
     /* Under the lock of inline.c: */
     LIST_ENTRY(inline_states) link;
-    LIST_HEAD(, thread_state) threads;
+    LIST_HEAD(thread_list, thread_state) threads;
     uint32_t ending; /* threads that are just ending theirs */
 };
 
