@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/fault/scenes.h"
 
+#include "base/clock.h"
 #include "base/fault.h"
 
 #include <errno.h>
@@ -14,6 +15,11 @@
 
 const struct mc_group_options unhelped = {.help = MC_HELP_NEVER};
 const struct mc_group_options helped = {.help = MC_HELP_AUTO};
+
+uint64_t now_ms(void)
+{
+    return clock_ns() / 1000000;
+}
 
 void pause_us(unsigned us)
 {

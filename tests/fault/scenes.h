@@ -10,6 +10,7 @@
 
 extern const struct mc_group_options unhelped, helped;
 
+uint64_t now_ms(void);
 void pause_us(unsigned us);
 
 void small_tasks(void);

@@ -1,247 +1,25 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/fault/served.h"
 
-#include "base/clock.h"
 #include "base/fault.h"
-#include "base/sys.h"
-#include "ipc/channel.h"
 #include "pool/pool.h"
-#include "pool/serve.h"
 #include "tests/fault/allocations.h"
+#include "tests/fault/host.h"
 #include "tests/fault/look.h"
 #include "tests/fault/plays.h"
 #include "tests/fault/scenes.h"
 
 #include <grp.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 enum {
-    LATE_US = 130000, /* longer than a client that is waiting for a pool is patient */
     BYSTANDER_ROUNDS = 100,
-    ANSWER_MS = 1000, /* to the operator */
-    STRUCK_MS = 400,  /* for what a death may have prevented */
-    CLIENT_MS = 2 * WAIT_MS,
+    STRUCK_MS = 400, /* for what a death may have prevented */
 };
-
-enum wish {
-    WISH_NOTHING,
-    WISH_RELOAD,
-    WISH_HANGUP,
-    WISH_TRACE,
-    WISH_ZYGOTE,
-    WISH_DRAIN,
-    WISH_KILL
-};
-
-struct host {
-    const char *path;
-    pid_t server; /* 0: ended */
-    pid_t ended;  /* the last that did, ... */
-    int status;   /* ... and how */
-    bool to_end;  /* it was told to, or killed by us */
-    pid_t client;
-};
-
-static uint64_t now_ms(void)
-{
-    return clock_ns() / 1000000;
-}
-
-static uint32_t told(enum serve_event event)
-{
-    return atomic_load(&ledger->told[event]);
-}
-
-/* ---- the server ---- */
-
-static void tell(void *context, enum serve_event event, const char *text)
-{
-    if (text[0] != '\0')
-        snprintf(ledger->told_text, sizeof(ledger->told_text), "%s", text);
-    atomic_fetch_add(&ledger->told[event], 1);
-}
-
-static struct sockaddr_un address_of(const char *path)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-    return address;
-}
-
-static int listen_at(const char *path)
-{
-    struct sockaddr_un address = address_of(path);
-    int listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    unlink(path);
-    if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-        chmod(path, 0666) < 0 || listen(listener, 16) < 0)
-        _exit(9);
-    return listener;
-}
-
-/* From now on this process may be struck. */
-static void enter_stage(const char *role)
-{
-    fault_opened = true;
-    fault_role(role);
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-}
-
-static void be_server(const char *path, unsigned late_us)
-{
-    /* The last two have something to load, side by side. */
-    static const struct module_spec modules[] = {{.path = TROUPE_MODULE},
-                                                 {.path = LATE_MODULE, .lazy = true},
-                                                 {.path = TEST_GRAPH "/lone.so"},
-                                                 {.path = TEST_GRAPH "/island.so"}};
-    struct serve_options options = {.pool = troupe_options(),
-                                    .modules = modules,
-                                    .module_count = 4,
-                                    .listener = listen_at(path),
-                                    .tell = tell};
-    options.pool.handlers = NULL;
-    options.pool.handler_count = 0;
-    options.pool.worker_init = NULL;
-    options.pool.refork_after = 60;
-    pause_us(late_us);
-    enter_stage("mc-supervisor");
-    int result = serve_run(&options);
-    tell(NULL, SERVE_ENDED, mc_error_message());
-    _exit(result < 0 ? 2 : 0);
-}
-
-static bool server_ended(struct host *host)
-{
-    if (host->server != 0 && waitpid(host->server, &host->status, WNOHANG) == host->server) {
-        host->ended = host->server;
-        host->server = 0;
-    }
-    return host->server == 0;
-}
-
-/* How it ended is right, or due to somebody who was struck: itself, or what it is made
- * of. A client is nothing to it. */
-static void judge_end(const struct host *host)
-{
-    pid_t victim = fault_victim();
-    int status = host->status;
-    bool right =
-        host->to_end && (status == 0 || (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL));
-    char line[TEXT_SIZE];
-    snprintf(line, sizeof(line), "the server (%d) ended with status %#x%s: %.100s",
-             (int)host->ended, (unsigned)status, host->to_end ? ", as it was told to" : "",
-             ledger->told_text);
-    ledger_line(NULL, 0, line);
-    bool due = WIFSIGNALED(status) ? victim == host->ended : victim != 0 && victim != host->client;
-    if (!right && !due)
-        ledger_wrong(LOST, "the server ended with status %#x: %s", (unsigned)status,
-                     ledger->told_text);
-}
-
-/* True when it is ready. */
-static bool start_once(struct host *host, unsigned late_us)
-{
-    uint32_t before = told(SERVE_READY);
-    host->to_end = false;
-    atomic_store(&ledger->init_fails, 0);
-    host->server = fork();
-    if (host->server == 0)
-        be_server(host->path, late_us);
-    uint64_t deadline = now_ms() + WAIT_MS;
-    while (told(SERVE_READY) == before && !server_ended(host) && now_ms() < deadline)
-        pause_us(500);
-    return told(SERVE_READY) != before;
-}
-
-static void start_server(struct host *host, unsigned late_us)
-{
-    if (start_once(host, late_us) || (fault_struck() && start_once(host, late_us)))
-        return;
-    ledger_wrong(WEDGED, "the server does not start: status %#x, %s", (unsigned)host->status,
-                 ledger->told_text);
-}
-
-/* Starts it again if it is gone. */
-static void keep_server(struct host *host)
-{
-    if (!server_ended(host))
-        return;
-    if (host->ended != 0)
-        judge_end(host);
-    start_server(host, LATE_US);
-}
-
-/* ---- what is done to it ---- */
-
-static void command(const struct host *host, uint32_t type, int32_t value)
-{
-    struct sockaddr_un address = address_of(host->path);
-    struct parcel parcel = {.message = {.type = type, .index = LAYOUT_VERSION, .value = value}};
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    struct pollfd ready = {.fd = fd, .events = POLLIN};
-    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
-        channel_send(fd, &parcel, 0) == 0)
-        (void)poll(&ready, 1, ANSWER_MS);
-    close(fd);
-}
-
-static void kill_zygote(pid_t server)
-{
-    int pidfd = sys_pidfd_open(server);
-    pid_t zygote = pidfd >= 0 ? look_zygote(pidfd) : 0;
-    if (zygote > 0)
-        kill(zygote, SIGKILL);
-    sys_close(&pidfd);
-}
-
-static void grant(struct host *host)
-{
-    enum wish wish = (enum wish)atomic_exchange(&ledger->wish, WISH_NOTHING);
-    if (wish == WISH_NOTHING || host->server == 0)
-        return;
-    host->to_end = wish == WISH_DRAIN || wish == WISH_KILL;
-    if (wish == WISH_RELOAD)
-        command(host, MESSAGE_RELOAD, 0);
-    else if (wish == WISH_DRAIN)
-        command(host, MESSAGE_DRAIN, -1);
-    else if (wish == WISH_TRACE)
-        command(host, MESSAGE_TRACE, atomic_load(&ledger->worker));
-    else if (wish == WISH_ZYGOTE)
-        kill_zygote(host->server);
-    else
-        kill(host->server, wish == WISH_HANGUP ? SIGHUP : SIGKILL);
-}
-
-/* Until the client has ended. */
-static void attend(struct host *host)
-{
-    uint64_t deadline = now_ms() + CLIENT_MS;
-    int status = 0;
-    while (waitpid(host->client, &status, WNOHANG) == 0) {
-        grant(host);
-        keep_server(host);
-        if (now_ms() >= deadline) {
-            ledger_wrong(WEDGED, "the client does not end");
-            kill(host->client, SIGUSR1);
-            pause_us(100000);
-            kill(host->client, SIGKILL);
-            (void)waitpid(host->client, NULL, 0);
-            return;
-        }
-        pause_us(500);
-    }
-    if (WIFSIGNALED(status) && host->client != fault_victim())
-        ledger_wrong(LOST, "the client was killed by signal %d", WTERMSIG(status));
-}
 
 /* ---- the client ---- */
 
@@ -257,7 +35,7 @@ static mc_pool *behind(mc_pool *handle)
 static void await_pool(struct host *host)
 {
     uint64_t deadline = now_ms() + WAIT_MS;
-    while (!mc_pool_connected(the_pool) && (host == NULL || !server_ended(host))) {
+    while (!mc_pool_connected(the_pool) && (host == NULL || !host_ended(host))) {
         if (now_ms() >= deadline) {
             ledger_wrong(WEDGED, "the pool is not found again: %s", mc_error_message());
             return;
@@ -288,14 +66,16 @@ static void leave_pool(void)
 
 static bool wished(const uint32_t *before)
 {
-    return told(SERVE_READY) != before[0] || told(SERVE_RELOADED) + told(SERVE_KEPT) != before[1];
+    return host_told(SERVE_READY) != before[0] ||
+           host_told(SERVE_RELOADED) + host_told(SERVE_KEPT) != before[1];
 }
 
 /* Waits for the end of a reload that is wished for, or for another server. */
 static void wish_reload(enum wish wish, enum serve_event expected)
 {
-    uint32_t before[2] = {told(SERVE_READY), told(SERVE_RELOADED) + told(SERVE_KEPT)};
-    uint32_t had = told(expected);
+    uint32_t before[2] = {host_told(SERVE_READY),
+                          host_told(SERVE_RELOADED) + host_told(SERVE_KEPT)};
+    uint32_t had = host_told(expected);
     uint64_t began = now_ms();
     atomic_store(&ledger->wish, wish);
     while (!wished(before) && now_ms() - began < (fault_struck() ? STRUCK_MS : WAIT_MS))
@@ -304,7 +84,7 @@ static void wish_reload(enum wish wish, enum serve_event expected)
         return;
     if (!wished(before))
         ledger_wrong(WEDGED, "a reload does not end");
-    else if (told(expected) == had)
+    else if (host_told(expected) == had)
         ledger_wrong(LOST, "a reload ended otherwise than it should: %s", ledger->told_text);
 }
 
@@ -520,7 +300,7 @@ static void start_client(struct host *host, void (*act)(const char *path))
     if (host->client != 0)
         return;
     be_child();
-    enter_stage("child");
+    host_enter_stage("child");
     long live = allocations_live();
     act(host->path);
     if (allocations_live() != live)
@@ -535,34 +315,19 @@ static void start_client(struct host *host, void (*act)(const char *path))
  * when this process is no client any more, whose memory and descriptors it would inherit. */
 static bool look_anew(struct host *host)
 {
-    keep_server(host);
+    host_keep(host);
     if (!troupe_attach(host->path))
         return true;
     await_pool(host);
     mc_pool *handle = the_pool;
     the_pool = behind(handle);
-    if (!server_ended(host)) {
+    if (!host_ended(host)) {
         troupe_expect_throughput(true);
         troupe_expect_sound();
     }
     the_pool = handle;
     troupe_close();
-    return !server_ended(host);
-}
-
-static void end_server(struct host *host)
-{
-    uint64_t deadline = now_ms() + WAIT_MS;
-    if (server_ended(host))
-        return;
-    host->to_end = true;
-    kill(host->server, SIGTERM);
-    while (!server_ended(host) && now_ms() < deadline)
-        pause_us(500);
-    if (host->server != 0)
-        ledger_wrong(WEDGED, "the server does not end");
-    else
-        judge_end(host);
+    return !host_ended(host);
 }
 
 static void play(void (*act)(const char *path), bool first_the_client)
@@ -574,17 +339,17 @@ static void play(void (*act)(const char *path), bool first_the_client)
     snprintf(path, sizeof(path), "%s/%d", play_directory, (int)getpid());
     fault_opened = false; /* this process is not struck, nor are those that it looks with */
     if (!first_the_client) {
-        start_server(&host, 0);
+        host_start(&host, 0);
         bystander = start_bystander(path);
     }
     start_client(&host, act);
-    attend(&host);
+    host_attend(&host);
     atomic_store(&ledger->curtain, 1);
     if (bystander > 0)
         await_child(bystander);
     if (!look_anew(&host))
         (void)look_anew(&host);
-    end_server(&host);
+    host_end(&host);
     unlink(path);
     if (look_own_fds() != fds)
         ledger_wrong(LEAKED, "%d descriptors are left", (int)look_own_fds() - (int)fds);

@@ -2,9 +2,9 @@
 #include "tests/fault/stage.h"
 
 #include "base/check.h"
-#include "base/clock.h"
 #include "tests/fault/allocations.h"
 #include "tests/fault/look.h"
+#include "tests/fault/scenes.h"
 #include "tests/fault/troupe.h"
 
 #include <errno.h>
@@ -32,11 +32,6 @@ struct referee {
     pid_t dead[DEAD_MOST];
     unsigned dead_count;
 };
-
-static uint64_t now_ms(void)
-{
-    return clock_ns() / 1000000;
-}
 
 static void describe_and_leave(int signal)
 {
