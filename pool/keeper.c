@@ -415,13 +415,17 @@ void keeper_unborn(struct supervisor *supervisor, const struct message *message)
     uint32_t index = message->index;
     if (index >= supervisor->config->seats)
         return;
-    (void)seat_rest_ms(&supervisor->seats[index].record, false, supervisor_now_ms());
     supervisor->init_status = message->status;
-    snprintf(supervisor->init_text, sizeof(supervisor->init_text), "no worker can be forked: %s",
+    snprintf(supervisor->init_text, sizeof(supervisor->init_text),
+             "no worker can be forked: %s; see the limits of processes (RLIMIT_NPROC, pids.max) "
+             "and of memory",
              strerror(-message->status));
     if (!supervisor->unborn_told)
         log_write(supervisor->control, MC_LOG_ERROR, "%s", supervisor->init_text);
     supervisor->unborn_told = true;
+    if (message->value != HOLDER)
+        return; /* of an heir it is noted when its post is cleared */
+    supervisor->seats[index].record.failed_starts++;
     consider_hope(supervisor, index);
 }
 

@@ -62,7 +62,7 @@ struct seat_record {
  * none: a worker that dies of its task is replaced at once, unless it goes on
  * and on. */
 uint32_t seat_rest_ms(struct seat_record *record, bool was_up, uint64_t now_ms);
-/* The same for one that was never born: there was no death to note. */
+/* The rest after a worker that was never born: there was no death to note. */
 uint32_t seat_pause_ms(const struct seat_record *record);
 
 #endif
