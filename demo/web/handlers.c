@@ -155,7 +155,7 @@ const struct mc_handler handlers[] = {
     {.name = "cpu", .run = run_cpu, .flags = MC_IDEMPOTENT},
     {.name = "count", .run = run_count, .flags = RENDERS, .max_attempts = 2},
     {.name = "page", .run = run_page, .flags = RENDERS, .max_attempts = 2},
-    {.name = "prepare", .run = run_prepare, .flags = RENDERS, .max_attempts = 1},
+    {.name = "prepare", .run = run_prepare, .flags = MC_ISOLATED},
     {.name = "io_create", .run = run_create, .flags = MC_IO},
     {.name = "io_read", .run = run_read, .flags = MC_IO | MC_IDEMPOTENT},
 };
