@@ -32,4 +32,4 @@ for ((i = 0; i < 500; i++)); do
 done
 HOME=$work NODE_PATH=$browser/node_modules "$node" "$here/test_page.js" \
     "http://$(sed -n 's/^listening on //p' "$work/out")/" "$chromium" \
-    "${6:-$work/some.pdf}" "${7:-40}" "${8:-}"
+    "$work/profile" "${6:-$work/some.pdf}" "${7:-40}" "${8:-}"
