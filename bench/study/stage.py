@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -69,6 +70,51 @@ def set_up():
 
 # ---- the machine ------------------------------------------------------------
 
+groups = {}  # the cgroup of each party
+
+
+def cpu_cgroups():
+    """Where those are mounted that divide the CPUs; None if nowhere."""
+    with open("/proc/self/mounts", encoding="utf-8") as mounts:
+        for _, place, kind, options, *_ in map(str.split, mounts):
+            if kind == "cgroup" and "cpu" in options.split(","):
+                return place
+            if kind == "cgroup2":
+                with open(f"{place}/cgroup.subtree_control", encoding="ascii") as controllers:
+                    if "cpu" in controllers.read().split():
+                        return place
+    return None
+
+
+def remove_empty(directory):
+    """A group is busy until its last process is gone, not only dead."""
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError):
+            return os.rmdir(directory)
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def parties():
+    """Server, database and load have a cgroup each, of the same weight, as containers have. Else
+    the kernel would give each connection of the database, a session, as much as the whole server."""
+    place = cpu_cgroups()
+    try:
+        for party in ("server", "database", "load") if place else ():
+            groups[party] = tempfile.mkdtemp(prefix=f"multicore-study-{party}-", dir=place)
+        yield
+    finally:
+        for directory in groups.values():
+            remove_empty(directory)
+
+
+def join(party, process):
+    """A process that has no others yet."""
+    if party in groups:
+        with open(f"{groups[party]}/cgroup.procs", "w", encoding="ascii") as members:
+            members.write(str(process.pid))
+
 
 def speedup(programs):
     """How much more two processes compute than one: what the machine has left for them."""
@@ -119,6 +165,7 @@ def postgres(data, connections, *options, end=signal.SIGQUIT):
          "-c", f"unix_socket_directories={ROOT}", "-c", f"max_connections={connections}",
          "-c", "max_wal_size=256MB", *options],
         stdout=log, stderr=log, **as_postgres())  # fmt: skip
+    join("database", process)
     ready = [postgres_program("pg_isready"), "-q", "-h", ROOT]
     try:
         wait_for("PostgreSQL", process, lambda: subprocess.run(ready).returncode == 0)
@@ -211,6 +258,7 @@ def server(command, environment):
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                env={**os.environ, **environment}, cwd=ROOT,
                                start_new_session=True)  # fmt: skip
+    join("server", process)
     try:
         wait_for("the server", process, answers)
         yield process
@@ -253,8 +301,9 @@ class Load:
     """A command that loads the machine and then says what came of it. Begins at once; result()
     waits for the end, and whoever leaves the context without it ends it."""
 
-    def __init__(self, command):
+    def __init__(self, party, command):
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        join(party, self.process)
 
     def __enter__(self):
         return self

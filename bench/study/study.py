@@ -43,12 +43,12 @@ def kill_workers(loads):
 
 
 def load_of(run, users, effort, programs):
-    """The command of these users."""
+    """Who bring the load, and their command. Bare processes are in the place of the server."""
     if users.bare:
-        return stage.bare(programs, 2, users.count, effort.ramp + effort.hold)
-    return stage.asking(programs, *runs.ROUTES[users.route], users=users.count, ramp=effort.ramp,
-                        hold=effort.hold, pace=users.pace,
-                        drain=runs.DRAIN if run.kill else 0)  # fmt: skip
+        return "server", stage.bare(programs, 2, users.count, effort.ramp + effort.hold)
+    return "load", stage.asking(programs, *runs.ROUTES[users.route], users=users.count,
+                                ramp=effort.ramp, hold=effort.hold, pace=users.pace,
+                                drain=runs.DRAIN if run.kill else 0)  # fmt: skip
 
 
 def measure(run, effort, programs):
@@ -59,7 +59,7 @@ def measure(run, effort, programs):
     with stage.wire(programs, run.latency) as enter, stage.database(server.connections):
         with (stage.server((*enter, *server.command(programs)), environment) as process,
               contextlib.ExitStack() as begun):  # fmt: skip
-            loads = [begun.enter_context(stage.Load(load_of(run, users, effort, programs)))
+            loads = [begun.enter_context(stage.Load(*load_of(run, users, effort, programs)))
                      for users in run.users]  # fmt: skip
             kills = kill_workers(loads) if run.kill else 0
             results = [load.result() for load in loads]
@@ -132,6 +132,7 @@ def machine(programs):
         "date": time.strftime("%Y-%m-%d"),
         "load_average": os.getloadavg()[0],
         "speedup": stage.speedup(programs),
+        "cgroups": bool(stage.groups),
     }
 
 
@@ -203,10 +204,11 @@ def earlier(directory):
 def study(chosen, effort, turns, programs):
     stage.set_up()
     say(f"a table of {stage.ROWS:,} posts, then {turns * len(chosen)} runs")
-    stage.seed()
-    return {"machine": machine(programs), "ramp": effort.ramp, "hold": effort.hold,
-            "window": effort.window, "latencies": effort.latencies,
-            "runs": measure_all(chosen, effort, turns, programs)}  # fmt: skip
+    with stage.parties():
+        stage.seed()
+        return {"machine": machine(programs), "ramp": effort.ramp, "hold": effort.hold,
+                "window": effort.window, "latencies": effort.latencies,
+                "runs": measure_all(chosen, effort, turns, programs)}  # fmt: skip
 
 
 def main():

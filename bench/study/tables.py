@@ -220,7 +220,7 @@ def further_tables(report):
          "loop; then the same with "
          + " and ".join(f"{users.count} of `{users.route}`" for users in runs.IO_USERS)
          + f", each at most every {runs.PACE:g} s. The bare processes do the work of the cpu route "
-         "without a server, beside the same I/O: what the kernel leaves them is a fair share.",
+         "without a server, in its place and beside the same I/O.",
          ["server", "cpu/s alone", "cpu/s beside I/O", "p99 alone", "p99 beside I/O",
           *(users.route for users in runs.IO_USERS)], neighbours(report)),
         (f"**Table 7: a worker of the pool is killed every second.** {runs.KILL_USERS} users, who "
@@ -261,7 +261,8 @@ def cpu_goal(report):
 
 def fair_share_goal(report):
     """A closed loop's mean time is its users over its rate. So the tail may grow as the rate falls,
-    for want of CPU, and no more."""
+    for want of CPU, and no more. Where server and database have no cgroups the share of the server
+    changes with the number of connections that are busy, and bursts of those are the tail."""
     alone, mixed = find(report, "alone/pool"), find(report, "mixed/pool")
     if alone and mixed and held(report, alone[0]) and held(report, mixed[0]):
         share = held(report, mixed[0]) / held(report, alone[0])
@@ -325,8 +326,9 @@ def goals(report):
 # ---- the report -------------------------------------------------------------
 
 DIFFERENCES = """\
-- One machine for all, without containers: server, database and load share its cores, and
-  the server has a network namespace of its own. Processes are not pinned.
+- One machine for all, without containers: server, database and load share its cores, each in a
+  cgroup of its own where there are such, and the server has a network namespace. Processes are
+  not pinned.
 - Latency is added to all that leaves the server, to users and to the database, as in the study,
   but by a program that holds packets back (`study_wire`) instead of netem.
 - Shorter: the study took 100 s for the ramp and 80 s at 500 users. Totals are of other
@@ -371,10 +373,12 @@ def spreads(report):
 
 def heading(report):
     machine = report["machine"]
+    shares = ("have a cgroup each, of the same weight" if machine["cgroups"] else
+              "share the CPUs without cgroups, as sessions or processes")  # fmt: skip
     return (
         f"{machine['cores']} cores ({machine['cpu']}), Linux {machine['kernel']}, {machine['date']}. "
         f"Before the runs the load average was {machine['load_average']:.1f}, and two processes "
-        f"computed {machine['speedup']:.2f} times what one did. "
+        f"computed {machine['speedup']:.2f} times what one did. Server, database and load {shares}. "
         f"{runs.USERS} users, in a closed loop where no pace is given: all are there after "
         f"{report['ramp']:g} s and stay for {report['hold']:g} s. In a cell: the most successful "
         f"requests per second over {report['window']} s & successes in all. Of a run of several turns "

@@ -24,7 +24,7 @@ def users(per_second, route="cpu", statuses=None, lost=None, open=0, p50=5.0, p9
 def report(**results):
     """Results by name, with _ for /."""
     return {"machine": {"cpu": "a CPU", "cores": 2, "kernel": "6.1", "date": "2026-01-01",
-                        "load_average": 0.5, "speedup": 1.98},
+                        "load_average": 0.5, "speedup": 1.98, "cgroups": True},
             "ramp": 6, "hold": 12, "window": 5, "latencies": [0, 100, 200],
             "runs": {name: result for name, result in results.items()}}  # fmt: skip
 
@@ -77,6 +77,12 @@ class Tables(unittest.TestCase):
         self.assertNotIn("Table 4", text)
         self.assertNotIn("## Goals", text)
         self.assertNotIn("## Failures", text)
+
+    def test_it_says_who_divided_the_cpus(self):
+        one = report()
+        self.assertIn("have a cgroup each", tables.markdown(one))
+        one["machine"]["cgroups"] = False
+        self.assertIn("without cgroups", tables.markdown(one))
 
     def test_failures_are_named_and_so_is_what_is_missing(self):
         text = tables.markdown(report(**{
