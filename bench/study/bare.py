@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The work of the cpu route without a server: bare.py LIBRARY PROCESSES USERS SECONDS
+"""The work of the cpu route without a server: bare.py LIBRARY PROCESSES USERS RAMP HOLD
 
 Each process computes one sum after the other. Prints what study_load does of users in a closed
 loop who are served in the order in which they came: one waits for as many sums as there are users.
+They all come at once, but times are those of who came after RAMP seconds, as study_load's are.
 """
 
 import collections
@@ -26,17 +27,18 @@ def compute(library, end):
     return ready
 
 
-def waits(ready, users, began):
-    """How long each answer took, in milliseconds; in ascending order."""
-    return sorted(1000 * (end - start) for start, end in zip([began] * users + ready, ready))
+def waits(ready, users, began, ramp):
+    """How long answers took, in milliseconds; in ascending order."""
+    return sorted(1000 * (end - start) for start, end in zip([began] * users + ready, ready)
+                  if start >= began + ramp)  # fmt: skip
 
 
 def percentile(ascending, percent):
     return ascending[(len(ascending) - 1) * percent // 100] if ascending else None
 
 
-def report(ready, users, began):
-    took = waits(ready, users, began)
+def report(ready, users, began, ramp):
+    took = waits(ready, users, began, ramp)
     seconds = collections.Counter(int(time - began) for time in ready)
     return {"successes": len(ready), "seconds": [seconds[i] for i in range(max(seconds, default=-1) + 1)],
             "statuses": {"200": len(ready)}, "lost": {}, "open": 0,
@@ -46,11 +48,12 @@ def report(ready, users, began):
 
 def main():
     library, processes, users = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    ramp, hold = float(sys.argv[4]), float(sys.argv[5])
     began = time.monotonic()
-    work = (library, began + float(sys.argv[4]))
+    work = (library, began + ramp + hold)
     with multiprocessing.Pool(processes) as pool:
         ready = sorted(itertools.chain(*pool.starmap(compute, [work] * processes, 1)))
-    print(json.dumps(report(ready, users, began)))
+    print(json.dumps(report(ready, users, began, ramp)))
 
 
 if __name__ == "__main__":

@@ -85,6 +85,7 @@ class Run:
     latency: int  # ms
     users: tuple
     kill: bool = False  # a worker every second
+    shares: bool = False  # of the CPUs: server, database and load have a cgroup each
     squares: bool = False  # Django's cpu route calls C
 
 
@@ -126,9 +127,9 @@ def all_runs(effort):
             users = (Users(route, USERS, PACE),)
             yield Run(f"paced/{route}/{latency}", "pool", latency, users)
     for server in effort.neighbours:
-        yield Run(f"alone/{server}", server, 0, (CPU_USERS,))
-        yield Run(f"mixed/{server}", server, 0, (CPU_USERS, *IO_USERS))
-    yield Run("alone/bare", "pool", 0, (BARE,))
-    yield Run("mixed/bare", "pool", 0, (BARE, *IO_USERS))
+        yield Run(f"alone/{server}", server, 0, (CPU_USERS,), shares=True)
+        yield Run(f"mixed/{server}", server, 0, (CPU_USERS, *IO_USERS), shares=True)
+    yield Run("alone/bare", "pool", 0, (BARE,), shares=True)
+    yield Run("mixed/bare", "pool", 0, (BARE, *IO_USERS), shares=True)
     for route in ROUTES:
         yield Run(f"kill/{route}", "pool", 0, (Users(route, KILL_USERS),), kill=True)

@@ -70,7 +70,7 @@ def set_up():
 
 # ---- the machine ------------------------------------------------------------
 
-groups = {}  # the cgroup of each party
+groups = {}  # the cgroup of each party, while they have some
 
 
 def cpu_cgroups():
@@ -95,30 +95,47 @@ def remove_empty(directory):
         time.sleep(0.05)
 
 
+def make_groups(place):
+    for party in ("server", "database", "load"):
+        groups[party] = tempfile.mkdtemp(prefix=f"multicore-study-{party}-", dir=place)
+
+
+def drop_groups():
+    for directory in groups.values():
+        remove_empty(directory)
+    groups.clear()
+
+
 @contextlib.contextmanager
 def parties():
-    """Server, database and load have a cgroup each, of the same weight, as containers have. Else
-    the kernel would give each connection of the database, a session, as much as the whole server."""
+    """Server, database and load have a cgroup each, of the same weight, as containers have. Yields
+    whether that was possible."""
     place = cpu_cgroups()
     try:
-        for party in ("server", "database", "load") if place else ():
-            groups[party] = tempfile.mkdtemp(prefix=f"multicore-study-{party}-", dir=place)
-        yield
+        if place:
+            make_groups(place)
+    except OSError:  # such are mounted, but not for us
+        drop_groups()
+    try:
+        yield bool(groups)
     finally:
-        for directory in groups.values():
-            remove_empty(directory)
+        drop_groups()
 
 
 def join(party, process):
-    """A process that has no others yet."""
+    """A process that has no others yet; ends it if that fails."""
     if party in groups:
-        with open(f"{groups[party]}/cgroup.procs", "w", encoding="ascii") as members:
-            members.write(str(process.pid))
+        try:
+            with open(f"{groups[party]}/cgroup.procs", "w", encoding="ascii") as members:
+                members.write(str(process.pid))
+        except OSError:
+            process.kill()
+            raise
 
 
 def speedup(programs):
     """How much more two processes compute than one: what the machine has left for them."""
-    alone, together = (json.loads(run(*bare(programs, processes, users=1, seconds=1)))["successes"]
+    alone, together = (json.loads(run(*bare(programs, processes, 1, 0, 1)))["successes"]
                        for processes in (1, 2))  # fmt: skip
     return together / alone
 
@@ -165,8 +182,8 @@ def postgres(data, connections, *options, end=signal.SIGQUIT):
          "-c", f"unix_socket_directories={ROOT}", "-c", f"max_connections={connections}",
          "-c", "max_wal_size=256MB", *options],
         stdout=log, stderr=log, **as_postgres())  # fmt: skip
-    join("database", process)
     ready = [postgres_program("pg_isready"), "-q", "-h", ROOT]
+    join("database", process)
     try:
         wait_for("PostgreSQL", process, lambda: subprocess.run(ready).returncode == 0)
         yield
@@ -194,8 +211,8 @@ def seed():
 @contextlib.contextmanager
 def database(connections):
     """Each run has the table as it was at first."""
-    subprocess.run(["cp", "-a", SEED, DATA], check=True)
     try:
+        subprocess.run(["cp", "-a", SEED, DATA], check=True)
         with postgres(DATA, connections):
             yield
     finally:
@@ -291,10 +308,10 @@ def asking(programs, method, path, body, **options):
     return (f"{programs}/study_load", f"--connect={FAR}:{PORT}", *words, method, path, *body)
 
 
-def bare(programs, processes, users, seconds):
+def bare(programs, processes, users, ramp, hold):
     """The command of processes that do the work of the cpu route by themselves."""
     return (sys.executable, "-B", f"{HERE}/bare.py", f"{programs}/study_squares.so",
-            str(processes), str(users), str(seconds))  # fmt: skip
+            *map(str, (processes, users, ramp, hold)))  # fmt: skip
 
 
 class Load:

@@ -45,7 +45,7 @@ def kill_workers(loads):
 def load_of(run, users, effort, programs):
     """Who bring the load, and their command. Bare processes are in the place of the server."""
     if users.bare:
-        return "server", stage.bare(programs, 2, users.count, effort.ramp + effort.hold)
+        return "server", stage.bare(programs, 2, users.count, effort.ramp, effort.hold)
     return "load", stage.asking(programs, *runs.ROUTES[users.route], users=users.count,
                                 ramp=effort.ramp, hold=effort.hold, pace=users.pace,
                                 drain=runs.DRAIN if run.kill else 0)  # fmt: skip
@@ -56,7 +56,8 @@ def measure(run, effort, programs):
     environment = {"STUDY_DATABASE": stage.NEAR}
     if run.squares:
         environment["STUDY_SQUARES"] = f"{programs}/study_squares.so"
-    with stage.wire(programs, run.latency) as enter, stage.database(server.connections):
+    with (stage.parties() if run.shares else contextlib.nullcontext(False) as shares,
+          stage.wire(programs, run.latency) as enter, stage.database(server.connections)):  # fmt: skip
         with (stage.server((*enter, *server.command(programs)), environment) as process,
               contextlib.ExitStack() as begun):  # fmt: skip
             loads = [begun.enter_context(stage.Load(*load_of(run, users, effort, programs)))
@@ -69,6 +70,7 @@ def measure(run, effort, programs):
             {"route": users.route, "count": users.count, "pace": users.pace, **result}
             for users, result in zip(run.users, results)
         ],
+        "shares": shares,
         "kills": kills,
         "ended": ended,  # the server's status, if it did not live until the end
     }
@@ -95,22 +97,22 @@ def attempt(run, effort, programs):
 
 
 def middle(turns):
-    """The result of the turn with the median of successes, and those of all; of a run that failed
-    once, the failure."""
+    """The result of the turn with the median of successes, of two the lower one, and those of all;
+    of a run that failed once, the failure."""
     for result in turns:
         if "users" not in result:
             return result
     ascending = sorted(turns, key=lambda result: result["users"][0]["successes"])
-    return {**ascending[len(turns) // 2], "turns": turns}
+    return {**ascending[(len(turns) - 1) // 2], "turns": turns}
 
 
 def measure_all(chosen, effort, turns, programs):
     """All runs, and then all again: what is slow for a while is so for each of them."""
-    results = {}
+    results, call = {}, time.time()
     try:
         for number in range(turns * len(chosen)):
             run = chosen[number % len(chosen)]
-            result = attempt(run, effort, programs)
+            result = {"call": call, **attempt(run, effort, programs)}
             results.setdefault(run.name, []).append(result)
             say(f"[{number + 1}/{turns * len(chosen)}] {run.name}:",
                 tables.summary(result, effort.window))  # fmt: skip
@@ -132,7 +134,6 @@ def machine(programs):
         "date": time.strftime("%Y-%m-%d"),
         "load_average": os.getloadavg()[0],
         "speedup": stage.speedup(programs),
-        "cgroups": bool(stage.groups),
     }
 
 
@@ -204,11 +205,10 @@ def earlier(directory):
 def study(chosen, effort, turns, programs):
     stage.set_up()
     say(f"a table of {stage.ROWS:,} posts, then {turns * len(chosen)} runs")
-    with stage.parties():
-        stage.seed()
-        return {"machine": machine(programs), "ramp": effort.ramp, "hold": effort.hold,
-                "window": effort.window, "latencies": effort.latencies,
-                "runs": measure_all(chosen, effort, turns, programs)}  # fmt: skip
+    stage.seed()
+    return {"machine": machine(programs), "ramp": effort.ramp, "hold": effort.hold,
+            "window": effort.window, "latencies": effort.latencies,
+            "runs": measure_all(chosen, effort, turns, programs)}  # fmt: skip
 
 
 def main():

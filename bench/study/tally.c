@@ -7,29 +7,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-void tally_begin(struct tally *tally, uint64_t now)
+void tally_begin(struct tally *tally, uint64_t now, uint64_t timed)
 {
-    *tally = (struct tally){.began = now};
+    *tally = (struct tally){.began = now, .timed = timed};
 }
 
 static void keep_time(struct tally *tally, uint64_t took)
 {
-    if (tally->successes == tally->room) {
+    if (tally->times == tally->room) {
         tally->room = tally->room == 0 ? 65536 : tally->room * 2;
         tally->took_us = realloc(tally->took_us, tally->room * sizeof(*tally->took_us));
         if (tally->took_us == NULL)
             errx(1, "no memory for the times of %zu requests", tally->room);
     }
-    tally->took_us[tally->successes++] = (uint32_t)(took / 1000);
+    tally->took_us[tally->times++] = (uint32_t)(took / 1000);
 }
 
-void tally_answer(struct tally *tally, unsigned status, uint64_t now, uint64_t took)
+void tally_answer(struct tally *tally, unsigned status, uint64_t began, uint64_t now)
 {
     uint64_t second = (now - tally->began) / 1000000000u;
     tally->statuses[status < STATUS_MOST ? status : 0]++;
     if (status / 100 != 2)
         return;
-    keep_time(tally, took);
+    tally->successes++;
+    if (began >= tally->timed)
+        keep_time(tally, now - began);
     if (second >= SECONDS_MOST)
         second = SECONDS_MOST - 1;
     tally->seconds[second]++;
@@ -51,9 +53,9 @@ static int compare(const void *left, const void *right)
 
 static json_t *milliseconds(const struct tally *tally, unsigned percent)
 {
-    if (tally->successes == 0)
+    if (tally->times == 0)
         return json_null();
-    size_t place = (tally->successes - 1) * percent / 100;
+    size_t place = (tally->times - 1) * percent / 100;
     return json_real(tally->took_us[place] / 1000.0);
 }
 
@@ -82,8 +84,9 @@ static json_t *statuses(const struct tally *tally)
 bool tally_print(struct tally *tally, unsigned open)
 {
     json_t *seconds = json_array();
+    if (tally->times > 0)
+        qsort(tally->took_us, tally->times, sizeof(*tally->took_us), compare);
     if (tally->successes > 0) {
-        qsort(tally->took_us, tally->successes, sizeof(*tally->took_us), compare);
         for (unsigned i = 0; i <= tally->last_second; i++)
             json_array_append_new(seconds, json_integer(tally->seconds[i]));
     }

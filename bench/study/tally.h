@@ -20,13 +20,16 @@ struct tally {
     uint32_t last_second;
     uint32_t statuses[STATUS_MOST];
     uint32_t losses[LOSS_KINDS];
-    uint32_t *took_us; /* of each success */
-    size_t successes, room;
+    uint64_t successes;
+    uint64_t timed;    /* ns: successes that began since then have a time, */
+    uint32_t *took_us; /* here */
+    size_t times, room;
 };
 
-void tally_begin(struct tally *tally, uint64_t now);
-/* A status of 2xx is a success; took is only looked at then. */
-void tally_answer(struct tally *tally, unsigned status, uint64_t now, uint64_t took);
+/* Times are kept of what begins at `timed` or later, when all users are there. */
+void tally_begin(struct tally *tally, uint64_t now, uint64_t timed);
+/* A status of 2xx is a success. */
+void tally_answer(struct tally *tally, unsigned status, uint64_t began, uint64_t now);
 void tally_loss(struct tally *tally, enum loss loss);
 /* As one JSON object to standard output; open: requests that were still waiting. False if
  * that could not be written. */

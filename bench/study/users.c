@@ -121,7 +121,7 @@ static void begin(struct crowd *crowd, struct user *user, uint64_t now)
 static void finish(struct crowd *crowd, struct user *user)
 {
     uint64_t now = now_ns(), next = user->began + crowd->load->pace;
-    tally_answer(crowd->tally, user->parser.status_code, now, now - user->began);
+    tally_answer(crowd->tally, user->parser.status_code, user->began, now);
     if (!http_should_keep_alive(&user->parser))
         hang_up(user);
     rest(crowd, user, next > now ? next : now);
@@ -227,7 +227,7 @@ unsigned users_run(const struct load *load, struct tally *tally)
         crowd.users[i].socket = -1;
         crowd.users[i].due = now + first_due(load, i);
     }
-    tally_begin(tally, now);
+    tally_begin(tally, now, now + load->ramp);
     serve_until(&crowd, ended);
     crowd.over = true;
     serve_until(&crowd, ended + load->drain);

@@ -57,6 +57,11 @@ class Load(unittest.TestCase):
              "GET", path], check=True, stdout=subprocess.PIPE, timeout=60)  # fmt: skip
         return json.loads(done.stdout)
 
+    def test_times_are_those_of_what_begins_after_the_ramp(self):
+        report = self.load("/kept", "--ramp=0.5", "--hold=0")
+        self.assertGreater(report["successes"], 0)
+        self.assertIsNone(report["ms"]["p50"])
+
     def test_answers_are_counted_however_they_end(self):
         for path in ("/kept", "/created", "/until-the-end", "/chunked"):
             report = self.load(path)

@@ -24,7 +24,7 @@ def users(per_second, route="cpu", statuses=None, lost=None, open=0, p50=5.0, p9
 def report(**results):
     """Results by name, with _ for /."""
     return {"machine": {"cpu": "a CPU", "cores": 2, "kernel": "6.1", "date": "2026-01-01",
-                        "load_average": 0.5, "speedup": 1.98, "cgroups": True},
+                        "load_average": 0.5, "speedup": 1.98},
             "ramp": 6, "hold": 12, "window": 5, "latencies": [0, 100, 200],
             "runs": {name: result for name, result in results.items()}}  # fmt: skip
 
@@ -79,10 +79,12 @@ class Tables(unittest.TestCase):
         self.assertNotIn("## Failures", text)
 
     def test_it_says_who_divided_the_cpus(self):
-        one = report()
-        self.assertIn("have a cgroup each", tables.markdown(one))
-        one["machine"]["cgroups"] = False
-        self.assertIn("without cgroups", tables.markdown(one))
+        def mixed(shares):
+            each = result(users(5), shares=True), result(users(5), users(1), users(1), shares=shares)
+            return tables.markdown(report(**dict(zip(["alone/pool", "mixed/pool"], each))))
+
+        self.assertIn("have a cgroup each", mixed(True))
+        self.assertIn("no cgroups", mixed(False))
 
     def test_failures_are_named_and_so_is_what_is_missing(self):
         text = tables.markdown(report(**{
@@ -124,6 +126,15 @@ class Goals(unittest.TestCase):
         self.assertTrue(line.startswith("- met"))
         self.assertIn("1.95, 1.50 to 1.98 in 3 turns", line)
 
+    def test_turns_of_different_calls_are_not_paired(self):
+        def turns(call, *rates):
+            each = [result(users(rate), call=call) for rate in rates]
+            return {**each[1], "turns": each}
+
+        (line,) = self.goals(**{"cpu/0/sync": turns(1, 10, 50, 90), "cpu/0/async": turns(1, 1, 1, 1),
+                                "cpu/0/pool": turns(2, 200, 100, 20)})[:1]  # fmt: skip
+        self.assertIn("(2.00;", line)
+
     def test_the_tail_may_grow_as_the_share_falls(self):
         def mixed(rate, p99):
             return self.goals(**{"alone/pool": result(users(100, p99=10.0)),
@@ -151,8 +162,14 @@ class Goals(unittest.TestCase):
     def test_requests_that_stay_open_are_lost(self):
         (line,) = self.goals(**{"kill/cpu": result(users(9, open=2), kills=17)})
         self.assertTrue(line.startswith("- **missed**"))
-        (line,) = self.goals(**{"kill/cpu": result(users(9, statuses={"200": 162, "503": 4}))})
+        answered = users(9, statuses={"200": 162, "503": 4})
+        (line,) = self.goals(**{"kill/cpu": result(answered, kills=17)})
         self.assertTrue(line.startswith("- met"))
+
+    def test_without_kills_nothing_is_shown(self):
+        (line,) = self.goals(**{"kill/cpu": result(users(9))})
+        self.assertTrue(line.startswith("- **missed**"))
+        self.assertIn("no worker of `cpu` was killed", line)
 
     def test_what_any_turn_lost_is_lost(self):
         each = [result(users(9), kills=17), result(users(9, lost={"reset": 1}), kills=17)]
@@ -168,6 +185,10 @@ class Turns(unittest.TestCase):
         self.assertEqual(study.middle(each)["users"], each[2]["users"])
         self.assertEqual(study.middle(each)["turns"], each)
 
+    def test_of_two_it_is_the_lower_one(self):
+        each = [result(users(rate)) for rate in (3, 1)]
+        self.assertEqual(study.middle(each)["users"], each[1]["users"])
+
     def test_a_run_that_failed_once_failed(self):
         failed = {"failed": "no server"}
         self.assertEqual(study.middle([result(users(1)), failed, result(users(1))]), failed)
@@ -175,10 +196,13 @@ class Turns(unittest.TestCase):
 
 class Bare(unittest.TestCase):
     def test_users_wait_for_those_before_them(self):
-        self.assertEqual(bare.waits([1, 2, 4, 5], 2, 0), [1000, 2000, 3000, 3000])
+        self.assertEqual(bare.waits([1, 2, 4, 5], 2, 0, 0), [1000, 2000, 3000, 3000])
+
+    def test_times_are_those_of_who_came_after_the_ramp(self):
+        self.assertEqual(bare.waits([1, 2, 4, 5], 2, 0, 2), [3000])
 
     def test_it_reports_as_a_load_does(self):
-        told = bare.report([10.5, 10.6, 12.0], 2, 10.0)
+        told = bare.report([10.5, 10.6, 12.0], 2, 10.0, 0)
         self.assertEqual((told["successes"], told["seconds"]), (3, [2, 0, 1]))
         self.assertAlmostEqual(told["ms"]["max"], 1500)
 
