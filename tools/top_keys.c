@@ -150,8 +150,10 @@ static void begin_typing(struct top *top, enum top_mode mode, const char *text)
     snprintf(top->input, sizeof(top->input), "%s", text);
 }
 
+/* The pane may never have been drawn yet, in a low window or by keys that came at once. */
 static void sort_key(struct top_pane *pane, int step)
 {
+    table_fit(&pane->table, (uint32_t)COLS, pane->widths);
     table_sort_by(&pane->table, pane->widths, step);
     pane->table.reversed = false;
 }

@@ -135,10 +135,10 @@ uint32_t table_offset(const uint32_t widths[TABLE_COLUMNS], uint32_t column)
 
 void table_sort_by(struct table *table, const uint32_t widths[TABLE_COLUMNS], int step)
 {
-    uint32_t count = table->column_count;
+    uint32_t count = table->column_count, tries = count;
     do
         table->sort = (table->sort + count + (uint32_t)step) % count;
-    while (widths[table->sort] == 0);
+    while (widths[table->sort] == 0 && --tries > 0);
 }
 
 void table_line(const struct table *table, const void *row, const uint32_t widths[TABLE_COLUMNS],

@@ -68,7 +68,8 @@ uint32_t table_place(const struct table *table, uint64_t key, uint32_t fallback)
 /* The widths of the columns on so wide a screen, 0 for one that has no room. The one
  * that is sorted by stays. */
 void table_fit(const struct table *table, uint32_t width, uint32_t widths[TABLE_COLUMNS]);
-/* Sorts by the next column that has room, or the one before (step 1 or -1). */
+/* Sorts by the next column that has room, or the one before (step 1 or -1); where none
+ * has, all stays as it is. */
 void table_sort_by(struct table *table, const uint32_t widths[TABLE_COLUMNS], int step);
 /* Where the column begins on a line. */
 uint32_t table_offset(const uint32_t widths[TABLE_COLUMNS], uint32_t column);

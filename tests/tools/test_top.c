@@ -162,6 +162,25 @@ START_TEST(keys_sort_and_filter)
 }
 END_TEST
 
+START_TEST(keys_sort_tables_that_were_never_drawn)
+{
+    begin();
+    start(24, 80);
+    shows("1 Workers: 2");
+    types("3<"); /* at once */
+    is_first("TASKS/S", "again");
+    quit();
+    start(6, 80);
+    shows("workers 2/2");
+    hides("SEAT");
+    types("<");
+    terminal_resize(&terminal, 24, 80);
+    shows("SEAT");
+    quit();
+    end();
+}
+END_TEST
+
 START_TEST(the_delay_can_be_changed_and_time_stopped)
 {
     begin();
@@ -379,8 +398,8 @@ START_TEST(text_tells_what_ran_and_that_all_workers_are_stuck)
 END_TEST
 
 TEST_MAIN(top, it_shows_workers_clients_and_handlers, keys_sort_and_filter,
-          the_delay_can_be_changed_and_time_stopped, the_cursor_stays_with_its_row,
-          a_stuck_worker_is_killed_when_that_is_confirmed, it_fits_any_size,
-          a_pool_that_goes_away_is_looked_for, signals_leave_the_terminal_as_it_was,
-          colours_are_left_out_on_request, a_terminal_of_unknown_type_is_told,
-          text_tells_what_ran_and_that_all_workers_are_stuck)
+          keys_sort_tables_that_were_never_drawn, the_delay_can_be_changed_and_time_stopped,
+          the_cursor_stays_with_its_row, a_stuck_worker_is_killed_when_that_is_confirmed,
+          it_fits_any_size, a_pool_that_goes_away_is_looked_for,
+          signals_leave_the_terminal_as_it_was, colours_are_left_out_on_request,
+          a_terminal_of_unknown_type_is_told, text_tells_what_ran_and_that_all_workers_are_stuck)

@@ -157,6 +157,9 @@ START_TEST(sorting_goes_on_to_columns_that_are_seen)
     table_sort_by(&table, widths, -1);
     ck_assert_uint_eq(table.sort, NOTE);
     ck_assert_uint_eq(table_offset(widths, WEIGHT), 7);
+    memset(widths, 0, sizeof(widths));
+    table_sort_by(&table, widths, 1);
+    ck_assert_uint_eq(table.sort, NOTE);
 }
 END_TEST
 
