@@ -388,22 +388,54 @@ static inline uint64_t control_size(uint32_t seat_count, uint32_t io_seats,
            sizeof(struct pending_book) * io_seats;
 }
 
+/* What the places in `control` depend on. */
+struct control_sizes {
+    uint32_t seat_count, io_seats, handler_capacity;
+};
+
+static inline struct tally *control_tallies_at(const struct control *control,
+                                               const struct control_sizes *sizes, uint32_t seat)
+{
+    char *behind = (char *)(uintptr_t)&control->rows[sizes->seat_count];
+    return (struct tally *)(void *)(behind + tallies_size(sizes->handler_capacity) * seat);
+}
+
+static inline enum seat_class control_class_at(const struct control_sizes *sizes, uint32_t seat)
+{
+    return seat < sizes->seat_count - sizes->io_seats ? SEAT_CPU : SEAT_IO;
+}
+
+/* The book of an I/O seat. */
+static inline struct pending_book *control_book_at(const struct control *control,
+                                                   const struct control_sizes *sizes, uint32_t seat)
+{
+    void *behind = control_tallies_at(control, sizes, sizes->seat_count);
+    return (struct pending_book *)behind + (seat - (sizes->seat_count - sizes->io_seats));
+}
+
+/* For the pool itself, by what `control` says of its sizes. */
+static inline struct control_sizes control_sizes(const struct control *control)
+{
+    return (struct control_sizes){control->seat_count, control->io_seats,
+                                  control->handler_capacity};
+}
+
 static inline struct tally *control_tallies(const struct control *control, uint32_t seat)
 {
-    char *behind = (char *)(uintptr_t)&control->rows[control->seat_count];
-    return (struct tally *)(void *)(behind + tallies_size(control->handler_capacity) * seat);
+    struct control_sizes sizes = control_sizes(control);
+    return control_tallies_at(control, &sizes, seat);
 }
 
 static inline enum seat_class control_class(const struct control *control, uint32_t seat)
 {
-    return seat < control->seat_count - control->io_seats ? SEAT_CPU : SEAT_IO;
+    struct control_sizes sizes = control_sizes(control);
+    return control_class_at(&sizes, seat);
 }
 
-/* The book of an I/O seat. */
 static inline struct pending_book *control_book(const struct control *control, uint32_t seat)
 {
-    void *behind = control_tallies(control, control->seat_count);
-    return (struct pending_book *)behind + (seat - (control->seat_count - control->io_seats));
+    struct control_sizes sizes = control_sizes(control);
+    return control_book_at(control, &sizes, seat);
 }
 
 #endif

@@ -81,14 +81,18 @@ int observer_ask(const char *path, const struct message *request)
     return result;
 }
 
-static bool whole(const struct observer *observer)
+static bool whole(struct observer *observer)
 {
     const struct control *control = observer->control;
+    const struct control_sizes sizes = {LOAD_ONCE(control->seat_count),
+                                        LOAD_ONCE(control->io_seats),
+                                        LOAD_ONCE(control->handler_capacity)};
+    observer->sizes = sizes;
     return control->magic == LAYOUT_MAGIC_CONTROL && control->version == LAYOUT_VERSION &&
-           control->seat_count <= MAX_SEATS && control->io_seats <= control->seat_count &&
-           control->handler_capacity <= MAX_HANDLERS &&
+           sizes.seat_count <= MAX_SEATS && sizes.io_seats <= sizes.seat_count &&
+           sizes.handler_capacity <= MAX_HANDLERS &&
            observer->control_bytes >=
-               control_size(control->seat_count, control->io_seats, control->handler_capacity);
+               control_size(sizes.seat_count, sizes.io_seats, sizes.handler_capacity);
 }
 
 static int map(struct observer *observer, const struct parcel *parcel)

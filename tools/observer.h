@@ -20,6 +20,8 @@ struct observer {
     const struct bells *bells;
     const struct quarantine *quarantine;
     uint64_t control_bytes;
+    /* As control had them when they were checked: who can write there could change them. */
+    struct control_sizes sizes;
 };
 
 /* Looks at the pool that listens there. Negative errno with a message: -ENOENT or

@@ -37,20 +37,20 @@ struct subjects {
 
 /* ---- Whom to ask ---- */
 
-static void choose(struct subjects *subjects, const struct control *control, pid_t only)
+static void choose(struct subjects *subjects, const struct observer *observer, pid_t only)
 {
     subjects->count = 0;
-    for (uint32_t seat = 0; seat < control->seat_count; seat++) {
-        pid_t pid = atomic_load(&control->rows[seat].pid);
+    for (uint32_t seat = 0; seat < observer->sizes.seat_count; seat++) {
+        pid_t pid = atomic_load(&observer->control->rows[seat].pid);
         if (pid != 0 && (only == 0 || pid == only))
             subjects->list[subjects->count++] = (struct subject){.seat = seat, .pid = pid};
     }
 }
 
-static int nobody(const struct control *control, pid_t wanted)
+static int nobody(const struct observer *observer, pid_t wanted)
 {
     struct subjects all;
-    choose(&all, control, 0);
+    choose(&all, observer, 0);
     if (wanted == 0)
         fputs("multicore: the pool has no workers at present", stderr);
     else
@@ -189,9 +189,9 @@ static int stack(const char *path, pid_t only, bool as_json)
     if (result < 0)
         return command_failed(result);
     int status = STATUS_OK;
-    choose(&subjects, observer.control, only);
+    choose(&subjects, &observer, only);
     if (subjects.count == 0) {
-        status = nobody(observer.control, only);
+        status = nobody(&observer, only);
     } else {
         ask(&observer, &subjects);
         clock_calibrate_end();

@@ -150,12 +150,12 @@ static uint64_t busy_until_now(const struct view_worker *worker)
 }
 
 /* The worker counts them itself; it has no room for more. */
-static int pending_in(const struct control *control, uint32_t seat)
+static int pending_in(const struct observer *observer, uint32_t seat)
 {
-    if (control_class(control, seat) != SEAT_IO)
+    if (control_class_at(&observer->sizes, seat) != SEAT_IO)
         return -1;
-    uint32_t waiting =
-        atomic_load_explicit(&control_book(control, seat)->waiting, memory_order_relaxed);
+    const struct pending_book *book = control_book_at(observer->control, &observer->sizes, seat);
+    uint32_t waiting = atomic_load_explicit(&book->waiting, memory_order_relaxed);
     return waiting < PENDING_MOST ? (int)waiting : PENDING_MOST;
 }
 
@@ -176,13 +176,13 @@ static void take_worker(struct view *view, uint32_t seat, uint64_t now_ticks)
         .lane = running && lane < MAX_LANES ? (int)lane : -1,
         .began = running ? (uint32_t)started : 0,
         .age_ns = running ? clock_ticks_ns(since(now_ticks, started)) : 0,
-        .pending = pending_in(view->observer.control, seat),
+        .pending = pending_in(&view->observer, seat),
         .tasks = atomic_load_explicit(&row->tasks_done, memory_order_relaxed),
     };
     worker->state = state_of(
         worker,
         atomic_load_explicit(
-            &view->observer.bells[control_class(view->observer.control, seat)].seats[seat].state,
+            &view->observer.bells[control_class_at(&view->observer.sizes, seat)].seats[seat].state,
             memory_order_relaxed),
         running);
     worker->busy_ns = atomic_load_explicit(&row->busy_ns, memory_order_relaxed);
@@ -254,7 +254,7 @@ static void take_handler(struct view *view, uint32_t number)
     copy_plain(handler->name, sizeof(handler->name), entry->name, sizeof(entry->name));
     handler->flags = LOAD_ONCE(entry->flags);
     for (uint32_t seat = 0; seat < view->seat_count; seat++)
-        add(handler, &control_tallies(control, seat)[number]);
+        add(handler, &control_tallies_at(control, &view->observer.sizes, seat)[number]);
     /* One that came by a reload begins at nothing: so is the memory. */
     view_measure(handler, view->interval_ns != 0 ? &view->memory->before[number] : NULL,
                  view->interval_ns);
@@ -302,8 +302,9 @@ static void take_pool(struct view *view)
     view->closing = atomic_load_explicit(&control->closing, memory_order_relaxed);
     view->hopeless = atomic_load_explicit(&control->hopeless, memory_order_relaxed) != 0;
     view->seats_up = atomic_load_explicit(&control->seats_up, memory_order_relaxed);
-    view->handler_count =
-        handlers < control->handler_capacity ? handlers : control->handler_capacity;
+    view->handler_count = handlers < view->observer.sizes.handler_capacity
+                              ? handlers
+                              : view->observer.sizes.handler_capacity;
 }
 
 /* Has the queues sampled. Who looks often need not wait for it: they are sampled
@@ -348,20 +349,21 @@ int view_take(struct view *view)
 
 static int allocate(struct view *view)
 {
-    const struct control *control = view->observer.control;
+    const struct control_sizes *sizes = &view->observer.sizes;
+    uint32_t lanes = LOAD_ONCE(view->observer.control->lane_limit);
     view->supervisor = view->observer.supervisor;
-    view->seat_count = control->seat_count;
-    view->io_seats = control->io_seats;
-    view->client_limit = control->lane_limit < MAX_LANES ? control->lane_limit : MAX_LANES;
+    view->seat_count = sizes->seat_count;
+    view->io_seats = sizes->io_seats;
+    view->client_limit = lanes < MAX_LANES ? lanes : MAX_LANES;
     /* One more of each: none is no error. */
     view->workers = calloc(view->seat_count + 1, sizeof(*view->workers));
     view->clients = calloc(view->client_limit + 1, sizeof(*view->clients));
-    view->handlers = calloc(control->handler_capacity + 1, sizeof(*view->handlers));
+    view->handlers = calloc(sizes->handler_capacity + 1, sizeof(*view->handlers));
     view->memory = calloc(1, sizeof(*view->memory));
     if (view->memory == NULL)
         return -ENOMEM;
     view->memory->supervisor = sys_pidfd_open(view->supervisor);
-    view->memory->before = calloc(control->handler_capacity + 1, sizeof(*view->memory->before));
+    view->memory->before = calloc(sizes->handler_capacity + 1, sizeof(*view->memory->before));
     return view->workers == NULL || view->clients == NULL || view->handlers == NULL ||
                    view->memory->before == NULL
                ? -ENOMEM
