@@ -82,33 +82,36 @@ static void begin(struct lead *lead)
     }
 }
 
-static int left_ms(const struct errand *errand, uint64_t began_ns)
+/* Looks at each turn, whatever ended the wait: there may always be something to do. */
+static int check(const struct load *load, uint64_t began_ns)
 {
-    uint64_t past_ms = (clock_ns() - began_ns) / 1000000;
-    if (errand->timeout_ms < 0)
-        return -1;
-    return past_ms < (uint64_t)errand->timeout_ms ? errand->timeout_ms - (int)past_ms : 0;
+    const struct errand *errand = load->errand;
+    if (run_interrupted())
+        return error_set(-EINTR, "interrupted after %" PRIu64 " of %" PRIu64 " runs", load->ended,
+                         errand->repeat);
+    if (run_left_ms(errand, began_ns) == 0)
+        return error_set(-ETIMEDOUT, "%" PRIu64 " of %" PRIu64 " have ended within %d ms",
+                         load->ended, errand->repeat, errand->timeout_ms);
+    return 0;
 }
 
 static void turn(struct load *load)
 {
     uint64_t began = clock_ns();
     struct pollfd ready = {.fd = mc_pool_fd(load->pool), .events = POLLIN};
+    if (ready.fd < 0) {
+        load->error = ready.fd;
+        return;
+    }
     for (uint64_t i = 0; i < load->errand->concurrency; i++) {
         load->leads[i].load = load;
         begin(&load->leads[i]);
     }
     while (load->ended < load->begun) {
-        int result = poll(&ready, 1, left_ms(load->errand, began));
-        if (result == 0) {
-            load->error =
-                error_set(-ETIMEDOUT, "%" PRIu64 " of %" PRIu64 " have ended within %d ms",
-                          load->ended, load->errand->repeat, load->errand->timeout_ms);
-            return;
-        }
-        if (result < 0 && run_interrupted()) {
-            load->error = error_set(-EINTR, "interrupted after %" PRIu64 " of %" PRIu64 " runs",
-                                    load->ended, load->errand->repeat);
+        (void)poll(&ready, 1, run_wait_ms(load->errand, began));
+        int result = check(load, began);
+        if (result < 0) {
+            load->error = result;
             return;
         }
         result = mc_pool_dispatch(load->pool);

@@ -4,6 +4,7 @@
  */
 #include "tools/run.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "serialize/codec.h"
 #include "tools/command.h"
@@ -22,6 +23,7 @@ enum {
     REPEAT_MOST = 100 * 1000 * 1000,
     CONCURRENCY_MOST = 4096,
     READ_SIZE = 65536,
+    WAIT_MS = 200,
 };
 
 /* ---- Signals ---- */
@@ -45,6 +47,22 @@ static void hear_signals(void)
     struct sigaction action = {.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND};
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
+}
+
+/* ---- Time ---- */
+
+int run_left_ms(const struct errand *errand, uint64_t began_ns)
+{
+    uint64_t past_ms = (clock_ns() - began_ns) / 1000000;
+    if (errand->timeout_ms < 0)
+        return -1;
+    return past_ms < (uint64_t)errand->timeout_ms ? errand->timeout_ms - (int)past_ms : 0;
+}
+
+int run_wait_ms(const struct errand *errand, uint64_t began_ns)
+{
+    int left = run_left_ms(errand, began_ns);
+    return left < 0 || left > WAIT_MS ? WAIT_MS : left;
 }
 
 /* ---- Arguments ---- */
@@ -175,6 +193,17 @@ static int print_all(const struct errand *errand, mc_group *group)
     return status;
 }
 
+/* As mc_group_wait(). */
+static int await(const struct errand *errand, mc_group *group)
+{
+    uint64_t began = clock_ns();
+    int result;
+    do
+        result = run_interrupted() ? -EINTR : mc_group_wait(group, run_wait_ms(errand, began));
+    while (result == -ETIMEDOUT && run_left_ms(errand, began) != 0);
+    return result;
+}
+
 static int run_once(const struct errand *errand, mc_pool *pool)
 {
     const struct mc_group_options options = {
@@ -183,9 +212,9 @@ static int run_once(const struct errand *errand, mc_pool *pool)
     int result = mc_group_open(pool, &options, &group);
     if (result < 0)
         return command_failed(result);
-    result = run_submit(errand, group);
+    result = run_interrupted() ? -EINTR : run_submit(errand, group);
     if (result == 0)
-        result = mc_group_wait(group, errand->timeout_ms);
+        result = await(errand, group);
     int status;
     if (result == -ETIMEDOUT) {
         fprintf(stderr, "multicore: handler '%s' has not ended within %d ms; it is cancelled\n",

@@ -26,6 +26,12 @@ struct errand {
  * stop what workers run for it. */
 bool run_interrupted(void);
 
+/* What is left of the time limit that began then: -1 without one. */
+int run_left_ms(const struct errand *errand, uint64_t began_ns);
+/* For how long to wait at once: no longer than that, and not for long, since a signal that
+ * comes just before a wait does not end it. */
+int run_wait_ms(const struct errand *errand, uint64_t began_ns);
+
 /* Submits it to the group. Negative errno with a message. */
 int run_submit(const struct errand *errand, mc_group *group);
 

@@ -81,6 +81,31 @@ says '99% within'
 expect 1 '5 runs failed, the first of them: the disk' run --repeat 5 fail
 expect 1 "no handler 'nothing'" run --repeat 5 nothing
 expect 1 'have ended within 200 ms' run --repeat 5 --timeout 200ms hang
+expect 1 'have ended within 300 ms' run --repeat 10000000 --concurrency 4 --timeout 300ms echo x
+
+# A signal is heard whenever it comes: while there is always something to do, and before
+# the task is there.
+catches() { # PID: SIGTERM, and it is the program already
+    [[ $(<"/proc/$1/comm") == multicore ]] &&
+        ((0x$(sed -n 's/^SigCgt:\s*//p' "/proc/$1/status") & 1 << 14))
+}
+"$program" run --repeat 10000000 --concurrency 4 echo x >said 2>&1 &
+loading=$!
+soon catches "$loading"
+sleep 0.3
+kill -TERM "$loading"
+wait "$loading"
+[[ $? == 1 ]] || fail "a load that was interrupted: $(<said)"
+says 'interrupted after'
+kill -STOP "$server"
+"$program" run --timeout 8s hang >said 2>&1 &
+hanging=$!
+soon catches "$hanging"
+kill -TERM "$hanging"
+kill -CONT "$server"
+wait "$hanging"
+[[ $? == 1 ]] || fail "a run that was interrupted: $(<said)"
+says "interrupted; handler 'hang' is cancelled"
 
 # ---- quarantine ---------------------------------------------------------------
 expect 0 'no task has killed its workers' quarantine
