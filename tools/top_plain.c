@@ -40,20 +40,26 @@ static void print(struct top *top)
         print_table(&top->panes[i]);
 }
 
+/* Until it is time for the block after the one of *next_ns. Blocks that were missed, as by
+ * one that was stopped or not read, are not made up for. */
+static void await_next(uint64_t *next_ns, uint64_t delay_ns)
+{
+    uint64_t now = clock_ns();
+    *next_ns += delay_ns;
+    if (*next_ns < now)
+        *next_ns = now + delay_ns;
+    const struct timespec next = {.tv_sec = (time_t)(*next_ns / 1000000000),
+                                  .tv_nsec = (long)(*next_ns % 1000000000)};
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &next, NULL);
+}
+
 /* Rates are those of an interval, so the first block comes after one. */
 int top_plain(struct top *top)
 {
-    struct timespec next;
-    clock_gettime(CLOCK_MONOTONIC, &next);
+    uint64_t next_ns = clock_ns();
     top_update(top);
     for (uint64_t block = 0; top->count == 0 || block < top->count; block++) {
-        next.tv_sec += top->delay_ms / 1000;
-        next.tv_nsec += top->delay_ms % 1000 * 1000000L;
-        if (next.tv_nsec >= 1000000000L) {
-            next.tv_sec++;
-            next.tv_nsec -= 1000000000L;
-        }
-        clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &next, NULL);
+        await_next(&next_ns, top->delay_ms * UINT64_C(1000000));
         top_update(top);
         if (block > 0)
             putchar('\n');

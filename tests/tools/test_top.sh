@@ -32,6 +32,19 @@ if grep -q $'\033' said; then fail "text with escape sequences: $(<said)"; fi
 MULTICORE_SOCKET=socket expect 0 'pool socket' top --plain --count 2 --delay 100ms
 [[ $(grep -c '^pool socket' said) == 2 ]] || fail "not two blocks: $(<said)"
 
+# One that was stopped for a while goes on at its pace.
+: >out
+"$program" top -s socket -d 0.2 -n 8 >out 2>&1 &
+top=$!
+soon grep -q '^Handlers: 1$' out
+kill -STOP "$top"
+sleep 2
+began=${EPOCHREALTIME/[.,]/}
+kill -CONT "$top"
+wait "$top" || fail "top that was stopped for a while: $?"
+[[ $(grep -c '^Handlers: 1$' out) == 8 ]] || fail "not eight blocks: $(<out)"
+((${EPOCHREALTIME/[.,]/} - began > 700000)) || fail "blocks that were missed come at once"
+
 : >out
 "$program" top -s socket -d 0.1 -n 600 >out 2>&1 &
 top=$!
