@@ -214,7 +214,7 @@ static bool use_colors(bool wanted)
  * right; ncurses looks after SIGWINCH and SIGTSTP. */
 static void take_signals(sigset_t *while_waiting)
 {
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    static const int numbers[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP};
     struct sigaction action = {.sa_handler = on_signal};
     sigset_t blocked;
     sigemptyset(&blocked);

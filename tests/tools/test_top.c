@@ -312,7 +312,7 @@ END_TEST
 
 START_TEST(signals_leave_the_terminal_as_it_was)
 {
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    static const int numbers[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP};
     begin();
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
         start(24, 80);
