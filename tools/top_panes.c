@@ -34,7 +34,7 @@ enum worker_column {
 static const struct table_column worker_columns[WORKER_COLUMNS] = {
     [WORKER_SEAT] = {"SEAT", 4, 0, NUMBER_PLAIN, COLUMN_ASCENDING},
     [WORKER_PID] = {"PID", 7, 0, NUMBER_PLAIN, COLUMN_ASCENDING | COLUMN_SOUGHT},
-    [WORKER_CPU] = {"CPU", 3, 5, NUMBER_PLAIN, COLUMN_ASCENDING},
+    [WORKER_CPU] = {"CPU", 4, 5, NUMBER_PLAIN, COLUMN_ASCENDING},
     [WORKER_STATE] = {"STATE", 8, 0, 0, COLUMN_TEXT | COLUMN_SOUGHT},
     [WORKER_AGE] = {"FOR", 7, 1, NUMBER_TIME, 0},
     [WORKER_LOAD] = {"LOAD", 4, 2, NUMBER_SHARE, 0},
@@ -45,7 +45,7 @@ static const struct table_column worker_columns[WORKER_COLUMNS] = {
     [WORKER_PRIVATE] = {"PRIVATE", 7, 9, NUMBER_BYTES, 0},
     [WORKER_HEIR] = {"HEIR", 7, 10, NUMBER_PLAIN, 0},
     [WORKER_LANE] = {"LANE", 4, 6, NUMBER_PLAIN, COLUMN_ASCENDING},
-    [WORKER_HANDLER] = {"HANDLER", 12, 0, 0, COLUMN_TEXT | COLUMN_SOUGHT},
+    [WORKER_HANDLER] = {"HANDLER", 11, 0, 0, COLUMN_TEXT | COLUMN_SOUGHT},
 };
 
 static struct table_value worker_value(const void *row, uint32_t column)
@@ -117,7 +117,7 @@ enum client_column {
 static const struct table_column client_columns[CLIENT_COLUMNS] = {
     [CLIENT_LANE] = {"LANE", 4, 3, NUMBER_PLAIN, COLUMN_ASCENDING},
     [CLIENT_PID] = {"PID", 7, 0, NUMBER_PLAIN, COLUMN_ASCENDING | COLUMN_SOUGHT},
-    [CLIENT_UID] = {"UID", 7, 4, NUMBER_PLAIN, COLUMN_ASCENDING | COLUMN_SOUGHT},
+    [CLIENT_UID] = {"UID", 10, 4, NUMBER_PLAIN, COLUMN_ASCENDING | COLUMN_SOUGHT},
     [CLIENT_WEIGHT] = {"WEIGHT", 6, 5, NUMBER_PLAIN, 0},
     [CLIENT_QUEUED] = {"WAITING", 7, 0, NUMBER_COUNT, 0},
     [CLIENT_DELAY] = {"DELAY", 7, 1, NUMBER_TIME, 0},

@@ -157,6 +157,9 @@ void table_line(const struct table *table, const void *row, const uint32_t width
             write_cell(table, i, row, cell);
         else
             snprintf(cell, sizeof(cell), "%s", column->title);
+        /* A part of a number would be read as another one. */
+        if (row != NULL && !left && strlen(cell) > widths[i])
+            memset(cell, '#', widths[i]);
         snprintf(line + used, LINE_SIZE - used, "%s%*.*s", used == 0 ? "" : " ",
                  left ? -width : width, width, cell);
         used = strlen(line);

@@ -73,7 +73,8 @@ void table_fit(const struct table *table, uint32_t width, uint32_t widths[TABLE_
 void table_sort_by(struct table *table, const uint32_t widths[TABLE_COLUMNS], int step);
 /* Where the column begins on a line. */
 uint32_t table_offset(const uint32_t widths[TABLE_COLUMNS], uint32_t column);
-/* A line without blanks at its end: of a row, or for NULL the titles. */
+/* A line without blanks at its end: of a row, or for NULL the titles. A text that is too
+ * wide is cut; in place of a number there is ####. */
 void table_line(const struct table *table, const void *row, const uint32_t widths[TABLE_COLUMNS],
                 char line[LINE_SIZE]);
 

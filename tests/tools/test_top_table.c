@@ -168,7 +168,7 @@ START_TEST(a_line_is_cut_and_clean)
     struct table table = table_sorted_by(NAME);
     uint32_t widths[TABLE_COLUMNS];
     char line[LINE_SIZE];
-    const struct animal elephant = {"elephant", 4, 5e6};
+    struct animal elephant = {"elephant", 4, 5e6};
     table_arrange(&table, &elephant, 1);
     table_fit(&table, 80, widths);
     table_line(&table, table_row(&table, 0), widths, line);
@@ -176,6 +176,12 @@ START_TEST(a_line_is_cut_and_clean)
     table_fit(&table, 25, widths);
     table_line(&table, table_row(&table, 0), widths, line);
     ck_assert_str_eq(line, "elepha    4   5.00M a?not");
+    elephant.legs = 9999;
+    table_line(&table, table_row(&table, 0), widths, line);
+    ck_assert_str_eq(line, "elepha 9999   5.00M a?not");
+    elephant.legs = 12345;
+    table_line(&table, table_row(&table, 0), widths, line);
+    ck_assert_str_eq(line, "elepha ####   5.00M a?not");
 }
 END_TEST
 
