@@ -4,6 +4,7 @@
 #include "multicore.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -13,6 +14,8 @@
 #include <systemd/sd-daemon.h>
 #include <time.h>
 #include <unistd.h>
+
+enum { TEXT_SIZE = 1024, LINE_SIZE = 1200 };
 
 static bool for_journal, coloured;
 
@@ -37,28 +40,56 @@ void journal_open(void)
                terminal != NULL && strcmp(terminal, "dumb") != 0;
 }
 
-/* In one write, so that lines of several processes do not mix. */
+/* Returns its size. */
+static size_t make_line(char line[LINE_SIZE], int level, const char *text)
+{
+    char stamp[32] = "";
+    struct timespec now;
+    struct tm parts;
+    int size;
+    if (for_journal) {
+        size = snprintf(line, LINE_SIZE, "%s%s\n", levels[level].prefix, text);
+    } else {
+        clock_gettime(CLOCK_REALTIME, &now);
+        strftime(stamp, sizeof(stamp), "%Y-%m-%d %H:%M:%S", localtime_r(&now.tv_sec, &parts));
+        const char *colour = coloured ? levels[level].colour : "";
+        size = snprintf(line, LINE_SIZE, "%s.%03ld %s%s%s: %s\n", stamp, now.tv_nsec / 1000000,
+                        colour, levels[level].word, colour[0] != '\0' ? "\033[0m" : "", text);
+    }
+    return (size_t)size;
+}
+
+/* In one write, so that lines of several processes do not mix. False when there is no room
+ * for it, since nobody reads: the supervisor must not wait for that. A pipe that can be
+ * written has room for a line, and a terminal mostly has. */
+static bool put(int level, const char *text)
+{
+    struct pollfd end = {.fd = STDERR_FILENO, .events = POLLOUT};
+    char line[LINE_SIZE];
+    size_t size = make_line(line, level, text);
+    if (poll(&end, 1, 0) == 0)
+        return false;
+    ssize_t written = write(STDERR_FILENO, line, size);
+    (void)written; /* there is nowhere else to say it */
+    return true;
+}
+
 void journal_line(int level, const char *format, ...)
 {
-    char text[1024], stamp[32] = "", line[1200];
+    static uint64_t dropped;
+    char text[TEXT_SIZE], before[64];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
     if (level < MC_LOG_ERROR || level > MC_LOG_INFO)
         level = MC_LOG_INFO;
-    int size;
-    if (for_journal) {
-        size = snprintf(line, sizeof(line), "%s%s\n", levels[level].prefix, text);
-    } else {
-        struct timespec now;
-        struct tm parts;
-        clock_gettime(CLOCK_REALTIME, &now);
-        strftime(stamp, sizeof(stamp), "%Y-%m-%d %H:%M:%S", localtime_r(&now.tv_sec, &parts));
-        const char *colour = coloured ? levels[level].colour : "";
-        size = snprintf(line, sizeof(line), "%s.%03ld %s%s%s: %s\n", stamp, now.tv_nsec / 1000000,
-                        colour, levels[level].word, colour[0] != '\0' ? "\033[0m" : "", text);
+    if (dropped != 0) {
+        snprintf(before, sizeof(before), "lines that nobody read, and were dropped: %" PRIu64,
+                 dropped);
+        if (put(MC_LOG_WARNING, before))
+            dropped = 0;
     }
-    ssize_t written = write(STDERR_FILENO, line, (size_t)size);
-    (void)written; /* there is nowhere else to say it */
+    if (dropped != 0 || !put(level, text))
+        dropped++;
 }

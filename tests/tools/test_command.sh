@@ -78,6 +78,21 @@ kill -HUP "$server"
 soon "$program" reload --socket socket >said 2>&1
 stop
 
+# Or not read for a while: the server works on, and says how much was lost.
+exec 8<>lines
+dd if=/dev/zero of=lines bs=4096 oflag=nonblock 2>/dev/null
+"$program" serve good.conf 2>&8 &
+server=$!
+soon "$program" reload --socket socket >said 2>&1
+cat <&8 >log &
+reader=$!
+soon "$program" reload --socket socket >said 2>&1
+soon grep -qa 'warning: lines that nobody read, and were dropped: [1-9]' log
+soon grep -qa 'reloaded' log
+kill "$reader"
+exec 8>&-
+stop
+
 # What a module says, and where the socket cannot be.
 sed 's/good.so/refuse.so/' good.conf >refuse.conf
 expect 1 "no setting 'font'" serve refuse.conf
