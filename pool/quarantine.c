@@ -17,6 +17,8 @@ bool quarantine_read(const struct quarantine *quarantine, uint64_t number,
                      struct mc_quarantined *out, uint32_t *handler)
 {
     const struct quarantine_entry *entry = &quarantine->entries[number % QUARANTINE_MOST];
+    if (number >= atomic_load_explicit(&quarantine->tail, memory_order_relaxed))
+        return false; /* also the greatest number, whose successor marks an empty entry */
     if (atomic_load_explicit(&entry->sequence, memory_order_acquire) != number + 1) /* Q2 */
         return false;
     uint64_t size = LOAD_ONCE(entry->args_size);

@@ -110,6 +110,7 @@ says "interrupted; handler 'hang' is cancelled"
 # ---- quarantine ---------------------------------------------------------------
 expect 0 'no task has killed its workers' quarantine
 expect 1 'there is no task 0 in quarantine: there have been 0' quarantine show 0
+expect 1 'there is no task 18446744073709551615' quarantine show 18446744073709551615
 expect 1 'signal 9' run crash $'some\001bytes'
 expect 1 'signal 9' run -f json crash '{"page": 7}'
 expect 1 'signal 9' run -f msgpack crash '["seven"]'
