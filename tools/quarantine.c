@@ -9,8 +9,10 @@
 #include "tools/command.h"
 #include "tools/observer.h"
 #include "tools/payload.h"
+#include "tools/top_table.h"
 #include "tools/units.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -35,6 +37,7 @@ static bool read_task(const struct observer *observer, uint64_t number, struct m
     if (handler < atomic_load(&observer->control->handler_count) && handler < MAX_HANDLERS)
         memcpy(task->handler, observer->control->handlers[handler].name, sizeof(task->handler));
     task->handler[sizeof(task->handler) - 1] = '\0';
+    table_clean(task->handler);
     return true;
 }
 
@@ -97,6 +100,7 @@ static json_t *arguments_json(const struct mc_quarantined *task)
     return json != NULL ? json : decode(task, MC_RAW);
 }
 
+/* NULL: there is no memory for it. */
 static json_t *task_json(const struct mc_quarantined *task, bool with_arguments)
 {
     char death[96];
@@ -108,7 +112,7 @@ static json_t *task_json(const struct mc_quarantined *task, bool with_arguments)
                   death_text(task->wait_status, death, sizeof(death)), "attempts",
                   (int)task->attempts, "ran_ns", (json_int_t)task->run_ns, "format",
                   format_text(task->format), "size", (json_int_t)task->args_size);
-    json_t *arguments = with_arguments ? arguments_json(task) : NULL;
+    json_t *arguments = json != NULL && with_arguments ? arguments_json(task) : NULL;
     if (arguments != NULL) {
         json_object_set_new(json, "arguments_kept", json_integer((json_int_t)task->args_kept));
         json_object_set_new(json, "arguments", arguments);
@@ -116,11 +120,33 @@ static json_t *task_json(const struct mc_quarantined *task, bool with_arguments)
     return json;
 }
 
-static void print_json(json_t *json)
+static void print_value(json_t *json)
 {
     payload_print_plain(stdout, json);
     putchar('\n');
     json_decref(json);
+}
+
+static int print_json(json_t *json)
+{
+    if (json == NULL)
+        return command_failed(error_set(-ENOMEM, "no memory to write it as JSON"));
+    print_value(json);
+    return STATUS_OK;
+}
+
+/* NULL likewise. */
+static json_t *list_json(const struct observer *observer, uint64_t number, uint64_t tail)
+{
+    json_t *list = json_array();
+    struct mc_quarantined task;
+    for (; number < tail; number++)
+        if (read_task(observer, number, &task) &&
+            json_array_append_new(list, task_json(&task, false)) < 0) {
+            json_decref(list);
+            return NULL;
+        }
+    return list;
 }
 
 /* ---- The list ---- */
@@ -138,24 +164,17 @@ static int print_list(const struct observer *observer, bool as_json)
 {
     uint64_t tail = atomic_load(&observer->quarantine->tail);
     uint64_t number = tail > QUARANTINE_MOST ? tail - QUARANTINE_MOST : 0;
-    json_t *list = json_array();
     struct mc_quarantined task;
-    if (!as_json && tail == 0)
+    if (as_json)
+        return print_json(list_json(observer, number, tail));
+    if (tail == 0)
         puts("no task has killed its workers");
-    else if (!as_json)
+    else
         printf("%6s  %-19s  %-20s  %8s  %8s  %8s  %10s  %s\n", "NUMBER", "TIME", "HANDLER",
                "CLIENT", "WORKER", "ATTEMPTS", "SIZE", "DEATH");
-    for (; number < tail; number++) {
-        if (!read_task(observer, number, &task))
-            continue;
-        if (as_json)
-            json_array_append_new(list, task_json(&task, false));
-        else
+    for (; number < tail; number++)
+        if (read_task(observer, number, &task))
             print_row(&task);
-    }
-    if (as_json)
-        print_json(json_incref(list));
-    json_decref(list);
     return STATUS_OK;
 }
 
@@ -165,7 +184,7 @@ static void print_arguments(const struct mc_quarantined *task)
 {
     json_t *json = decoded(task);
     if (json != NULL) {
-        print_json(json);
+        print_value(json);
         return;
     }
     if (task->format == MC_JSON) {
@@ -207,9 +226,8 @@ static int print_one(const struct observer *observer, const struct wish *wish)
         return STATUS_FAILED;
     }
     if (wish->as_json)
-        print_json(task_json(&task, true));
-    else
-        print_task(&task);
+        return print_json(task_json(&task, true));
+    print_task(&task);
     return STATUS_OK;
 }
 

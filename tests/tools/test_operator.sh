@@ -121,8 +121,11 @@ expect 1 'signal 9' run -f json crash $'"\302\233\177"'
     head -c 3000 /dev/zero | tr '\0' a
     printf '"'
 } | expect 1 'signal 9' run -f json crash -
+expect 1 'signal 9' run $'na\xefve'
 expect 0 'crash' quarantine
-[[ $(wc -l <said) == 7 ]] || fail "six tasks in quarantine: $(<said)"
+[[ $(wc -l <said) == 8 ]] || fail "seven tasks in quarantine: $(<said)"
+expect 0 '  na?ve  ' quarantine
+expect 0 '"handler": "na?ve"' quarantine --json
 expect 0 '00000000  73 6f 6d 65 01 62 79 74  65 73                    |some.bytes|' quarantine show 0
 says 'death      signal 9'
 expect 0 '  "page": 7' quarantine show 1
@@ -130,8 +133,8 @@ expect 0 '  "seven"' quarantine show 2
 expect 0 '... and 1976 bytes more, which the pool has not kept' quarantine show 3
 expect 0 '"\u009B\u007f"' quarantine show 4
 expect 0 '"\xc2\x9b2Jaaa' quarantine show 5
-expect 1 'there have been 6' quarantine show 6
-for arguments in '' 'show 1' 'show 3' 'show 4' 'show 5'; do
+expect 1 'there have been 7' quarantine show 7
+for arguments in '' 'show 1' 'show 3' 'show 4' 'show 5' 'show 6'; do
     # shellcheck disable=SC2086 # words
     "$program" quarantine --json $arguments >list.json || fail "quarantine --json $arguments"
     valid list.json || fail "quarantine --json $arguments is no JSON: $(<list.json)"

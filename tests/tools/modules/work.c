@@ -107,7 +107,7 @@ static const struct mc_handler handlers[] = {
     {.name = "fail", .run = fail},         {.name = "range", .run = range},
     {.name = "describe", .run = describe}, {.name = "crash", .run = crash},
     {.name = "hang", .run = hang},         {.name = "deaf", .run = deaf},
-    {.name = "before", .run = before},
+    {.name = "before", .run = before},     {.name = "na\xefve", .run = crash},
 };
 
 MC_MODULE = {
