@@ -63,6 +63,12 @@ static int nobody(const struct observer *observer, pid_t wanted)
 
 /* ---- Asking ---- */
 
+/* A successor in the seat may answer in its place, with the next signal that it gets. */
+static bool has_answered(const struct seat_row *row, struct subject *subject)
+{
+    return trace_read(row, &subject->trace) && atomic_load(&row->pid) == subject->pid;
+}
+
 /* All at once, so that those who are stuck are waited for together. */
 static void ask(const struct observer *observer, struct subjects *subjects)
 {
@@ -77,8 +83,7 @@ static void ask(const struct observer *observer, struct subjects *subjects)
         for (uint32_t i = 0; i < subjects->count; i++) {
             struct subject *subject = &subjects->list[i];
             if (subject->asked && !subject->answered)
-                subject->answered =
-                    trace_read(&observer->control->rows[subject->seat], &subject->trace);
+                subject->answered = has_answered(&observer->control->rows[subject->seat], subject);
             open += subject->asked && !subject->answered;
         }
         if (open != 0)
