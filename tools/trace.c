@@ -87,7 +87,7 @@ void trace_kernel_state(pid_t pid, char *text, size_t size)
     const char *state = status_value(status, "\nState");
     proc_line(pid, "wchan", where, sizeof(where));
     proc_line(pid, "syscall", call, sizeof(call));
-    call[strcspn(call, " ")] = '\0'; /* its arguments are for debuggers */
+    call[strspn(call, "0123456789")] = '\0'; /* no arguments, nor "running", nor -1 for none */
     snprintf(text, size, "state %.*s%s%s%s%s%s", (int)strcspn(state, "\n"), state,
              where[0] != '\0' && strcmp(where, "0") != 0 ? ", in " : "",
              strcmp(where, "0") != 0 ? where : "", call[0] != '\0' ? ", system call " : "", call,
