@@ -376,13 +376,23 @@ static int run(struct warmup *warmup, struct configuration *configuration)
     return report(warmup);
 }
 
+/* None at all is written by leaving it out. */
+static bool read_budget(const struct command *command, const char *option, uint64_t *ms)
+{
+    if (!command_duration(command, option, optarg, DAY_MS, ms))
+        return false;
+    if (*ms == 0)
+        usage_error(command, "%s is '%s': it wants 1ms or more", option, optarg);
+    return *ms != 0;
+}
+
 static bool read_option(const struct command *command, struct warmup *warmup, int option)
 {
     switch (option) {
     case 'b':
-        return command_duration(command, "--budget", optarg, DAY_MS, &warmup->budget_ms);
+        return read_budget(command, "--budget", &warmup->budget_ms);
     case 'c':
-        return command_duration(command, "--cpu-budget", optarg, DAY_MS, &warmup->cpu_budget_ms);
+        return read_budget(command, "--cpu-budget", &warmup->cpu_budget_ms);
     case 'l':
         warmup->serial_load = true;
         return true;

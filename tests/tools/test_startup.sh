@@ -36,6 +36,8 @@ expect 1 'cannot be written' warmup --trace nowhere/trace.json good.conf
 sed 's/name "lone" {/&/; s/\(lone.so".*\) }/\1; refuse = load }/' good.conf >refuse.conf
 expect 1 "the pool did not start: module 'lone': load: told to refuse" warmup refuse.conf
 expect 2 "--budget is 'soon'" warmup --budget soon good.conf
+expect 2 "--budget is '0s': it wants 1ms or more" warmup --budget 0s good.conf
+expect 2 "--cpu-budget is '0s': it wants 1ms or more" warmup --cpu-budget 0s good.conf
 expect 3 'bad.conf' warmup bad.conf
 [[ ! -e socket ]] || fail "warmup made the socket of the configuration"
 
