@@ -55,18 +55,31 @@ static int split_address(const char *address, char host[HOST_SIZE], const char *
     return 0;
 }
 
-static int bind_first(const struct addrinfo *found, const char *address)
+/* Returns a descriptor or a negative errno. */
+static int bind_to(const struct addrinfo *found)
 {
     const int yes = 1;
     int fd = socket(found->ai_family, found->ai_socktype | SOCK_CLOEXEC, found->ai_protocol);
     if (fd < 0)
-        return error_system(-errno, "no socket for --listen %s", address);
+        return -errno;
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
     if (bind(fd, found->ai_addr, found->ai_addrlen) == 0 && listen(fd, SOMAXCONN) == 0)
         return fd;
     int result = -errno;
     close(fd);
-    return error_system(result, "cannot listen at %s; choose another port or address", address);
+    return result;
+}
+
+/* At the first address that this machine has. One whose port is in use is not passed over:
+ * then two would serve a part each of what the name stands for. */
+static int bind_first(const struct addrinfo *found, const char *address)
+{
+    int fd = -EADDRNOTAVAIL;
+    for (; found != NULL && fd < 0 && fd != -EADDRINUSE; found = found->ai_next)
+        fd = bind_to(found);
+    if (fd < 0)
+        return error_system(fd, "cannot listen at %s; choose another port or address", address);
+    return fd;
 }
 
 static int listen_at_port(struct exporter *exporter, const char *address)
