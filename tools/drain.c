@@ -48,7 +48,7 @@ static int drain(const char *path, int timeout_ms, bool wait)
     else if (wait)
         status = await(&observer, timeout_ms);
     observer_close(&observer);
-    return status;
+    return fflush(stdout) == 0 ? status : STATUS_FAILED;
 }
 
 int drain_command(const struct command *command, int argc, char **argv)

@@ -76,7 +76,7 @@ static int reload(const char *path, bool wait)
     else if (wait)
         status = await(&observer, &before);
     observer_close(&observer);
-    return status;
+    return fflush(stdout) == 0 ? status : STATUS_FAILED;
 }
 
 int reload_command(const struct command *command, int argc, char **argv)

@@ -167,6 +167,7 @@ soon idle
 
 # ---- reload -------------------------------------------------------------------
 expect 0 'reloaded: the new set-up is in use after' reload
+"$program" reload >/dev/full && fail "reload: a full disk is no failure"
 echo 'wrokers = 3' >>pool.conf
 expect 1 'the configuration stays as it was: pool.conf has 1 mistake' reload
 sed -i '/^wrokers/d; s/work[.]so/refuse.so/' pool.conf
@@ -234,6 +235,9 @@ expect 0 "runs 'deaf'" stack all # what keeps it
 expect 0 'the pool ended after' drain --timeout 100ms # more haste
 gone
 expect 4 "no pool listens" stack all
+start pool.conf
+"$program" drain >/dev/full && fail "drain: a full disk is no failure"
+gone
 wait "$deaf" && fail "a task that was killed has status 0"
 
 exit "$failed"
