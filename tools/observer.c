@@ -18,6 +18,11 @@
 
 enum { STEP_MS = 20 };
 
+static int no_answer(const char *path)
+{
+    return error_set(-ETIMEDOUT, "the pool at %s has not answered within %d ms", path, ASK_MS);
+}
+
 static int connect_to(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -40,6 +45,8 @@ static int connect_to(const char *path)
                          "no pool listens at %s: start one with 'multicore serve', or give "
                          "its socket with --socket",
                          path);
+    if (result == -EAGAIN) /* so many wait before us that there is no room */
+        return no_answer(path);
     return error_system(result, "%s", path);
 }
 
@@ -58,7 +65,7 @@ static int exchange(const char *path, const struct message *request, struct parc
         result = channel_receive(fd, answer, 0);
     close(fd);
     if (result == -EAGAIN)
-        return error_set(-ETIMEDOUT, "the pool at %s has not answered within %d ms", path, ASK_MS);
+        return no_answer(path);
     if (result == 0)
         return error_set(-ECONNRESET, "the pool at %s ended the connection", path);
     if (result < 0)

@@ -100,4 +100,29 @@ START_TEST(sizes_that_change_later_are_not_believed)
 }
 END_TEST
 
-TEST_MAIN(observer, sizes_that_change_later_are_not_believed)
+static int connect_one(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+    int client = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    ck_assert_int_ge(client, 0);
+    return connect(client, (const struct sockaddr *)&address, sizeof(address)) < 0 ? -errno
+                                                                                   : client;
+}
+
+START_TEST(a_pool_with_no_room_for_connections_has_not_answered)
+{
+    struct observer observer;
+    int client;
+    begin();
+    while ((client = connect_one()) >= 0) {
+    }
+    ck_assert_int_eq(client, -EAGAIN);
+    ck_assert_int_eq(observer_open(&observer, path), -ETIMEDOUT);
+    ck_assert_ptr_nonnull(strstr(error_message(), "has not answered within 5000 ms"));
+    end();
+}
+END_TEST
+
+TEST_MAIN(observer, sizes_that_change_later_are_not_believed,
+          a_pool_with_no_room_for_connections_has_not_answered)
