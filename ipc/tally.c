@@ -14,5 +14,5 @@ uint64_t tally_quantile(const uint64_t counts[SPANS], uint32_t thousandths)
         if (below > wanted)
             return tally_span_begin(span + 1);
     }
-    return tally_span_begin(SPANS - 1);
+    return UINT64_MAX;
 }

@@ -2,7 +2,7 @@
  *
  * Times by the hundred million, in little room: each is counted in the span that it
  * falls into, and spans are a quarter of an octave wide. A percentile is then known
- * to within 19 %, for as many tasks as there may be.
+ * to within 19 %, for as many tasks as there may be; but not how far it is above 2^37 ticks.
  */
 #ifndef IPC_TALLY_H
 #define IPC_TALLY_H
@@ -63,7 +63,8 @@ static inline uint64_t tally_weight(uint64_t stamp)
 }
 
 /* The time, in ticks, that so many thousandths of what was counted are below; the end
- * of its span, so that it errs upwards. 0 if nothing was counted. */
+ * of its span, so that it errs upwards. 0 if nothing was counted, and UINT64_MAX in the
+ * last span, which has no end. */
 uint64_t tally_quantile(const uint64_t counts[SPANS], uint32_t thousandths);
 
 #endif

@@ -186,7 +186,8 @@ static void handler_counter(const struct view *view, const char *name, const cha
 }
 
 /* A span counts in the first bucket that it lies in as a whole: as percentiles do, this
- * errs upwards. For the sum each task took what is in the middle of its span. */
+ * errs upwards. For the sum each task took what is in the middle of its span; of the last
+ * one, which has no end, its beginning. */
 static void histogram(const struct view_handler *handler, const uint64_t *counts, const char *name,
                       FILE *out)
 {

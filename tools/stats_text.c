@@ -80,7 +80,13 @@ static void print_clients(const struct view *view, FILE *out)
 /* 0: there was none. */
 static const char *time_text(uint64_t ns, char text[UNITS_TEXT_SIZE])
 {
-    return ns != 0 ? units_short_time(ns, text) : "-";
+    char time[UNITS_TEXT_SIZE];
+    if (ns == 0)
+        return "-";
+    if (ns <= view_most_ns())
+        return units_short_time(ns, text);
+    snprintf(text, UNITS_TEXT_SIZE, ">%s", units_short_time(ns, time));
+    return text;
 }
 
 static void print_handler(const struct view *view, const struct view_handler *handler, FILE *out)

@@ -195,6 +195,11 @@ static const char *flags_text(uint32_t flags)
     return texts[flags & 7];
 }
 
+static struct table_value percentile(uint64_t ns)
+{
+    return (struct table_value){.number = (double)ns, .more = ns > view_most_ns()};
+}
+
 static struct table_value handler_value(const void *row, uint32_t column)
 {
     const struct view_handler *handler = row;
@@ -206,13 +211,13 @@ static struct table_value handler_value(const void *row, uint32_t column)
     case HANDLER_FAILED:
         return (struct table_value){.number = (double)handler->failed};
     case HANDLER_WAIT50:
-        return (struct table_value){.number = (double)handler->wait_p50};
+        return percentile(handler->wait_p50);
     case HANDLER_WAIT99:
-        return (struct table_value){.number = (double)handler->wait_p99};
+        return percentile(handler->wait_p99);
     case HANDLER_RUN50:
-        return (struct table_value){.number = (double)handler->run_p50};
+        return percentile(handler->run_p50);
     case HANDLER_RUN99:
-        return (struct table_value){.number = (double)handler->run_p99};
+        return percentile(handler->run_p99);
     case HANDLER_FLAGS:
         return (struct table_value){.text = flags_text(handler->flags)};
     case HANDLER_NAME:

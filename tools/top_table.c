@@ -19,7 +19,7 @@ static void write_cell(const struct table *table, uint32_t column, const void *r
     char number[UNITS_TEXT_SIZE];
     if ((table->columns[column].flags & COLUMN_TEXT) == 0)
         value.text = number_write(table->columns[column].kind, value.number, number);
-    snprintf(cell, CELL_SIZE, "%s", value.text);
+    snprintf(cell, CELL_SIZE, "%s%s", value.more ? ">" : "", value.text);
     table_clean(cell);
 }
 

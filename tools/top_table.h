@@ -35,6 +35,7 @@ struct table_column {
 struct table_value {
     double number;
     const char *text; /* instead, in columns of text */
+    bool more;        /* than that number: how much is not known */
 };
 
 struct table {

@@ -41,13 +41,19 @@ static uint64_t since(uint64_t now, uint64_t before)
     return now > before ? now - before : 0;
 }
 
+uint64_t view_most_ns(void)
+{
+    return clock_ticks_ns(tally_span_begin(SPANS - 1));
+}
+
 static uint64_t quantile_ns(const uint64_t now[SPANS], const uint64_t before[SPANS],
                             uint32_t thousandths)
 {
     uint64_t counts[SPANS];
     for (uint32_t span = 0; span < SPANS; span++)
         counts[span] = before != NULL ? since(now[span], before[span]) : now[span];
-    return clock_ticks_ns(tally_quantile(counts, thousandths));
+    uint64_t ticks = tally_quantile(counts, thousandths);
+    return ticks == UINT64_MAX ? view_most_ns() + 1 : clock_ticks_ns(ticks);
 }
 
 void view_measure(struct view_handler *handler, const struct view_handler *before,

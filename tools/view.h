@@ -67,7 +67,7 @@ struct view_handler {
     uint64_t ended, failed; /* the second are of the first */
     uint64_t waited[SPANS], ran[SPANS];
     /* Of the tasks that ended in the interval; without one, of all. In ns; 0 if there
-     * were none. */
+     * were none. What is above view_most_ns() stands for all that is. */
     uint64_t wait_p50, wait_p99, run_p50, run_p99;
     double per_second; /* 0 without an interval */
 };
@@ -127,6 +127,9 @@ void view_close(struct view *view); /* NULL is fine */
 const char *view_state_name(enum view_state state);
 /* The name of a worker's present handler, or "-". */
 const char *view_worker_handler(const struct view *view, const struct view_worker *worker);
+
+/* Beyond so many ns, 40 s or more, times are not told apart. */
+uint64_t view_most_ns(void);
 
 /* ---- arithmetic, for its tests too ---- */
 

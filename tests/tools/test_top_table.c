@@ -27,8 +27,8 @@ static struct table_value value(const void *row, uint32_t column)
     switch (column) {
     case LEGS:
         return (struct table_value){.number = animal->legs};
-    case WEIGHT:
-        return (struct table_value){.number = animal->weight};
+    case WEIGHT: /* as the scales have it, which end there */
+        return (struct table_value){.number = animal->weight, .more = animal->weight == 7e6};
     default:
         return (struct table_value){.text = column == NAME ? animal->name : "a\tnote\xff"};
     }
@@ -179,6 +179,10 @@ START_TEST(a_line_is_cut_and_clean)
     elephant.legs = 9999;
     table_line(&table, table_row(&table, 0), widths, line);
     ck_assert_str_eq(line, "elepha 9999   5.00M a?not");
+    elephant.weight = 7e6;
+    table_line(&table, table_row(&table, 0), widths, line);
+    ck_assert_str_eq(line, "elepha 9999  >7.00M a?not");
+    elephant.weight = 5e6;
     elephant.legs = 12345;
     table_line(&table, table_row(&table, 0), widths, line);
     ck_assert_str_eq(line, "elepha ####   5.00M a?not");

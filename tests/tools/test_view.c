@@ -81,6 +81,17 @@ START_TEST(counters_that_went_back_count_as_nothing)
 }
 END_TEST
 
+START_TEST(a_time_without_a_bound_is_told_from_the_greatest_that_has_one)
+{
+    struct view_handler handler = {.ended = 0};
+    begin();
+    count(&handler, 1, view_most_ns() - 1, view_most_ns());
+    view_measure(&handler, NULL, 0);
+    ck_assert_uint_eq(handler.wait_p50, view_most_ns());
+    ck_assert_uint_gt(handler.run_p50, view_most_ns());
+}
+END_TEST
+
 START_TEST(shares_are_between_nothing_and_all)
 {
     ck_assert(view_share(10, 5, 0) == 0);
@@ -220,7 +231,23 @@ START_TEST(text_has_a_dash_for_what_is_not_known)
 }
 END_TEST
 
+START_TEST(text_says_that_a_time_is_above_what_is_told_apart)
+{
+    struct view view = example();
+    count(&handlers[0], 100, view_most_ns() - 1, UINT64_MAX);
+    view_measure(&handlers[0], NULL, 0);
+    char *text = printed(stats_text, &view);
+    has(text, "    2m17s    2m17s   >2m17s   >2m17s  a\\b");
+    free(text);
+    text = printed(print_json, &view);
+    has(text, "\"wait_p99_seconds\":137.438953,\"run_p50_seconds\":137.438953,");
+    free(text);
+}
+END_TEST
+
 TEST_MAIN(view, without_a_snapshot_before_all_tasks_count, an_interval_has_only_what_ended_in_it,
           counters_that_went_back_count_as_nothing, shares_are_between_nothing_and_all,
           json_has_null_for_what_is_not_known, metrics_escape_labels_and_accumulate_buckets,
-          times_beyond_all_buckets_are_in_the_last, text_has_a_dash_for_what_is_not_known)
+          times_beyond_all_buckets_are_in_the_last, text_has_a_dash_for_what_is_not_known,
+          a_time_without_a_bound_is_told_from_the_greatest_that_has_one,
+          text_says_that_a_time_is_above_what_is_told_apart)

@@ -34,6 +34,8 @@ START_TEST(quantiles_are_ends_of_spans)
     ck_assert_uint_gt(tally_quantile(counts, 990), 100000);
     ck_assert_uint_gt(tally_quantile(counts, 1000), 0);
     counts[SPANS - 1] = UINT32_MAX;
+    ck_assert_uint_eq(tally_quantile(counts, 999), UINT64_MAX);
+    counts[SPANS - 2] = UINT64_MAX / 2;
     ck_assert_uint_eq(tally_quantile(counts, 999), tally_span_begin(SPANS - 1));
 }
 END_TEST
