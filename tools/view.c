@@ -323,7 +323,7 @@ static bool refresh(const struct view *view)
     return observer_ask(view->observer.path, &again) == 0;
 }
 
-/* A pool that drains listens no more, and is there. */
+/* A pool that has no time to answer, as at its very end, is there while its supervisor is. */
 static bool is_there(const struct view *view)
 {
     struct pollfd end = {.fd = view->memory->supervisor, .events = POLLIN};

@@ -153,7 +153,7 @@ start conf
 soon up 1
 expect_metric 0 multicore_tasks_total handler=doze scraped
 
-# A pool that drains listens no more, but who knows it can go on looking.
+# One can go on looking at a pool that drains.
 "$client" socket doze 1 3000 </dev/null >/dev/null 2>&1 &
 clients+=($!)
 soon json 's["pool"]["seats_busy"] == 1'
