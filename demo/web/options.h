@@ -18,7 +18,7 @@ struct options {
     unsigned io_workers;    /* 0: one */
     unsigned connections;   /* to the database, of one process */
     unsigned max_requests;  /* at once */
-    unsigned time_limit_ms; /* of a request */
+    unsigned time_limit_ms; /* of a request, from when it is complete */
     size_t max_upload;      /* bytes */
 };
 

@@ -242,17 +242,19 @@ static enum MHD_Result send_answer(struct request *request)
                : MHD_NO;
 }
 
-/* Bodies take their time: who began earlier may be suspended later. */
+/* A slow sender has as much time as others, once everything is there. */
+static void serve(struct request *request)
+{
+    uint64_t limit_ms = request->server->options->time_limit_ms;
+    request->served = true;
+    request->deadline_ns = monotonic_ns() + limit_ms * 1000000;
+    request->route->serve(request);
+}
+
+/* Follows serve() at once: the last one has the most time left. */
 static void suspend(struct request *request)
 {
-    struct request_list *list = &request->server->suspended;
-    struct request *before = TAILQ_LAST(list, request_list);
-    while (before && before->start_ns > request->start_ns)
-        before = TAILQ_PREV(before, request_list, entry);
-    if (before)
-        TAILQ_INSERT_AFTER(list, before, request, entry);
-    else
-        TAILQ_INSERT_HEAD(list, request, entry);
+    TAILQ_INSERT_TAIL(&request->server->suspended, request, entry);
     request->suspended = true;
     request->server->waiting++;
     MHD_suspend_connection(request->connection);
@@ -275,10 +277,8 @@ enum MHD_Result request_on_data(void *context, struct MHD_Connection *connection
         *size = 0;
         return wanted ? MHD_YES : MHD_NO;
     }
-    if (!request->status && !request->served) {
-        request->served = true;
-        request->route->serve(request);
-    }
+    if (!request->status && !request->served)
+        serve(request);
     if (request->status)
         return send_answer(request);
     suspend(request);

@@ -2,7 +2,7 @@
  *
  * One HTTP request. It is read, served by its route, and answered: at once, or later,
  * and is then suspended until that. Whatever becomes of it, it is answered within the
- * time limit.
+ * time limit, which counts from when its body is complete.
  */
 #ifndef WEB_REQUEST_H
 #define WEB_REQUEST_H
@@ -34,7 +34,8 @@ struct request {
     const struct route *route;
     char *method;
     char *url;
-    uint64_t start_ns;
+    uint64_t start_ns;    /* when its head was there */
+    uint64_t deadline_ns; /* of the answer; set when its body is there */
     struct reply body;
     size_t received;
     bool served;

@@ -150,11 +150,6 @@ static void run_daemons(struct server *server)
 
 /* ---- Stopping ---- */
 
-static uint64_t limit_ns(const struct server *server)
-{
-    return server->options->time_limit_ms * UINT64_C(1000000);
-}
-
 /* What has been sent until now is taken first. */
 static void stop(struct server *server)
 {
@@ -167,7 +162,7 @@ static void stop(struct server *server)
         close_socket(listener);
     }
     server->stopping = true;
-    server->end_ns = monotonic_ns() + limit_ns(server);
+    server->end_ns = monotonic_ns() + server->options->time_limit_ms * UINT64_C(1000000);
 }
 
 static void on_signal(struct watch *watch, uint32_t events)
@@ -214,16 +209,11 @@ static void refuse_suspended(struct server *server)
 
 /* ---- The loop ---- */
 
-static uint64_t deadline_of(const struct server *server, const struct request *request)
-{
-    return request->start_ns + limit_ns(server);
-}
-
 static void expire(struct server *server)
 {
     uint64_t now_ns = monotonic_ns();
     struct request *request;
-    while ((request = TAILQ_FIRST(&server->suspended)) && deadline_of(server, request) <= now_ns)
+    while ((request = TAILQ_FIRST(&server->suspended)) && request->deadline_ns <= now_ns)
         request_expire(request);
 }
 
@@ -251,7 +241,7 @@ static int ms_until(uint64_t when_ns)
 static int next_timeout(const struct server *server)
 {
     const struct request *first = TAILQ_FIRST(&server->suspended);
-    int timeout = first ? ms_until(deadline_of(server, first)) : -1;
+    int timeout = first ? ms_until(first->deadline_ns) : -1;
     if (server->stream_count > 0)
         timeout = earlier(timeout, STREAM_MS);
     if (server->stopping)
