@@ -35,6 +35,8 @@ static const char help[] =
     "                        default is 4000\n"
     "  --time-limit MS       of a request, from when it is complete, 1 to 3600000; the\n"
     "                        default is 30000\n"
+    "  --body-time-limit MS  of a request's body, from when its head is there, 1 to\n"
+    "                        3600000; the default is 300000\n"
     "  --max-upload MIB      of a document, 1 to 256; the default is 32\n"
     "  --access-log FILE     a line for each request; - for standard output\n"
     "  --help                this text\n"
@@ -59,6 +61,7 @@ enum {
     MAX_LOAD_AVERAGE,
     MAX_REQUESTS,
     TIME_LIMIT,
+    BODY_TIME_LIMIT,
     MAX_UPLOAD,
     ACCESS_LOG
 };
@@ -74,6 +77,7 @@ static const struct option names[] = {
     {"max-load-average", required_argument, NULL, MAX_LOAD_AVERAGE},
     {"max-requests", required_argument, NULL, MAX_REQUESTS},
     {"time-limit", required_argument, NULL, TIME_LIMIT},
+    {"body-time-limit", required_argument, NULL, BODY_TIME_LIMIT},
     {"max-upload", required_argument, NULL, MAX_UPLOAD},
     {"access-log", required_argument, NULL, ACCESS_LOG},
     {"help", no_argument, NULL, HELP},
@@ -126,6 +130,8 @@ static bool read_option(int option, const char *text, struct options *options)
         return read_default("max-requests", text, 1, 60000, &options->max_requests);
     case TIME_LIMIT:
         return read_default("time-limit", text, 1, 3600000, &options->time_limit_ms);
+    case BODY_TIME_LIMIT:
+        return read_default("body-time-limit", text, 1, 3600000, &options->body_time_limit_ms);
     case MAX_UPLOAD:
         if (!read_default("max-upload", text, 1, 256, &mib))
             return false;
@@ -153,6 +159,7 @@ bool options_read(int argc, char **argv, struct options *options, int *status)
         .connections = 64,
         .max_requests = 4000,
         .time_limit_ms = 30000,
+        .body_time_limit_ms = 300000,
         .max_upload = (size_t)32 << 20,
     };
     int next = arguments_read(&arguments, argc, argv, options, status);

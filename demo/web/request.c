@@ -219,11 +219,24 @@ static struct request *begin(struct server *server, struct MHD_Connection *conne
     return request;
 }
 
-/* Returns false when somebody sends without end what is thrown away. */
+/* While something comes now and then, libmicrohttpd waits. */
+static bool is_late(const struct request *request)
+{
+    uint64_t limit_ms = request->server->options->body_time_limit_ms;
+    return monotonic_ns() - request->start_ns > limit_ms * 1000000;
+}
+
+/* Returns false when somebody sends without end what is thrown away, or for too long. Nothing
+ * can be answered before the body is complete. */
 static bool take(struct request *request, const char *data, size_t size)
 {
     size_t limit = body_limit(request);
     request->received += size;
+    if (is_late(request)) {
+        if (!request->status) /* for the log */
+            request_refuse(request, MHD_HTTP_REQUEST_TIMEOUT, "the body took too long");
+        return false;
+    }
     if (request->received > limit && !request->status)
         refuse_size(request);
     if (request->status)

@@ -2,7 +2,8 @@
  *
  * One HTTP request. It is read, served by its route, and answered: at once, or later,
  * and is then suspended until that. Whatever becomes of it, it is answered within the
- * time limit, which counts from when its body is complete.
+ * time limit, which counts from when its body is complete. One whose body takes longer than a
+ * body may is not answered, but dropped.
  */
 #ifndef WEB_REQUEST_H
 #define WEB_REQUEST_H

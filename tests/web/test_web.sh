@@ -309,6 +309,18 @@ slow_senders_do_not_hold_the_end() {
     end
 }
 
+# Nor is it kept for ever, though something comes again and again.
+slow_senders_are_dropped() {
+    start_web --body-time-limit 200
+    begin /posts/io_create/ '{' 1000
+    sleep 0.3
+    printf x >&"$connection"
+    check "the connection is closed" timeout 20 cat <&"$connection"
+    end
+    stop_web
+    check "and the log says why" grep -q '/posts/io_create/ 408 .* incomplete' "$work/log"
+}
+
 uploads_are_limited() {
     local connections=() headers=$'Content-Type: multipart/form-data; boundary=b\r\n'
     start_web
@@ -460,6 +472,7 @@ for mode in async pool; do # sync has nothing in between
 done
 mode=sync
 slow_senders_do_not_hold_the_end
+slow_senders_are_dropped
 uploads_are_limited
 requests_that_came_in_time_are_served
 mode=pool
