@@ -2,7 +2,8 @@
  *
  * libmicrohttpd calls request_on_data() when the head of a request is there, for each
  * piece of its body, when it is complete, and again after it was resumed. An answer can
- * be given at the first of these and at the last two.
+ * be given at the first of these and at the last two; at the first, the connection is closed
+ * on a body that was not read, and most who are sending one lose the answer with it.
  */
 #include "request.h"
 #include "routes.h"
@@ -13,8 +14,14 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { BODY_MAX = 1 << 20 };
+
+static const char *header(const struct request *request, const char *name)
+{
+    return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
+}
 
 /* ---- Answers ---- */
 
@@ -65,8 +72,7 @@ void request_reply(struct request *request, unsigned status, const char *media_t
 /* To programs as JSON, to people as text. */
 void request_refuse(struct request *request, unsigned status, const char *sentence)
 {
-    const char *accept =
-        MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT);
+    const char *accept = header(request, MHD_HTTP_HEADER_ACCEPT);
     bool person = accept && strstr(accept, "text/html");
     json_t *object = person ? NULL : json_pack("{s:s}", "error", sentence);
     char *json = object ? json_dumps(object, JSON_COMPACT) : NULL;
@@ -167,8 +173,22 @@ static void collect(struct request *request, const char *data, size_t size)
 
 static size_t body_limit(const struct request *request)
 {
+    bool upload = request->route && request->route->upload;
     /* An upload has some lines around it. */
-    return request->route->upload ? request->server->options->max_upload + 4096 : BODY_MAX;
+    return upload ? request->server->options->max_upload + 4096 : BODY_MAX;
+}
+
+/* So much is read of a body that nobody wants, for an answer to it to arrive. */
+static size_t read_limit(const struct request *request)
+{
+    return 2 * body_limit(request);
+}
+
+/* What is announced; 0 when nothing is. */
+static unsigned long long body_length(const struct request *request)
+{
+    const char *length = header(request, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    return length ? strtoull(length, NULL, 10) : 0;
 }
 
 static void refuse_size(struct request *request)
@@ -182,8 +202,6 @@ static void refuse_size(struct request *request)
 /* What can be said without the body. */
 static void look_at_head(struct request *request)
 {
-    const char *length = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,
-                                                     MHD_HTTP_HEADER_CONTENT_LENGTH);
     const struct server *server = request->server;
     if (!request->route) {
         bool known = *routes_allowed(request->url);
@@ -193,9 +211,20 @@ static void look_at_head(struct request *request)
         request_refuse(request, MHD_HTTP_SERVICE_UNAVAILABLE, "the server is ending");
     } else if (server->requests > server->options->max_requests) {
         request_refuse(request, MHD_HTTP_SERVICE_UNAVAILABLE, "too many requests at once");
-    } else if (length && strtoull(length, NULL, 10) > body_limit(request)) {
+    } else if (body_length(request) > body_limit(request)) {
         refuse_size(request);
     }
+}
+
+/* Nobody sends: there is no body, or the client asked whether it is wanted. Or too much would
+ * have to be read. */
+static bool may_answer_head(const struct request *request)
+{
+    const char *expect = header(request, MHD_HTTP_HEADER_EXPECT);
+    unsigned long long length = body_length(request);
+    bool none = length == 0 && !header(request, MHD_HTTP_HEADER_TRANSFER_ENCODING);
+    return none || (expect && strcasecmp(expect, "100-continue") == 0) ||
+           length > read_limit(request);
 }
 
 static struct request *begin(struct server *server, struct MHD_Connection *connection,
@@ -230,17 +259,16 @@ static bool is_late(const struct request *request)
  * can be answered before the body is complete. */
 static bool take(struct request *request, const char *data, size_t size)
 {
-    size_t limit = body_limit(request);
     request->received += size;
     if (is_late(request)) {
         if (!request->status) /* for the log */
             request_refuse(request, MHD_HTTP_REQUEST_TIMEOUT, "the body took too long");
         return false;
     }
-    if (request->received > limit && !request->status)
+    if (request->received > body_limit(request) && !request->status)
         refuse_size(request);
     if (request->status)
-        return request->received <= 2 * limit;
+        return request->received <= read_limit(request);
     if (request->route->receive)
         request->route->receive(request, data, size);
     else
@@ -283,7 +311,7 @@ enum MHD_Result request_on_data(void *context, struct MHD_Connection *connection
         *own = request = begin(context, connection, url, method);
         if (!request)
             return MHD_NO;
-        return request->status ? send_answer(request) : MHD_YES;
+        return request->status && may_answer_head(request) ? send_answer(request) : MHD_YES;
     }
     if (*size > 0) {
         bool wanted = take(request, data, *size);

@@ -148,6 +148,13 @@ errors_are_clear() {
     check "too large" gives 413 '1048576' /posts/io_create/ --data-binary "@$work/large"
     check "too large, and not announced" gives 413 '1048576' /posts/io_create/ \
         -H 'Transfer-Encoding: chunked' --data-binary "@$work/large"
+    answer=$(curl -s -m 20 -o "$work/answer" -w '%{http_code} %{size_upload}' -H 'Expect: 100-continue' \
+        --expect100-timeout 20 --data-binary "@$work/large" "$url/posts/io_create/")
+    check "before it is sent, to who asks" test "$answer" = '413 0'
+    answer=$(curl -s -m 20 -o "$work/answer" -w '%{http_code} %{num_connects} ' -H 'Expect:' \
+        --data-binary "@$work/large" "$url/none" --next -s -o "$work/answer" \
+        -w '%{http_code} %{num_connects}' "$url/")
+    check "after it was read, to others" test "$answer" = '404 1 200 0'
     check "still there" gives 200 '' /posts/cpu/
     ask /none -X $'G\eT'
     check "no escapes in the log" grep -q 'G%1BT /none 404' "$work/log"
