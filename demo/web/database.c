@@ -25,6 +25,7 @@ struct connection {
 
 struct database {
     const char *conninfo;
+    char *options; /* in place of those of conninfo */
     const struct statement *statements;
     unsigned limit;
     unsigned open;
@@ -137,10 +138,12 @@ static bool may_open(const struct database *database)
 static int open_connection(struct query *query, struct failure *failure)
 {
     struct database *database = query->database;
+    const char *const names[] = {"dbname", "options", NULL};
+    const char *const values[] = {database->conninfo, database->options, NULL};
     struct connection *connection = calloc(1, sizeof(*connection));
     if (!connection)
         return failure_set(failure, -ENOMEM, "no memory for a connection to the database");
-    connection->pg = PQconnectStart(database->conninfo);
+    connection->pg = PQconnectStartParams(names, values, true);
     database->open++;
     give(query, connection);
     if (!connection->pg || PQstatus(connection->pg) == CONNECTION_BAD) {
@@ -370,16 +373,45 @@ static int check_conninfo(const char *conninfo, struct failure *failure)
     return -EINVAL;
 }
 
+static const char *find_options(const PQconninfoOption *option)
+{
+    while (option && option->keyword && strcmp(option->keyword, "options") != 0)
+        option++;
+    return option ? option->val : NULL;
+}
+
+/* The last of them counts: the user's, from conninfo or else from the environment. Returns NULL
+ * without memory. */
+static char *make_options(const char *conninfo, unsigned time_limit_ms)
+{
+    PQconninfoOption *given = PQconninfoParse(conninfo, NULL);
+    PQconninfoOption *usual = PQconndefaults();
+    const char *own = find_options(given);
+    char *options;
+    if (!own)
+        own = find_options(usual);
+    if (asprintf(&options, "-c statement_timeout=%u %s", time_limit_ms, own ? own : "") < 0)
+        options = NULL;
+    PQconninfoFree(given);
+    PQconninfoFree(usual);
+    return options;
+}
+
 int database_open(const char *conninfo, const struct statement *statements, unsigned connections,
-                  struct database **database, struct failure *failure)
+                  unsigned time_limit_ms, struct database **database, struct failure *failure)
 {
     int status = check_conninfo(conninfo, failure);
     if (status < 0)
         return status;
     struct database *opened = calloc(1, sizeof(*opened));
-    if (!opened)
+    char *options = make_options(conninfo, time_limit_ms);
+    if (!opened || !options) {
+        free(opened);
+        free(options);
         return failure_set(failure, -ENOMEM, "no memory for the database");
+    }
     opened->conninfo = conninfo;
+    opened->options = options;
     opened->statements = statements;
     opened->limit = connections;
     SLIST_INIT(&opened->idle);
@@ -397,5 +429,6 @@ void database_close(struct database *database)
         SLIST_REMOVE_HEAD(&database->idle, entry);
         close_connection(database, connection);
     }
+    free(database->options);
     free(database);
 }

@@ -14,7 +14,9 @@
  *
  * Connections are opened as they are needed, up to a limit, and stay open. One that
  * broke while it was idle is replaced before it is used, so that a restart of the
- * server costs the queries that were running, and no other.
+ * server costs the queries that were running, and no other. The server itself ends what
+ * runs for longer than the time limit, since nobody waits for it any more, unless options in
+ * conninfo say otherwise.
  */
 #ifndef WEB_DATABASE_H
 #define WEB_DATABASE_H
@@ -67,7 +69,7 @@ struct query {
  * will have, STATEMENTS_MAX at the most; they and conninfo are not copied. Returns 0, or -EINVAL or
  * -ENOMEM and a sentence. */
 int database_open(const char *conninfo, const struct statement *statements, unsigned connections,
-                  struct database **database, struct failure *failure);
+                  unsigned time_limit_ms, struct database **database, struct failure *failure);
 
 /* All queries have ended. NULL is allowed. */
 void database_close(struct database *database);

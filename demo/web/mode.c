@@ -13,7 +13,8 @@ int mode_open_database(const struct options *options, unsigned connections,
     *database = NULL;
     if (!options->database)
         return 0;
-    return database_open(options->database, posts_statements, connections, database, failure);
+    return database_open(options->database, posts_statements, connections, options->time_limit_ms,
+                         database, failure);
 }
 
 int mode_open(struct mode *mode, const struct options *options, struct loop *loop,

@@ -47,7 +47,7 @@ sql() { psql -X -q -h "$work/db" -U "$db_user" -d postgres "$@"; }
 
 make_database() {
     db_user=postgres
-    database=(--database "host=$work/db user=$db_user dbname=postgres")
+    database=(--database "host=$work/db user=$db_user dbname=postgres options='-c application_name=web-of-test'")
     mkdir "$work/db"
     if ((EUID == 0)); then chown postgres "$work/db"; fi
     as_postgres "$postgres/initdb" -D "$work/db/data" -U postgres -A trust -N >/dev/null &&
@@ -119,6 +119,8 @@ routes_work() {
     check "cpu" gives 200 '{"result":333333283333335000000}' /posts/cpu/
     check "io_create" gives 201 '"title":"one","content":"of äll"' /posts/io_create/ -d "$post"
     check "io_read" gives 200 '"results":[{"id":' /posts/io_read/
+    answer=$(sql -At -c 'SELECT application_name FROM pg_stat_activity')
+    check "by connections with options of the user's" grep -qx web-of-test <<<"$answer"
     check "over the Unix socket" gives 200 '"count":' /posts/io_read/ --unix-socket "$work/socket"
     check "HEAD" gives 200 '' /posts/cpu/ -I
 }
@@ -244,10 +246,20 @@ begin_post() { # FILE [CURL-ARGUMENT...]
     until [[ $(locks false) == 1 ]]; do sleep 0.02; done
 }
 
+nobody_waits_for_locks() {
+    for ((i = 0; i < 250; i++)); do
+        [[ $(locks false) == 0 ]] && return
+        sleep 0.02
+    done
+    return 1
+}
+
+# Also in the database.
 slow_requests_are_ended() {
     start_web --time-limit 300
     lock_posts
     check "over the time limit" gives 504 'time' /posts/io_create/ -d "$post"
+    check "and its query" nobody_waits_for_locks
     unlock_posts
     stop_web
 }
