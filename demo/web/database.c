@@ -184,10 +184,45 @@ static int take_connection(struct query *query, struct failure *failure)
     return may_open(database) ? open_connection(query, failure) : wait_for_connection(query);
 }
 
+/* What the server's complaint means for who asked: by class of its SQLSTATE. */
+static int complaint(const PGresult *result)
+{
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    if (!state)
+        return -EIO;
+    if (strcmp(state, "57014") == 0)
+        return -ETIMEDOUT;
+    if (strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0)
+        return -EINVAL;
+    if (strncmp(state, "08", 2) == 0)
+        return -ECONNRESET;
+    if (strncmp(state, "53", 2) == 0 || strncmp(state, "57", 2) == 0)
+        return -ECONNREFUSED;
+    return -EIO;
+}
+
+/* Takes the result of what was sent; 0 when the server had no complaint. */
+static int check_result(struct query *query, struct failure *failure)
+{
+    ExecStatusType how = PQresultStatus(query->result);
+    if (how == PGRES_COMMAND_OK || how == PGRES_TUPLES_OK)
+        return 0;
+    const char *text = PQresultErrorField(query->result, PG_DIAG_MESSAGE_PRIMARY);
+    int status = failure_set(failure, complaint(query->result), "the database says: %s",
+                             text ? text : "nothing");
+    PQclear(query->result);
+    query->result = NULL;
+    return status;
+}
+
+/* What was not asked was not done; nor was what the server refused before it went. */
 static int connection_broke(struct query *query, struct failure *failure)
 {
-    int status = explain(query->connection->pg, -ECONNRESET, "the database went away", failure);
+    int status = query->sent ? -ECONNRESET : -ECONNREFUSED;
+    explain(query->connection->pg, status, "the database went away", failure);
     release(query, false);
+    if (query->result && PQresultErrorField(query->result, PG_DIAG_SQLSTATE))
+        status = check_result(query, failure);
     return status;
 }
 
@@ -239,36 +274,6 @@ static int receive(struct query *query, struct failure *failure)
             query->result = result;
     }
     return wait_for(query, unsent ? QUERY_READ | QUERY_WRITE : QUERY_READ);
-}
-
-/* What the server's complaint means for who asked: by class of its SQLSTATE. */
-static int complaint(const PGresult *result)
-{
-    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    if (!state)
-        return -EIO;
-    if (strcmp(state, "57014") == 0)
-        return -ETIMEDOUT;
-    if (strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0)
-        return -EINVAL;
-    if (strncmp(state, "08", 2) == 0 || strncmp(state, "53", 2) == 0 ||
-        strncmp(state, "57", 2) == 0)
-        return -ECONNRESET;
-    return -EIO;
-}
-
-/* Takes the result of what was sent; 0 when the server had no complaint. */
-static int check_result(struct query *query, struct failure *failure)
-{
-    ExecStatusType how = PQresultStatus(query->result);
-    if (how == PGRES_COMMAND_OK || how == PGRES_TUPLES_OK)
-        return 0;
-    const char *text = PQresultErrorField(query->result, PG_DIAG_MESSAGE_PRIMARY);
-    int status = failure_set(failure, complaint(query->result), "the database says: %s",
-                             text ? text : "nothing");
-    PQclear(query->result);
-    query->result = NULL;
-    return status;
 }
 
 static unsigned bit_of(const struct query *query)

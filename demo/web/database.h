@@ -75,7 +75,7 @@ int database_open(const char *conninfo, const struct statement *statements, unsi
 void database_close(struct database *database);
 
 /* Return QUERY_PENDING, 0, or a negative errno and a sentence:
- *   -ECONNREFUSED  there is no server, or it will not have us
+ *   -ECONNREFUSED  there is no server, or it will not have us, or not go on: nothing was done
  *   -ECONNRESET    the connection broke while the query ran; what became of it is not known
  *   -ETIMEDOUT     the server's own limit for statements
  *   -EINVAL        the server does not take these values

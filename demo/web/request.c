@@ -101,18 +101,18 @@ void request_fail(struct request *request, int status, const char *sentence)
     case -EMSGSIZE:
         code = MHD_HTTP_CONTENT_TOO_LARGE;
         break;
-    case -EAGAIN:    /* the pool's queue is full, */
-    case -EBUSY:     /* or moves too slowly, */
-    case -ETIME:     /* or nobody began in time */
-    case -ESHUTDOWN: /* the pool is gone, */
-    case -ECONNREFUSED:
-    case -ECONNRESET: /* or the database */
+    case -EAGAIN:       /* the pool's queue is full, */
+    case -EBUSY:        /* or moves too slowly, */
+    case -ETIME:        /* or nobody began in time */
+    case -ESHUTDOWN:    /* the pool is gone, */
+    case -ECONNREFUSED: /* or the database */
         code = MHD_HTTP_SERVICE_UNAVAILABLE;
         break;
     case -ETIMEDOUT:
         code = MHD_HTTP_GATEWAY_TIMEOUT;
         break;
-    case -EOWNERDEAD: /* with its worker */
+    case -EOWNERDEAD: /* its worker went while it ran, */
+    case -ECONNRESET: /* or the database: it may have been done */
         code = MHD_HTTP_BAD_GATEWAY;
         break;
     default:

@@ -41,13 +41,18 @@ start_database() {
         -o "-k $work/db -c listen_addresses= -c max_connections=20" start >/dev/null
 }
 
-stop_database() { as_postgres "$postgres/pg_ctl" -D "$work/db/data" -w -m fast stop >/dev/null; }
+end_database() { # MODE
+    as_postgres "$postgres/pg_ctl" -D "$work/db/data" -w -m "$1" stop >/dev/null
+}
+
+stop_database() { end_database fast; }
 
 sql() { psql -X -q -h "$work/db" -U "$db_user" -d postgres "$@"; }
 
 make_database() {
     db_user=postgres
-    database=(--database "host=$work/db user=$db_user dbname=postgres options='-c application_name=web-of-test'")
+    database=(--database "host=$work/db user=$db_user dbname=postgres
+        options='-c application_name=web-of-test'")
     mkdir "$work/db"
     if ((EUID == 0)); then chown postgres "$work/db"; fi
     as_postgres "$postgres/initdb" -D "$work/db/data" -U postgres -A trust -N >/dev/null &&
@@ -204,7 +209,7 @@ locks() { # GRANTED
 
 # Posts cannot be created until unlock_posts.
 lock_posts() {
-    coproc LOCK { sql; }
+    coproc LOCK { sql 2>/dev/null; } # it may lose the server
     lock_pid=$! # of the coprocess
     echo 'BEGIN; LOCK TABLE posts;' >&"${LOCK[1]}"
     until [[ $(locks true) == 1 ]]; do sleep 0.02; done
@@ -244,6 +249,30 @@ begin_post() { # FILE [CURL-ARGUMENT...]
     curl -s -m 30 -o "$@" -d "$post" "$url/posts/io_create/" &
     post_pid=$!
     until [[ $(locks false) == 1 ]]; do sleep 0.02; done
+}
+
+# A post by a connection that has been used: $answer begins with its status.
+lose_post() { # COMMAND...
+    ask /posts/io_create/ -d "$post"
+    lock_posts
+    begin_post "$work/answer" -D "$work/head"
+    "$@"
+    wait "$post_pid"
+    answer="$(sed -n '1s/^[^ ]* //p' "$work/head")$(cat "$work/answer")"
+    unlock_posts
+}
+
+end_sessions() { sql -c 'SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted' >/dev/null; }
+
+# One that the server does not go on with is not there; one that it went with may be.
+posts_may_be_lost() {
+    start_web
+    lose_post end_sessions
+    check "a post that the database ends" test "${answer%% *}" = 503
+    lose_post end_database immediate
+    check "a post that the database goes with" test "${answer%% *}" = 502
+    start_database
+    stop_web
 }
 
 nobody_waits_for_locks() {
@@ -487,6 +516,7 @@ for mode in async pool; do # sync has nothing in between
     too_many_are_turned_away
     time_is_counted_from_the_end_of_the_body
     requests_are_answered_before_the_end
+    posts_may_be_lost
     reads_leave_connections_to_posts
 done
 mode=sync
