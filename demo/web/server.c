@@ -12,6 +12,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { IDLE_S = 60 }; /* a connection that says nothing is closed */
+enum { IDLE_S = 60 };     /* a connection that says nothing is closed */
+enum { TURNS_MAX = 512 }; /* for as many connections as wait at most, SOMAXCONN */
 
 /* ---- The access log ---- */
 
@@ -150,14 +152,28 @@ static void run_daemons(struct server *server)
 
 /* ---- Stopping ---- */
 
-/* What has been sent until now is taken first. */
+static bool has_callers(const struct listener *listener)
+{
+    struct pollfd watched = {.fd = listener->fd, .events = POLLIN};
+    return poll(&watched, 1, 0) > 0;
+}
+
+/* What has been sent until now is taken. libmicrohttpd accepts some ten connections in a turn,
+ * and reads from them in the next one; when it has as many as it may, it accepts none. */
+static void take_what_is_there(const struct listener *listener)
+{
+    for (unsigned turns = 0; turns < TURNS_MAX && has_callers(listener); turns++)
+        MHD_run(listener->daemon);
+    MHD_run(listener->daemon);
+}
+
 static void stop(struct server *server)
 {
     if (server->stopping)
         return;
     for (unsigned i = 0; i < server->listener_count; i++) {
         struct listener *listener = &server->listeners[i];
-        MHD_run(listener->daemon);
+        take_what_is_there(listener);
         MHD_quiesce_daemon(listener->daemon);
         close_socket(listener);
     }
