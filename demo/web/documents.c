@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "documents.h"
+#include "seconds.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -54,7 +55,7 @@ int documents_name(const struct documents *documents, char name[DOCUMENT_NAME + 
 
 struct uploaded *documents_add(struct documents *documents, const char *name, unsigned pages)
 {
-    struct uploaded *uploaded = calloc(1, sizeof(*uploaded));
+    struct uploaded *uploaded = calloc(1, sizeof(*uploaded) + pages / 8 + 1);
     if (!uploaded)
         return NULL;
     if (documents->count == DOCUMENTS_MAX)
@@ -73,4 +74,16 @@ struct uploaded *documents_find(struct documents *documents, const char *text)
     while (uploaded && strncmp(uploaded->name, text, DOCUMENT_NAME) != 0)
         uploaded = TAILQ_NEXT(uploaded, entry);
     return uploaded;
+}
+
+void documents_drawn(struct uploaded *uploaded, unsigned number, uint64_t run_ns)
+{
+    unsigned char *byte = &uploaded->was_drawn[number / 8];
+    unsigned char bit = (unsigned char)(1u << number % 8);
+    if (*byte & bit)
+        return;
+    *byte |= bit;
+    uploaded->drawn++;
+    uploaded->drawn_ns += run_ns;
+    uploaded->last_ns = monotonic_ns();
 }

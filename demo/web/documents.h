@@ -20,11 +20,12 @@ struct uploaded {
     char name[DOCUMENT_NAME + 1]; /* at random, and never used again */
     char path[PATH_MAX];
     unsigned pages;
-    /* Since it was uploaded. */
+    /* Since it was uploaded; a page that is drawn again does not count. */
     unsigned drawn;
     uint64_t drawn_ns; /* spent on it, by all workers together */
     uint64_t first_ns; /* when the first page was begun, and the last one done */
     uint64_t last_ns;
+    unsigned char was_drawn[]; /* a bit for each page */
 };
 
 struct documents {
@@ -45,5 +46,8 @@ struct uploaded *documents_add(struct documents *documents, const char *name, un
 
 /* By the beginning of text; NULL when it is not there, or no longer. */
 struct uploaded *documents_find(struct documents *documents, const char *text);
+
+/* That page, from 1, was drawn in so much time. */
+void documents_drawn(struct uploaded *uploaded, unsigned number, uint64_t run_ns);
 
 #endif

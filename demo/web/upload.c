@@ -212,6 +212,7 @@ static void reply_document(struct request *request, const struct uploaded *uploa
 static void on_drawn(struct job *job, const struct outcome *outcome)
 {
     struct request *request = job->context;
+    const struct page_wanted *wanted = request->context;
     struct server *server = request->server;
     if (outcome->status < 0) {
         request_fail(request, outcome->status, outcome->error);
@@ -219,11 +220,8 @@ static void on_drawn(struct job *job, const struct outcome *outcome)
     }
     struct uploaded *uploaded =
         documents_find(&server->documents, request->url + strlen("/documents/"));
-    if (uploaded) {
-        uploaded->drawn++;
-        uploaded->drawn_ns += outcome->run_ns;
-        uploaded->last_ns = monotonic_ns();
-    }
+    if (uploaded)
+        documents_drawn(uploaded, wanted->number, outcome->run_ns);
     tally_add(&server->tally, outcome->worker_pid, outcome->run_ns);
     request_reply(request, MHD_HTTP_OK, job->work->media_type, outcome->data, outcome->size);
     struct MHD_Response *response = request_response(request);
