@@ -96,9 +96,14 @@ static enum MHD_Result on_form_data(void *context, enum MHD_ValueKind kind, cons
     struct upload *upload = context;
     struct request *request = upload->request;
     struct failure failure = {0};
-    (void)kind, (void)file_name, (void)media_type, (void)encoding, (void)offset;
+    (void)kind, (void)media_type, (void)encoding;
     if (!key || strcmp(key, "document") != 0 || request->status)
         return MHD_YES;
+    if (!file_name || offset != upload->size) { /* text, or another file begins */
+        request_refuse(request, MHD_HTTP_BAD_REQUEST,
+                       "the form must have one \"document\", which is a file");
+        return MHD_YES;
+    }
     if (upload->fd < 0 && open_file(upload, &failure) < 0) {
         request_refuse(request, MHD_HTTP_INSUFFICIENT_STORAGE, failure.text);
         return MHD_YES;

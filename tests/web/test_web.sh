@@ -305,6 +305,9 @@ documents_are_drawn() {
     check "no PDF document" gives 400 'no PDF' /documents -F "document=@$schema"
     check "and no other way to say it" gives 404 'no such page' "${place}+3"
     check "no document" gives 400 'form' /documents -d x=y
+    check "two documents" gives 400 'form' /documents -F "document=@$work/some.pdf" \
+        -F "document=@$work/some.pdf"
+    check "text in place of a file" gives 400 'form' /documents -F "document=<$work/some.pdf"
     check "a form without names" gives 400 'form' /documents -H "Content-Type: $form" \
         --data-binary $'--b\r\nContent-Disposition: form-data\r\n\r\nx\r\n--b--\r\n'
     check "the page" gives 200 '<form action="/documents"' /
@@ -374,7 +377,7 @@ uploads_are_limited() {
     local connections=() headers=$'Content-Type: multipart/form-data; boundary=b\r\n'
     start_web
     for ((i = 0; i < 16; i++)); do
-        begin /documents $'--b\r\nContent-Disposition: form-data; name="document"\r\n\r\nx' 1000
+        begin /documents $'--b\r\nContent-Disposition: form-data; name="document"; filename="x"\r\n\r\nx' 1000
         connections+=("$connection")
     done
     check "too many uploads" gives 503 'documents at once' /documents -F "document=@$schema"
