@@ -294,7 +294,7 @@ slow_requests_are_ended() {
 }
 
 documents_are_drawn() {
-    local place form='multipart/form-data; boundary=b'
+    local place form='multipart/form-data; boundary=of'
     "$make_pdf" "$work/some.pdf" 3 >/dev/null
     check "a document" gives 303 /documents/ /documents -F "document=@$work/some.pdf"
     place=${answer#* }
@@ -309,7 +309,7 @@ documents_are_drawn() {
         -F "document=@$work/some.pdf"
     check "text in place of a file" gives 400 'form' /documents -F "document=<$work/some.pdf"
     check "a form without names" gives 400 'form' /documents -H "Content-Type: $form" \
-        --data-binary $'--b\r\nContent-Disposition: form-data\r\n\r\nx\r\n--b--\r\n'
+        --data-binary $'--of\r\nContent-Disposition: form-data\r\n\r\nx\r\n--of--\r\n'
     check "the page" gives 200 '<form action="/documents"' /
     answer=$(curl -sN -m 1 "$url/events?document=$(basename "$place")" | head -n 1)
     check "events, where it counts once" test "${answer#*\"drawn\":1,}" != "$answer"
@@ -374,10 +374,10 @@ slow_senders_are_dropped() {
 }
 
 uploads_are_limited() {
-    local connections=() headers=$'Content-Type: multipart/form-data; boundary=b\r\n'
+    local connections=() headers=$'Content-Type: multipart/form-data; boundary=of\r\n'
     start_web
     for ((i = 0; i < 16; i++)); do
-        begin /documents $'--b\r\nContent-Disposition: form-data; name="document"; filename="x"\r\n\r\nx' 1000
+        begin /documents $'--of\r\nContent-Disposition: form-data; name="document"; filename="x"\r\n\r\nx' 1000
         connections+=("$connection")
     done
     check "too many uploads" gives 503 'documents at once' /documents -F "document=@$schema"
