@@ -98,9 +98,6 @@ void request_fail(struct request *request, int status, const char *sentence)
     case -ENOENT:
         code = MHD_HTTP_NOT_FOUND;
         break;
-    case -EMSGSIZE:
-        code = MHD_HTTP_CONTENT_TOO_LARGE;
-        break;
     case -EAGAIN:       /* the pool's queue is full, */
     case -EBUSY:        /* or moves too slowly, */
     case -ETIME:        /* or nobody began in time */
