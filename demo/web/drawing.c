@@ -83,6 +83,8 @@ static int draw_compute(const void *args, size_t size, struct reply *reply, stru
             failure_set(failure, -ENOENT, "page %u: the last one is %u", wanted.number, last.pages);
     if (status == 0)
         status = page_draw(last.document, &request, wanted.number, &page, failure);
+    if (status == -EFBIG) /* its sentence names an option of another program */
+        return failure_set(failure, -EINVAL, "page %u is too large to be drawn", wanted.number);
     if (status < 0)
         return status;
     cairo_status_t written = cairo_surface_write_to_png_stream(page.surface, append, reply);

@@ -293,6 +293,24 @@ slow_requests_are_ended() {
     stop_web
 }
 
+# A document of one page, so many points a side.
+make_square() { # FILE SIDE
+    cat >"$1" <<END
+%PDF-1.4
+1 0 obj
+<</Type/Catalog/Pages 2 0 R>>
+endobj
+2 0 obj
+<</Type/Pages/Kids[3 0 R]/Count 1>>
+endobj
+3 0 obj
+<</Type/Page/Parent 2 0 R/MediaBox[0 0 $2 $2]>>
+endobj
+trailer
+<</Root 1 0 R>>
+END
+}
+
 documents_are_drawn() {
     local place form='multipart/form-data; boundary=of'
     "$make_pdf" "$work/some.pdf" 3 >/dev/null
@@ -304,6 +322,9 @@ documents_are_drawn() {
     check "and no other" gives 404 'no such page' "${place}4"
     check "no PDF document" gives 400 'no PDF' /documents -F "document=@$schema"
     check "and no other way to say it" gives 404 'no such page' "${place}+3"
+    make_square "$work/large.pdf" 100000
+    ask /documents -F "document=@$work/large.pdf"
+    check "a page that is too large" gives 400 'too large' "${answer#* }1"
     check "no document" gives 400 'form' /documents -d x=y
     check "two documents" gives 400 'form' /documents -F "document=@$work/some.pdf" \
         -F "document=@$work/some.pdf"
