@@ -31,6 +31,7 @@ static int serve(const struct options *options, struct failure *failure)
         if (status == 0)
             status = server_run(&server, failure);
         server_fini(&server);
+        mode.hurry = server.hurry;
     }
     mode_close(&mode);
     loop_fini(&loop);

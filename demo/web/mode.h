@@ -65,6 +65,7 @@ struct mode {
     enum mc_mode admitted; /* the last job */
     bool prepared;         /* workers were told to */
     bool lost;             /* the pool is gone */
+    bool hurry;            /* what runs is not waited for at the end */
     char reason[256];
 };
 

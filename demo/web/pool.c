@@ -62,7 +62,10 @@ static int pool_open(struct mode *mode, struct failure *failure)
 
 static void pool_close(struct mode *mode)
 {
-    mc_pool_close(mode->pool);
+    if (mode->hurry)
+        mc_pool_terminate(mode->pool);
+    else
+        mc_pool_close(mode->pool);
 }
 
 static void on_done(mc_group *group, void *context)

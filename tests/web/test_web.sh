@@ -293,8 +293,8 @@ slow_requests_are_ended() {
     stop_web
 }
 
-# A document of one page, so many points a side.
-make_square() { # FILE SIDE
+# A document of one page, so many points a side, with what else is in the page and the file.
+make_square() { # FILE SIDE [PAGE OBJECTS]
     cat >"$1" <<END
 %PDF-1.4
 1 0 obj
@@ -304,11 +304,27 @@ endobj
 <</Type/Pages/Kids[3 0 R]/Count 1>>
 endobj
 3 0 obj
-<</Type/Page/Parent 2 0 R/MediaBox[0 0 $2 $2]>>
+<</Type/Page/Parent 2 0 R/MediaBox[0 0 $2 $2]${3:-}>>
 endobj
+${4:-}
 trailer
 <</Root 1 0 R>>
 END
+}
+
+# Its page takes hours: it draws a form ten times, which draws another one ten times, and so on.
+make_endless() { # FILE
+    local objects='' i text
+    for i in {4..14}; do
+        text=$(printf '/X Do %.0s' {1..10})
+        objects+="$i 0 obj"$'\n'"<</Type/XObject/Subtype/Form/BBox[0 0 99 99]/Length ${#text}"
+        objects+="/Resources<</XObject<</X $((i + 1)) 0 R>>>>>>"$'\n'"stream"$'\n'
+        objects+="$text"$'\n'"endstream"$'\n'"endobj"$'\n'
+    done
+    text='0 0 9 9 re f'
+    objects+="15 0 obj"$'\n'"<</Type/XObject/Subtype/Form/BBox[0 0 99 99]/Length ${#text}>>"$'\n'
+    objects+="stream"$'\n'"$text"$'\n'"endstream"$'\n'"endobj"
+    make_square "$1" 99 '/Resources<</XObject<</X 4 0 R>>>>/Contents 4 0 R' "$objects"
 }
 
 documents_are_drawn() {
@@ -522,6 +538,25 @@ drawing_is_prepared() {
     stop_web
 }
 
+# Also what workers are doing.
+second_signal_ends_at_once() {
+    local drawing start
+    start_web
+    make_endless "$work/endless.pdf"
+    ask /documents -F "document=@$work/endless.pdf"
+    curl -s -m 30 -o "$work/answer" "$url${answer#* }1" &
+    drawing=$!
+    sleep 0.5
+    check "a page is being drawn" kill -0 "$drawing"
+    start=$SECONDS
+    kill -TERM "$web_pid"
+    until ! [[ -e $work/socket ]]; do sleep 0.02; done
+    stop_web
+    wait "$drawing"
+    answer="$((SECONDS - start)) s"
+    check "and not waited for" test $((SECONDS - start)) -lt 8
+}
+
 # From the events that the page shows.
 worker_pids() {
     curl -sN -m 0.2 "$url/events" | head -n 1 | grep -o '"pid":[0-9]*' | grep -o '[1-9][0-9]*'
@@ -558,5 +593,6 @@ mode=pool
 drawing_is_prepared
 workers_may_die
 reads_survive_their_worker
+second_signal_ends_at_once
 pool_may_be_lost
 ((failures == 0))
