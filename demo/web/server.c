@@ -198,6 +198,7 @@ static int watch_signals(struct server *server, struct failure *failure)
     sigemptyset(&wanted);
     sigaddset(&wanted, SIGTERM);
     sigaddset(&wanted, SIGINT);
+    sigaddset(&wanted, SIGHUP); /* ignored as ever under nohup */
     sigprocmask(SIG_BLOCK, &wanted, NULL);
     signal(SIGPIPE, SIG_IGN);
     server->signals = (struct watch){.ready = on_signal, .context = server};

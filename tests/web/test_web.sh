@@ -63,8 +63,8 @@ make_database() {
 
 start_web() { # ARGUMENT...
     : >"$work/out"
-    "$web" --mode "$mode" --listen 127.0.0.1:0 --unix "$work/socket" --access-log "$work/log" \
-        "${database[@]}" "$@" >"$work/out" 2>"$work/err" &
+    env --default-signal=HUP "$web" --mode "$mode" --listen 127.0.0.1:0 --unix "$work/socket" \
+        --access-log "$work/log" "${database[@]}" "$@" >"$work/out" 2>"$work/err" &
     web_pid=$!
     for ((i = 0; i < 500; i++)); do
         url=$(sed -n 's|^listening on \([^ ]*\) and .*|http://\1|p' "$work/out")
@@ -74,12 +74,12 @@ start_web() { # ARGUMENT...
     fail "the server does not start: $(cat "$work/err")"
 }
 
-stop_web() {
+stop_web() { # [SIGNAL]
     local status=0
-    kill -TERM "$web_pid"
+    kill "-${1:-TERM}" "$web_pid"
     wait "$web_pid" || status=$?
     web_pid=
-    check "ends with 0 on SIGTERM" test "$status" = 0
+    check "ends with 0 on SIG${1:-TERM}" test "$status" = 0
 }
 
 clean_up() {
@@ -389,6 +389,11 @@ time_is_counted_from_the_end_of_the_body() {
     check "in order" grep -q ' unix ' <(head -n 1 <<<"$answer")
 }
 
+closed_terminals_end_it() {
+    start_web
+    stop_web HUP
+}
+
 # Whoever sends without end is not waited for.
 slow_senders_do_not_hold_the_end() {
     start_web --time-limit 300
@@ -587,6 +592,7 @@ done
 mode=sync
 slow_senders_do_not_hold_the_end
 slow_senders_are_dropped
+closed_terminals_end_it
 uploads_are_limited
 requests_that_came_in_time_are_served
 mode=pool
