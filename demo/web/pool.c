@@ -35,6 +35,15 @@ static void on_readable(struct watch *watch, uint32_t events)
     mode->lost = true;
 }
 
+/* Who is taken as a request is to be taken as a task. */
+static uint32_t queue_depth(const struct options *options)
+{
+    uint32_t depth = 4096; /* a power of two */
+    while (depth < options->max_requests)
+        depth *= 2;
+    return depth;
+}
+
 static int pool_open(struct mode *mode, struct failure *failure)
 {
     const struct options *options = mode->options;
@@ -48,6 +57,7 @@ static int pool_open(struct mode *mode, struct failure *failure)
         .workers = options->workers,
         .io_workers = options->io_workers,
         .max_load_average = options->max_load_average,
+        .queue_depth = queue_depth(options),
         .log = log_line,
     };
     int status = mc_pool_open(&wanted, &mode->pool);

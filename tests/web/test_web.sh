@@ -460,6 +460,30 @@ too_many_are_turned_away() {
     stop_web
 }
 
+waiting() { curl -sN -m 0.5 "$url/events" | head -n 1 | grep -o '"waiting":[0-9]*'; }
+
+# More than a pool has room for if nothing is said; descriptors are needed for them.
+as_many_as_are_allowed_wait() {
+    local connections=()
+    [[ $(ulimit -Hn) != unlimited ]] && (($(ulimit -Hn) < 10000)) && return
+    ulimit -Sn "$(ulimit -Hn)"
+    start_web --max-requests 5000
+    lock_posts
+    for ((i = 0; i < 4200; i++)); do
+        exec {connection}<>"/dev/tcp/127.0.0.1/${url##*:}"
+        printf 'GET /posts/io_read/ HTTP/1.0\r\n\r\n' >&"$connection"
+        connections+=("$connection")
+    done
+    for ((i = 0; i < 100; i++)); do
+        answer=$(waiting)
+        [[ $answer == '"waiting":4200' ]] && break
+    done
+    check "4200 requests at once" test "$answer" = '"waiting":4200'
+    for connection in "${connections[@]}"; do end; done
+    unlock_posts
+    stop_web
+}
+
 requests_are_answered_before_the_end() {
     start_web
     lock_posts
@@ -597,6 +621,7 @@ uploads_are_limited
 requests_that_came_in_time_are_served
 mode=pool
 drawing_is_prepared
+as_many_as_are_allowed_wait
 workers_may_die
 reads_survive_their_worker
 second_signal_ends_at_once
