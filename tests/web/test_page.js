@@ -57,6 +57,8 @@ async function everyPageAppears(page) {
     document.querySelector("#summary").textContent.startsWith(`${count} of ${count}`), pages);
   const summary = await page.textContent("#summary");
   check("the time is shown beside the serial one", /one after the other: [\d.]+ s/.test(summary), summary);
+  check("what is read aloud is that all are there",
+    (await page.textContent("[role=status]")) === "All pages are drawn.");
 }
 
 async function keyboardIsEnough(page) {

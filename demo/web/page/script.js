@@ -5,6 +5,12 @@
 const byId = (id) => document.getElementById(id);
 const seconds = (ms) => (ms / 1000).toFixed(2) + " s";
 
+// What has not changed is left alone: it may be read aloud.
+function show(id, text) {
+  const element = byId(id);
+  if (element.textContent !== text) element.textContent = text;
+}
+
 function showWorkers(workers) {
   byId("workers").replaceChildren(...workers.map((worker) => {
     const row = document.createElement("tr");
@@ -24,7 +30,8 @@ function showDocument(shown) {
   progress.value = shown.drawn;
   const times = shown.drawn === 0 ? "" : ` in ${seconds(shown.wall_ms)}; ` +
     `one after the other: ${seconds(shown.serial_ms)}`;
-  byId("summary").textContent = `${shown.drawn} of ${shown.pages} pages drawn${times}`;
+  show("summary", `${shown.drawn} of ${shown.pages} pages drawn${times}`);
+  if (shown.drawn === shown.pages) show("message", "All pages are drawn.");
 }
 
 function watch(name) {
@@ -32,9 +39,9 @@ function watch(name) {
   events.onmessage = (event) => {
     const state = JSON.parse(event.data);
     byId("state").hidden = false;
-    byId("waiting").textContent = state.waiting;
-    byId("admission").textContent = state.admission;
-    byId("reason").textContent = state.reason;
+    show("waiting", String(state.waiting));
+    show("admission", state.admission);
+    show("reason", state.reason);
     showWorkers(state.workers);
     if (state.document && byId("summary")) showDocument(state.document);
   };
