@@ -34,8 +34,15 @@ function showDocument(shown) {
   if (shown.drawn === shown.pages) show("message", "All pages are drawn.");
 }
 
-function watch(name) {
-  const events = new EventSource("/events" + (name ? "?document=" + name : ""));
+let events, retry;
+
+function watch() {
+  const name = main.dataset.document;
+  events = new EventSource("/events" + (name ? "?document=" + name : ""));
+  // The browser itself tries again when a connection is lost, but not after another answer.
+  events.onerror = () => {
+    if (events.readyState === EventSource.CLOSED) retry = setTimeout(watch, 3000);
+  };
   events.onmessage = (event) => {
     const state = JSON.parse(event.data);
     byId("state").hidden = false;
@@ -45,11 +52,20 @@ function watch(name) {
     showWorkers(state.workers);
     if (state.document && byId("summary")) showDocument(state.document);
   };
-  addEventListener("pagehide", () => events.close());
 }
 
 const main = document.querySelector("main");
 for (const image of document.querySelectorAll(".pages img")) image.loading = "eager";
 const form = document.querySelector("form");
-if (form) form.addEventListener("submit", () => { byId("message").textContent = "Uploading …"; });
-watch(main.dataset.document);
+if (form) form.addEventListener("submit", () => show("message", "Uploading …"));
+// A page that is left may be kept, and shown as it was when its visitor comes back.
+addEventListener("pagehide", () => {
+  clearTimeout(retry);
+  events.close();
+});
+addEventListener("pageshow", (event) => {
+  if (!event.persisted) return;
+  if (form) show("message", "");
+  watch();
+});
+watch();
