@@ -394,6 +394,15 @@ closed_terminals_end_it() {
     stop_web HUP
 }
 
+# As docs/WEB.md has it, for nginx to connect.
+sockets_have_the_umask() {
+    umask 0007
+    start_web
+    umask 0022
+    check "a socket for the group" test "$(stat -c %a "$work/socket")" = 770
+    stop_web
+}
+
 # Whoever sends without end is not waited for.
 slow_senders_do_not_hold_the_end() {
     start_web --time-limit 300
@@ -617,6 +626,7 @@ mode=sync
 slow_senders_do_not_hold_the_end
 slow_senders_are_dropped
 closed_terminals_end_it
+sockets_have_the_umask
 uploads_are_limited
 requests_that_came_in_time_are_served
 mode=pool
