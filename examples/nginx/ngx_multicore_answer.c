@@ -186,6 +186,7 @@ static ngx_int_t send_body(ngx_http_request_t *r, ngx_str_t *body)
     buffer->last = body->data + body->len;
     buffer->memory = body->len > 0;
     buffer->last_buf = r == r->main;
+    buffer->sync = body->len == 0 && r != r->main; /* nothing at all is an alert */
     buffer->last_in_chain = 1;
     chain->buf = buffer;
     chain->next = NULL;

@@ -159,6 +159,11 @@ answers_are_right() {
     done
 }
 
+# Of which one is empty.
+subrequests_are_answered() {
+    check "parts of a page" answers /page/ $'[10\n][]'
+}
+
 failures_have_their_status() {
     head -c 5000000 /dev/zero >"$work/sent"
     check "too large for the pool" status 413 --data-binary "@$work/sent" "$url/echo"
@@ -259,11 +264,15 @@ port=$(free_port) || exit 1
 url=http://127.0.0.1:$port
 : >"$work/pool.log"
 ln -s "$module" "$handlers" "$work/"
-sed "s/127.0.0.1:8080/127.0.0.1:$port/" "$example/nginx.conf" >"$work/nginx.conf"
+mkdir -p "$work/html/page"
+printf '[<!--#include virtual="%s" -->]' '/sum?n=4' /echo >"$work/html/page/index.html"
+sed -e "s/127.0.0.1:8080/127.0.0.1:$port/" -e 's|location /crash|location /page/ { ssi on; ssi_types *; }\n&|' \
+    "$example/nginx.conf" >"$work/nginx.conf"
 { cat "$example/multicore.conf"; echo "workers = 2"; } >"$work/multicore.conf"
 start_pool
 start_nginx
 answers_are_right
+subrequests_are_answered
 failures_have_their_status
 leaving_clients_leak_nothing
 load "in peace" 2
