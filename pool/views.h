@@ -24,7 +24,7 @@ struct view {
     uint64_t used; /* of this worker's time, by the client's weight; see work.c */
     uint32_t charge;
     uint32_t urgent_runs; /* in a row */
-    uint32_t held;        /* tasks that wait, and need it as it is */
+    uint32_t held;        /* by tasks that wait, or begin, and need it as it is */
 };
 
 struct views {

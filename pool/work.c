@@ -69,15 +69,17 @@ static void give_up_run(struct worker *worker)
     mark(worker, SEAT_LOOKING);
 }
 
-/* After a run was taken: is somebody to be woken for what is left? A run that is
+/* After a run of this lane was taken: is somebody to be woken for what is left? A run that is
  * over in microseconds does not count as leaving LOOKING: this worker sees what
  * comes meanwhile sooner than anyone who would have to wake up for it. */
-static void wake_for_rest(struct worker *worker, bool quick, uint64_t left_ns)
+static void wake_for_rest(struct worker *worker, struct view *view, bool quick, uint64_t left_ns)
 {
     if (!wake_anyone_sleeping(worker->bells))
         return;
+    view->held++; /* its client may go just now, but the run needs what is mapped */
     if (quick ? left_ns > WORTH_NS : work_any(worker))
         wake_another(worker->bells, worker->control, worker->seat);
+    view->held--;
 }
 
 /* Takes and runs some tasks of one ring; false if there was nothing. */
@@ -107,7 +109,7 @@ static bool serve_ring(struct worker *worker, uint32_t index, struct view *view,
         return true;
     }
     FAULT_POINT("worker_taken");
-    wake_for_rest(worker, quick, (queued - count) * estimate);
+    wake_for_rest(worker, view, quick, (queued - count) * estimate);
     worker->current_ring = which;
     for (uint32_t i = 1; i < count && i < RUN_AHEAD; i++)
         sys_prefetch_write(&view->lane.slots[name_slot(names[i])]);
@@ -155,9 +157,10 @@ static bool serve_repairs(struct worker *worker)
         return true;
     }
     FAULT_POINT("worker_took_repair");
-    wake_for_rest(worker, false, 0);
-    if (view != NULL)
+    if (view != NULL) {
+        wake_for_rest(worker, view, false, 0);
         run_noted(worker, view, &name, 1);
+    }
     mark(worker, SEAT_LOOKING);
     return true;
 }
@@ -193,9 +196,9 @@ static bool visit_lanes(struct worker *worker, uint32_t first,
         for (; bits != 0; bits &= bits - 1) {
             uint32_t index = word * 64 + (uint32_t)__builtin_ctzll(bits);
             struct view *view = views_get(&worker->views, index);
-            if (view == NULL)
+            if (view == NULL && worker->views.table[index].held == 0)
                 forget_due(worker, index);
-            else if (visit(worker, index, view))
+            else if (view != NULL && visit(worker, index, view))
                 return true;
         }
     }
