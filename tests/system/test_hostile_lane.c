@@ -6,8 +6,10 @@
 #include "tests/system/support.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "ipc/blocks.h"
 #include "ipc/slot.h"
+#include "ipc/wake.h"
 #include "pool/pool.h"
 
 #include <signal.h>
@@ -304,6 +306,78 @@ START_TEST(a_scribbler_loses_its_lane_and_nobody_else_notices)
 }
 END_TEST
 
+/* In a child: stops the worker that has just taken its task. */
+static void child_be_served(void)
+{
+    struct mc_group_options options = {.size = sizeof(options), .help = MC_HELP_NEVER};
+    mc_group *group = NULL;
+    if (mc_group_open(pool, &options, &group) < 0)
+        _exit(1);
+    atomic_store(&board->words[1], pool->client.index);
+    fault_arm("worker_taken", SIGSTOP, 1);
+    (void)mc_group_run(group, "large", NULL, 0);
+    for (;;)
+        pause();
+}
+
+/* Workers remember that the lane in this place was damaged once. */
+static void damage_a_lane(void)
+{
+    shut_gate();
+    pid_t bad = fork();
+    if (bad == 0)
+        child_scribble(&ways[3]);
+    ck_assert_int_eq(await_exit(bad), 0);
+    expect_gated_fine();
+}
+
+static bool await_strike(void)
+{
+    for (uint64_t began = clock_ns(); !fault_struck() && ms_since(began) < BOUND_MS;)
+        pause_us(1000);
+    return fault_struck();
+}
+
+/* The worker goes on when the lane is gone, the other one sleeps again, and there seems to be
+ * work in that lane: so it looks whether to wake the other, before it runs what it took. */
+static void serve_who_goes(void)
+{
+    pid_t child = fork();
+    if (child == 0)
+        child_be_served();
+    ck_assert(await_strike());
+    uint32_t index = atomic_load(&board->words[1]);
+    const _Atomic uint32_t *generation = &pool->control->lanes[index].generation;
+    uint32_t its = atomic_load(generation);
+    kill(child, SIGKILL);
+    (void)await_exit(child);
+    for (uint64_t began = clock_ns(); atomic_load(generation) == its && ms_since(began) < BOUND_MS;)
+        pause_us(1000);
+    for (uint64_t began = clock_ns();
+         !wake_anyone_sleeping(pool->bells) && ms_since(began) < BOUND_MS;)
+        pause_us(1000);
+    wake_mark_lane(pool->bells, index);
+    kill(fault_victim(), SIGCONT);
+}
+
+START_TEST(a_client_that_goes_while_its_task_begins_takes_no_worker_along)
+{
+    pid_t before[2], after[2];
+    fault_open();
+    begin();
+    ck_assert_uint_eq(mc_pool_worker_pids(pool, before, 2), 2);
+    for (int round = 0; round < 6; round++) {
+        damage_a_lane();
+        expect_quiet(pool);
+        serve_who_goes();
+        expect_quiet(pool);
+    }
+    ck_assert_uint_eq(mc_pool_worker_pids(pool, after, 2), 2);
+    ck_assert_mem_eq(before, after, sizeof(before));
+    mc_pool_close(pool);
+}
+END_TEST
+
 /* Damage that only the successor of a worker sees. */
 static void child_break_chains(void)
 {
@@ -434,6 +508,7 @@ START_TEST(the_pool_ends_with_the_lane_of_its_opener)
 END_TEST
 
 TEST_MAIN(hostile_lane, a_scribbler_loses_its_lane_and_nobody_else_notices,
+          a_client_that_goes_while_its_task_begins_takes_no_worker_along,
           a_damaged_chain_of_results_costs_its_client_the_lane,
           a_client_without_lane_keeps_its_results_and_runs_what_it_may,
           an_event_loop_hears_that_its_lane_was_given_up, the_pool_ends_with_the_lane_of_its_opener)
