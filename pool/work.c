@@ -180,7 +180,8 @@ static void forget_due(struct worker *worker, uint32_t index)
 }
 
 /* Calls visit for the lanes whose bit is set, beginning with `first`, until it
- * returns true. */
+ * returns true. Of a lane that is held for a client who has gone, his successor is due
+ * until he can be looked at. */
 static bool visit_lanes(struct worker *worker, uint32_t first,
                         bool (*visit)(struct worker *worker, uint32_t index, struct view *view))
 {
