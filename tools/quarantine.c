@@ -9,7 +9,7 @@
 #include "tools/command.h"
 #include "tools/observer.h"
 #include "tools/payload.h"
-#include "tools/top_table.h"
+#include "tools/plain.h"
 #include "tools/units.h"
 
 #include <errno.h>
@@ -37,7 +37,7 @@ static bool read_task(const struct observer *observer, uint64_t number, struct m
     if (handler < atomic_load(&observer->control->handler_count) && handler < MAX_HANDLERS)
         memcpy(task->handler, observer->control->handlers[handler].name, sizeof(task->handler));
     task->handler[sizeof(task->handler) - 1] = '\0';
-    table_clean(task->handler);
+    plain_text(task->handler);
     return true;
 }
 

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "loadavg/text.h"
 #include "tools/command.h"
+#include "tools/plain.h"
 #include "tools/units.h"
 
 #include <errno.h>
@@ -21,7 +22,7 @@
 static void go_away(struct top *top)
 {
     snprintf(top->away, sizeof(top->away), "%s", error_message());
-    table_clean(top->away);
+    plain_text(top->away);
     view_close(top->view);
     top->view = NULL;
     top_panes_update(top);

@@ -4,6 +4,7 @@
  * screen is.
  */
 #include "base/clock.h"
+#include "tools/plain.h"
 #include "tools/stats.h"
 #include "tools/top.h"
 #include "tools/top_number.h"
@@ -48,7 +49,7 @@ static void add(struct flow *flow, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
-    table_clean(text);
+    plain_text(text);
     while (strlen(fact) > flow->width && (blank = memrchr(fact, ' ', flow->width + 1)) != NULL) {
         *blank = '\0';
         put(flow, fact);

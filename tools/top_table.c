@@ -1,16 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tools/top_table.h"
 
+#include "tools/plain.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-void table_clean(char *text)
-{
-    for (; *text != '\0'; text++)
-        if (*text < ' ' || *text > '~')
-            *text = '?';
-}
 
 static void write_cell(const struct table *table, uint32_t column, const void *row,
                        char cell[CELL_SIZE])
@@ -20,7 +15,7 @@ static void write_cell(const struct table *table, uint32_t column, const void *r
     if ((table->columns[column].flags & COLUMN_TEXT) == 0)
         value.text = number_write(table->columns[column].kind, value.number, number);
     snprintf(cell, CELL_SIZE, "%s%s", value.more ? ">" : "", value.text);
-    table_clean(cell);
+    plain_text(cell);
 }
 
 const void *table_row(const struct table *table, uint32_t place)

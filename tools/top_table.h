@@ -83,7 +83,4 @@ void table_line(const struct table *table, const void *row, const uint32_t width
  * and what some leave over goes to the others, the first first. */
 void table_share(uint32_t lines, const uint32_t *needs, uint32_t *shares, uint32_t count);
 
-/* Makes text printable in place. */
-void table_clean(char *text);
-
 #endif

@@ -12,6 +12,7 @@
 #include "ipc/tally.h"
 #include "loadavg/text.h"
 #include "pool/config.h"
+#include "tools/plain.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -104,10 +105,11 @@ static void read_memory(struct view_worker *worker)
 /* Copies what others have written, without what a terminal would obey. */
 static void copy_plain(char *to, size_t size, const char *from, size_t most)
 {
-    size_t used = 0;
-    for (; used < size - 1 && used < most && from[used] != '\0' && from[used] != '\n'; used++)
-        to[used] = from[used] >= ' ' && from[used] <= '~' ? from[used] : '?';
-    to[used] = '\0';
+    size_t length = strnlen(from, most < size ? most : size - 1);
+    memcpy(to, from, length);
+    to[length] = '\0';
+    to[strcspn(to, "\n")] = '\0';
+    plain_text(to);
 }
 
 static void read_command(struct view_client *client)
