@@ -190,7 +190,8 @@ def neighbours(report):
 
 
 def divided(report):
-    every = [result for name, result in report["runs"].items() if name.startswith(("alone/", "mixed/"))]
+    every = [result for name, result in report["runs"].items()
+             if name.startswith(("alone/", "mixed/")) and "users" in result]  # fmt: skip
     if all(result.get("shares") for result in every):
         return "Server, database and load have a cgroup each, all of the same weight."
     return ("**There were no cgroups to divide the CPUs**: how much is left to the server depends on "
