@@ -77,21 +77,37 @@ static bool take_descriptors(struct parcel *parcel, struct msghdr *header)
     return fits;
 }
 
+/* The reset is said once, ahead of what the other side sent before it closed and left
+ * messages of ours unread: as when it refuses without having asked. And the kernel looks for
+ * a message first and for the end after it: the last message and the end may both come
+ * between, and then it says the end. After either nothing new comes, so looking again tells. */
+static bool ended(ssize_t received, const struct msghdr *header)
+{
+    return (received < 0 && errno == ECONNRESET) || (received == 0 && header->msg_controllen == 0);
+}
+
+static ssize_t receive_once(int socket, struct msghdr *header, int flags, size_t room)
+{
+    ssize_t received;
+    do {
+        header->msg_controllen = room;
+        received = recvmsg(socket, header, flags | MSG_CMSG_CLOEXEC);
+    } while (received < 0 && errno == EINTR);
+    return received;
+}
+
 static int receive(int socket, struct parcel *parcel, int flags, size_t room)
 {
     struct iovec data = {.iov_base = &parcel->message, .iov_len = sizeof(parcel->message)};
     union control_buffer buffer;
-    struct msghdr header = {
-        .msg_iov = &data, .msg_iovlen = 1, .msg_control = buffer.space, .msg_controllen = room};
-    ssize_t received;
-    do {
-        received = FAULT_CALL("channel_receive", ENOMEM,
-                              recvmsg(socket, &header, flags | MSG_CMSG_CLOEXEC));
-    } while (received < 0 && errno == EINTR);
-    /* Said once, ahead of what the other side sent before it closed and left messages of
-     * ours unread: as when it refuses without having asked. */
-    if (received < 0 && errno == ECONNRESET)
-        received = recvmsg(socket, &header, flags | MSG_CMSG_CLOEXEC);
+    struct msghdr header = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = buffer.space};
+    ssize_t received =
+        FAULT_CALL("channel_receive", ENOMEM, receive_once(socket, &header, flags, room));
+    if (ended(received, &header)) {
+        received = receive_once(socket, &header, flags | MSG_DONTWAIT, room);
+        if (received < 0 && errno == EAGAIN)
+            received = 0; /* it was a record of no bytes */
+    }
     parcel->descriptor_count = 0;
     if (received < 0)
         return -errno;

@@ -414,28 +414,19 @@ const char *client_why_gone(const struct client *client)
                : "the pool's supervisor is gone: close the pool and open another";
 }
 
-/* After the welcome the supervisor says one thing only. */
-static void read_verdict(struct client *client)
-{
-    struct parcel parcel;
-    if (channel_receive(client->socket, &parcel, MSG_DONTWAIT) != 1)
-        return; /* another thread was quicker */
-    if (parcel.message.type == MESSAGE_FAULTED)
-        (void)note_fault(client, parcel.message.text);
-    parcel_drop(&parcel);
-}
-
+/* After the welcome the supervisor says one thing only. Of several threads that look, one
+ * gets it. */
 bool client_check_gone(struct client *client)
 {
-    char byte;
-    ssize_t peeked = FAULT_CALL("client_check_gone", ENOBUFS,
-                                recv(client->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT));
-    if (peeked < 0 && errno == ECONNRESET) /* said once, when it left messages of ours unread */
-        peeked = recv(client->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    if (peeked == 0)
+    struct parcel parcel;
+    int received = channel_receive(client->socket, &parcel, MSG_DONTWAIT);
+    if (received == 0)
         atomic_store_explicit(&client->gone, true, memory_order_relaxed);
-    else if (peeked > 0)
-        read_verdict(client);
+    if (received == 1) {
+        if (parcel.message.type == MESSAGE_FAULTED)
+            (void)note_fault(client, parcel.message.text);
+        parcel_drop(&parcel);
+    }
     return atomic_load_explicit(&client->gone, memory_order_relaxed);
 }
 

@@ -446,7 +446,7 @@ START_TEST(groups_are_reported_also_when_somebody_else_sees_the_end_of_the_pool_
     ck_assert_int_eq(poll(&ready, 1, BOUND_MS), 1);
     server_kill(&server);
     pause_us(200000); /* the next look asks the kernel, ... */
-    fault_arm("client_check_gone", 0, 1);
+    fault_arm("channel_receive", 0, 1);
     (void)mc_pool_dispatch(pool); /* ... and learns nothing yet */
     ck_assert(fault_struck());
     expect_dones(pool, 2);

@@ -9,6 +9,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -171,6 +174,47 @@ START_TEST(what_was_said_before_closing_arrives_though_our_own_was_not_read)
 }
 END_TEST
 
+/* Sends once and closes, as often as an end is handed over; -1: none, -2: no more come. */
+static void *say_and_close(void *context)
+{
+    atomic_int *handed = context;
+    const struct parcel parcel = {.message = {.type = MESSAGE_FAULTED}};
+    for (;;) {
+        int end = atomic_exchange(handed, -1);
+        if (end == -2)
+            return NULL;
+        if (end >= 0) {
+            (void)channel_send(end, &parcel, 0);
+            close(end);
+        } else {
+            sched_yield();
+        }
+    }
+}
+
+/* The kernel says the end first about once in ten thousand times. */
+START_TEST(the_last_message_comes_before_the_end)
+{
+    enum { TIMES = 50000 };
+    atomic_int handed = -1;
+    pthread_t speaker;
+    ck_assert_int_eq(pthread_create(&speaker, NULL, say_and_close, &handed), 0);
+    for (int i = 0; i < TIMES; i++) {
+        ck_assert_int_eq(channel_pair(ends), 0);
+        atomic_store(&handed, ends[0]);
+        struct parcel parcel;
+        int result;
+        while ((result = channel_receive(ends[1], &parcel, MSG_DONTWAIT)) == -EAGAIN)
+            sched_yield();
+        ck_assert_msg(result == 1, "%d, time %d", result, i);
+        ck_assert_int_eq(channel_receive(ends[1], &parcel, 0), 0);
+        close(ends[1]);
+    }
+    atomic_store(&handed, -2);
+    ck_assert_int_eq(pthread_join(speaker, NULL), 0);
+}
+END_TEST
+
 START_TEST(a_plain_receiver_takes_no_descriptors)
 {
     begin();
@@ -299,7 +343,8 @@ TEST_MAIN(channel, a_message_arrives_as_it_was_sent, messages_keep_their_bounds_
           dropping_a_parcel_closes_its_descriptors_once,
           nothing_to_receive_and_nobody_there_are_told_apart,
           what_was_said_before_closing_arrives_though_our_own_was_not_read,
-          a_plain_receiver_takes_no_descriptors, a_full_socket_is_told_when_waiting_is_not_wanted,
-          a_record_of_another_size_is_malformed, descriptors_of_a_malformed_record_are_closed,
+          the_last_message_comes_before_the_end, a_plain_receiver_takes_no_descriptors,
+          a_full_socket_is_told_when_waiting_is_not_wanted, a_record_of_another_size_is_malformed,
+          descriptors_of_a_malformed_record_are_closed,
           more_descriptors_than_fit_are_malformed_and_closed, a_text_without_end_is_ended,
           the_peer_is_who_made_the_pair)
