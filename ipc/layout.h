@@ -252,7 +252,9 @@ struct seat_row {
     _Atomic uint64_t started_ticks; /* when the current task began, 0: none */
     _Atomic uint64_t tasks_done;
     _Atomic uint64_t busy_ns;
-    _Atomic uint32_t leave; /* supervisor: make room for your successor */
+    _Atomic uint32_t leave;  /* supervisor: make room for your successor */
+    _Atomic uint32_t doomed; /* supervisor: lane + 1 of a task for which the worker is about to be
+                                killed, and therefore begins no other; 0: none */
 
     /* Of a task that somebody may want to end, or to repeat: written before
      * started_ticks, and true for the task of that name only. */

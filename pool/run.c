@@ -309,9 +309,21 @@ void run_account(struct worker *worker, struct view *view, uint64_t now)
                           memory_order_relaxed);
 }
 
+/* The worker is about to be killed for an earlier task: these are innocent, and not begun yet.
+ * So are those of others that wait here; where there are any, it is not killed, and this is
+ * only about to be said. D2: after the row names these; see D1. */
+static void heed_doom(struct worker *worker)
+{
+    uint32_t doomed = atomic_load_explicit(&worker->row->doomed, memory_order_seq_cst);
+    if (UNLIKELY(doomed != 0) &&
+        (worker->io == NULL || !io_others_wait(worker->io, &worker->views.table[doomed - 1])))
+        (void)raise(SIGKILL);
+}
+
 void run_noted(struct worker *worker, struct view *view, const name_t *names, uint32_t count)
 {
     struct seat_row *row = worker->row;
+    heed_doom(worker);
     uint64_t now = clock_ticks(), done = 0;
     worker->since_ticks = now;
     worker->current = view;

@@ -280,6 +280,7 @@ void sweep_seat(struct supervisor *supervisor, uint32_t seat, int death)
     atomic_store_explicit(&row->soft_limit_ms, 0, memory_order_relaxed);
     atomic_store_explicit(&row->time_limit_ms, 0, memory_order_relaxed);
     atomic_store_explicit(&row->leave, 0, memory_order_relaxed);
+    atomic_store_explicit(&row->doomed, 0, memory_order_relaxed);
     atomic_store_explicit(&row->pid, 0, memory_order_release);
     wake_seat_died(keeper_bells(supervisor, seat), seat);
     lanes_ring(supervisor);

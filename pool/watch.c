@@ -63,16 +63,6 @@ static const char *handler_name(const struct supervisor *supervisor, name_t name
                                                        : "?";
 }
 
-static void strike(struct supervisor *supervisor, uint32_t index, const struct doom *doom)
-{
-    struct seat *seat = &supervisor->seats[index];
-    if (seat->doom.why != DOOM_NONE)
-        return; /* it is on its way already */
-    seat->doom = *doom;
-    FAULT_POINT("watch_doomed");
-    (void)sys_pidfd_kill(seat->posts[HOLDER].pidfd, SIGKILL);
-}
-
 static struct slot *slot_of(const struct tenant *tenant, name_t name)
 {
     return name_slot(name) < tenant->lane.geometry->slot_count
@@ -104,13 +94,50 @@ static bool over_handlers_limit(const struct supervisor *supervisor, const struc
     return limit_ms != 0 && sight->ran_ms >= limit_ms;
 }
 
+/* True if the row names it. The worker writes the lane first, so it is read last. */
+static bool names(const struct seat_row *row, const struct doom *doom)
+{
+    uint32_t count = atomic_load_explicit(&row->run_count, memory_order_acquire);
+    bool named = false;
+    for (uint32_t i = 0; i < count && i < RUN_MAX; i++)
+        named |= LOAD_ONCE(row->run_names[i]) == doom->name;
+    atomic_thread_fence(memory_order_acquire);
+    return named && LOAD_ONCE(row->run_lane) == doom->lane &&
+           LOAD_ONCE(row->run_lane_generation) == doom->lane_generation;
+}
+
+/* Kills the worker for this task; false if it is at another by now. The slot's mark is in
+ * memory that its client can write, so it is the row that decides, and the worker begins no
+ * other task when it has read there that it is doomed. D1: of this pair of a store and a look
+ * and the worker's (D2) at least one sees the other. */
+static bool strike(struct supervisor *supervisor, uint32_t index, const struct doom *doom,
+                   bool whoever_waits)
+{
+    struct seat *seat = &supervisor->seats[index];
+    struct seat_row *row = &supervisor->control->rows[index];
+    if (seat->doom.why != DOOM_NONE)
+        return true; /* it is on its way already */
+    FAULT_POINT("watch_marked");
+    atomic_store_explicit(&row->doomed, doom->lane + 1, memory_order_seq_cst);
+    atomic_thread_fence(memory_order_seq_cst); /* D1 */
+    if (!names(row, doom) || (!whoever_waits && others_wait(supervisor, index, doom->lane))) {
+        atomic_store_explicit(&row->doomed, 0, memory_order_relaxed);
+        return false;
+    }
+    seat->doom = *doom;
+    FAULT_POINT("watch_doomed");
+    (void)sys_pidfd_kill(seat->posts[HOLDER].pidfd, SIGKILL);
+    return true;
+}
+
 /* A task that is over its limit and cannot be marked is just ending, or its lane is
  * damaged; if it is still there at the next tick, it is the latter. */
 static void end_task(struct supervisor *supervisor, uint32_t index, const struct sight *sight)
 {
     struct seat *seat = &supervisor->seats[index];
+    bool whoever_waits = over_handlers_limit(supervisor, sight);
     if (seat->doom.why != DOOM_NONE ||
-        (others_wait(supervisor, index, sight->lane) && !over_handlers_limit(supervisor, sight)))
+        (!whoever_waits && others_wait(supervisor, index, sight->lane)))
         return;
     const struct tenant *tenant = lanes_find_any(supervisor, sight->lane, sight->lane_generation);
     struct slot *slot = tenant != NULL ? slot_of(tenant, sight->name) : NULL;
@@ -119,17 +146,17 @@ static void end_task(struct supervisor *supervisor, uint32_t index, const struct
         seat->doom.started = sight->started;
         return;
     }
-    log_write(supervisor->control, MC_LOG_WARNING,
-              "handler '%s' has been running for %llu ms in worker %d (seat %u), over its time "
-              "limit of %u ms: the worker is killed",
-              handler_name(supervisor, sight->name), (unsigned long long)sight->ran_ms,
-              (int)seat->posts[HOLDER].pid, index, sight->time_limit_ms);
-    strike(supervisor, index,
-           &(struct doom){.why = DOOM_TIME,
-                          .lane = sight->lane,
-                          .lane_generation = sight->lane_generation,
-                          .name = sight->name,
-                          .started = sight->started});
+    struct doom doom = {.why = DOOM_TIME,
+                        .lane = sight->lane,
+                        .lane_generation = sight->lane_generation,
+                        .name = sight->name,
+                        .started = sight->started};
+    if (strike(supervisor, index, &doom, whoever_waits))
+        log_write(supervisor->control, MC_LOG_WARNING,
+                  "handler '%s' has been running for %llu ms in worker %d (seat %u), over its time "
+                  "limit of %u ms: the worker is killed",
+                  handler_name(supervisor, sight->name), (unsigned long long)sight->ran_ms,
+                  (int)seat->posts[HOLDER].pid, index, sight->time_limit_ms);
 }
 
 /* A task that this row names, and whose it is: the worker writes the lane first, so it is
@@ -158,7 +185,7 @@ void watch_kill(struct supervisor *supervisor, const struct tenant *tenant, uint
             struct slot *found = slot_of(tenant, doom.name);
             if (found != NULL && slot_generation(slot_load(&found->word)) == generation &&
                 slot_mark(&found->word, doom.name, index + 1, SLOT_KILL)) {
-                strike(supervisor, index, &doom);
+                (void)strike(supervisor, index, &doom, false);
                 return;
             }
         }
@@ -223,10 +250,11 @@ int watch_end(struct supervisor *supervisor, pid_t worker, uint32_t began, bool 
         return -ENOENT;
     if (!by_force)
         return 0;
+    if (!strike(supervisor, index, &doom, true))
+        return -ENOENT;
     log_write(supervisor->control, MC_LOG_WARNING,
               "the operator ends a task of handler '%s': worker %d (seat %u) is killed",
               handler_name(supervisor, doom.name), (int)worker, index);
-    strike(supervisor, index, &doom);
     return 0;
 }
 

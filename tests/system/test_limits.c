@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "ipc/slot.h"
 #include "pool/pool.h"
 
 #include <signal.h>
@@ -427,6 +428,63 @@ START_TEST(the_time_of_the_task_before_in_the_same_run_does_not_count)
 }
 END_TEST
 
+/* As another client, whose lane the worker knows: a task that takes a while, behind what runs. */
+static pid_t submit_from_child(void)
+{
+    pid_t child = fork();
+    if (child != 0)
+        return child;
+    uint32_t first = 0, second = 200;
+    mc_group *group;
+    struct mc_group_options options = {.size = sizeof(options), .help = MC_HELP_NEVER};
+    if (mc_group_open(pool, &options, &group) < 0 ||
+        mc_group_run(group, "stay", &first, sizeof(first)) < 0 ||
+        mc_group_wait(group, BOUND_MS) < 0 || !board_await(&board->started, 2, BOUND_MS) ||
+        mc_group_run(group, "stay", &second, sizeof(second)) < 0)
+        _exit(1);
+    board_count(&board->words[STAY]);
+    if (mc_group_wait(group, 2 * BOUND_MS) < 0)
+        _exit(2);
+    _exit(failures(group) == 0 ? 0 : 3);
+}
+
+/* The client of a task that is to be killed takes the mark back, and the supervisor is held up
+ * there: before it has told the worker, or after. */
+static void take_mark_back(const char *held_up_at, bool told)
+{
+    fault_open();
+    begin_with(1, 0);
+    mc_group *doomed = open_unhelped(pool);
+    pid_t worker = pool->control->rows[0].pid, child = submit_from_child();
+    ck_assert(board_await(&board->started, 1, BOUND_MS));
+    run_number(doomed, "blocked", 0);
+    ck_assert(board_await(&board->words[STAY], 1, BOUND_MS));
+    fault_arm(held_up_at, SIGSTOP, 1);
+    ck_assert_int_eq(mc_group_kill(doomed), 0);
+    for (uint64_t began = clock_ns(); !fault_struck() && ms_since(began) < BOUND_MS;)
+        pause_us(1000);
+    ck_assert(await_state(fault_victim(), 'T'));
+    for (uint32_t i = 0; i < pool->client.lane.geometry->slot_count; i++)
+        atomic_fetch_and(&pool->client.lane.slots[i].word, ~((uint64_t)SLOT_KILL << 4));
+    gate_open();
+    if (told)
+        ck_assert(await_state(worker, 'Z')); /* it has not begun the other */
+    else
+        ck_assert(board_await(&board->started, 3, BOUND_MS));
+    kill(fault_victim(), SIGCONT);
+    ck_assert_int_eq(await_exit(child), 0);
+    wait_all(doomed);
+    mc_group_close(doomed);
+    finish();
+}
+
+START_TEST(a_mark_that_is_taken_back_has_nobody_else_killed)
+{
+    take_mark_back("watch_marked", false);
+    take_mark_back("watch_doomed", true);
+}
+END_TEST
+
 /* Its socket is full, so the kill goes out later, from the wait or the dispatch. */
 static void expect_late_kill(mc_group *group, bool dispatched)
 {
@@ -477,4 +535,5 @@ TEST_MAIN(limits, a_task_over_its_limit_ends_and_names_handler_limit_time_and_th
           what_a_handler_started_dies_with_its_worker,
           limits_that_contradict_each_other_are_refused,
           the_time_of_the_task_before_in_the_same_run_does_not_count,
+          a_mark_that_is_taken_back_has_nobody_else_killed,
           a_kill_by_force_does_not_wait_for_a_supervisor_that_is_busy)
