@@ -790,9 +790,12 @@ MC_API mc_pool *mc_task_pool(mc_task *task);
  * again where the handler is MC_IDEMPOTENT.
  *
  * A handler that waits for a group of its own by mc_group_wait() holds its own call up,
- * but not the other tasks of its worker, which are called within that wait; it had better
- * await mc_pool_fd(). The wait is -EDEADLK where 64 calls wait within one another, or
- * where the task that is waited for is itself held up by this call.
+ * but not the other tasks of its worker, which are called within that wait. It goes on when
+ * its group has ended and they have returned: one of them may wait, too, and for longer,
+ * whatever the timeout of the first. So it had better await mc_pool_fd(). The wait is
+ * -EDEADLK where 64 calls wait within one another, or where the task that is waited for is
+ * itself held up by this call. Tasks of handlers that are not MC_IO are left to other workers,
+ * unless none has begun one for a while.
  *
  * The functions below are for the handler and its call-backs, in the worker's own thread
  * of control: not for threads that they start. */
@@ -804,9 +807,8 @@ enum mc_event {
     MC_EVENT_HANGUP = 1 << 2, /* an error, or nobody at the other end: read() will tell */
     MC_EVENT_TIMER = 1 << 3,  /* the time is up */
     MC_EVENT_WAKE = 1 << 4,   /* mc_task_wake() */
-    /* The task was cancelled, is over its time limit, or its worker has to go: the last
-     * call. Give back what the task holds; the status that is returned counts where it
-     * was cancelled. */
+    /* The task was cancelled, or is over its time limit: the last call. Give back what
+     * the task holds; the status that is returned counts where it was cancelled. */
     MC_EVENT_END = 1 << 5,
 };
 
@@ -816,9 +818,11 @@ typedef int mc_resume_fn(mc_task *task, unsigned events, void *context);
 /* Calls back when the descriptor is ready for one of events (MC_EVENT_READ,
  * MC_EVENT_WRITE). The descriptor stays the handler's: it must not be closed while it
  * is awaited. Several tasks may await the same one. Replaces what was awaited before,
- * but for a timer. Does not block.
+ * but for a timer; a task has one resume and context, those that were given last. Does not
+ * block.
  * Errors: -ENOTSUP in a handler that is not MC_IO, -EINVAL if events or resume are not
- * given, -EBADF, -ENOMEM; then the task awaits no descriptor. */
+ * given, -EBADF, -ENOMEM, and with epoll -EMFILE and -ENOSPC; then the task awaits no
+ * descriptor. */
 MC_API int mc_task_await_fd(mc_task *task, int fd, unsigned events, mc_resume_fn *resume,
                             void *context);
 /* Calls back after timeout_ms; 0: at the next turn, after others. Replaces an earlier

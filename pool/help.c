@@ -237,7 +237,7 @@ static bool claim_any(const struct waiting *waiting, size_t *claimed)
     return false;
 }
 
-bool help_group(const struct waiting *waiting)
+bool help_group(struct waiting *waiting)
 {
     mc_group *group = waiting->group;
     struct client *client = waiting->client;
@@ -249,6 +249,8 @@ bool help_group(const struct waiting *waiting)
         pthread_mutex_unlock(&client->lock);
     if (claimed)
         run_here(group->pool, group, index);
+    if (claimed && group->pool->io != NULL)
+        waiting->alone_ns = clock_quick_ns();
     return claimed;
 }
 
@@ -299,6 +301,24 @@ bool help_any_group(mc_pool *pool, bool any)
 
 /* ---- whether it pays ---- */
 
+/* Nobody runs a task of the group, and has not for so long. */
+static bool starves(const struct waiting *waiting, uint64_t now, uint64_t for_ns)
+{
+    return now - waiting->alone_ns > for_ns && !wait_any_is(waiting, SLOT_RUNNING);
+}
+
+/* A worker need not wait for another, or all would wait for each other. In an I/O worker
+ * everything else stands still meanwhile, and a crash takes others' tasks along: so there it
+ * does only what would perhaps never be done, and between two such tasks others are called. */
+static bool pays_in_worker(const struct waiting *waiting, const struct record *first, uint64_t now)
+{
+    const mc_pool *pool = waiting->group->pool;
+    bool isolated = (pool->config->handlers[first->handler].flags & MC_ISOLATED) != 0;
+    if (pool->io != NULL)
+        return starves(waiting, now, isolated ? DEADLOCK_NS : STARVED_NS);
+    return !isolated || starves(waiting, now, STARVED_NS);
+}
+
 bool help_pays(const struct waiting *waiting, uint64_t now)
 {
     const mc_group *group = waiting->group;
@@ -310,8 +330,7 @@ bool help_pays(const struct waiting *waiting, uint64_t now)
         return true;
     const struct record *first = group_record(group, waiting->first_open);
     if (group->pool->in_worker)
-        return !(group->pool->config->handlers[first->handler].flags & MC_ISOLATED) ||
-               (now - waiting->began_ns > STARVED_NS && !wait_any_is(waiting, SLOT_RUNNING));
+        return pays_in_worker(waiting, first, now);
     uint32_t usual = usual_ns(waiting->client, first);
     if (waiting->deadline_ns != UINT64_MAX && now + usual > waiting->deadline_ns)
         return false;
@@ -322,5 +341,5 @@ bool help_pays(const struct waiting *waiting, uint64_t now)
     size_t open = waiting->count - waiting->first_open;
     if (usual != 0 && open <= CHEAP_TASKS && open * usual <= CHEAP_NS)
         return true;
-    return now - waiting->began_ns > STARVED_NS && !wait_any_is(waiting, SLOT_RUNNING);
+    return starves(waiting, now, STARVED_NS);
 }

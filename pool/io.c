@@ -10,7 +10,9 @@
 #include "pool/tidy.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum {
@@ -19,6 +21,8 @@ enum {
     OTHERS_DEPTH = 8,      /* handlers that wait for groups, one within another, while others' */
     DEPTH_MOST = 64,       /* tasks are taken; and while any are */
     UNHEARD_NS = 50000000, /* the longest sleep that is not announced */
+    QUIET_MS = 1000,       /* for so long who is to leave takes nothing, ... */
+    TAKING_MS = 10000,     /* ... and for so long again, where a task waits for longer */
 };
 #define BELL UINT64_MAX /* the token of the bell's descriptor */
 
@@ -28,6 +32,7 @@ static void hear_event(struct io *io, const struct loop_event *event)
 {
     if (event->token == BELL) {
         bell_clear(&io->bell);
+        loop_unwatch(&io->loop, io->bell.fd, io->bell.fd, BELL, true);
         if (loop_watch(&io->loop, io->bell.fd, MC_EVENT_READ, BELL) < 0)
             _exit(1); /* nobody could wake us; a successor may have more luck */
         return;
@@ -90,7 +95,7 @@ static void hear_due(struct io *io)
             pending_tell(io, self, MC_EVENT_END);
         } else if (now >= self->soft_ns) {
             self->soft_ns = UINT64_MAX;
-            self->task.handler->on_soft_limit(&self->task);
+            pending_warn(io, self);
             pending_schedule(io, self);
         } else if (now >= self->timer_ns) {
             pending_tell(io, self, MC_EVENT_TIMER);
@@ -100,12 +105,23 @@ static void hear_due(struct io *io)
     }
 }
 
+/* Before calls that may be long: no other seat is to count on this one. False if none does. */
+static bool step_back(struct io *io)
+{
+    struct worker *worker = io->worker;
+    if (worker->config->io_workers < 2 || work_is_busy(worker))
+        return false;
+    work_pass_on(worker);
+    return true;
+}
+
 /* Those that were told something by now; what they tell each other is for the next turn.
  * One that waits for a group may depend on those after it, which the turns within it
  * call back: so they all stay in the list until it is theirs. */
 static void call_back_all(struct io *io)
 {
     uint64_t turn = io->turns++;
+    bool stepped_back = io->first != NULL && step_back(io);
     while (io->first != NULL && io->first->told_in <= turn) {
         struct io_task *self = io->first;
         io->first = self->next;
@@ -117,23 +133,37 @@ static void call_back_all(struct io *io)
         else
             pending_put_back(io, self);
     }
+    if (stepped_back)
+        work_be_back(io->worker);
 }
 
-/* False if nothing happened. */
-static bool turn(struct io *io, uint64_t timeout_ns)
+static void hear(struct io *io, const struct loop_event *events, int count)
 {
-    struct loop_event events[EVENT_MOST];
-    int count = loop_wait(&io->loop, io->first != NULL ? 0 : timeout_ns, events, EVENT_MOST);
     for (int i = 0; i < count; i++)
         hear_event(io, &events[i]);
     look_for_cancels(io);
     hear_due(io);
-    bool happened = io->first != NULL;
     call_back_all(io);
-    return happened;
+}
+
+static void turn(struct io *io, uint64_t timeout_ns)
+{
+    struct loop_event events[EVENT_MOST];
+    int count = loop_wait(&io->loop, io->first != NULL ? 0 : timeout_ns, events, EVENT_MOST);
+    hear(io, events, count);
 }
 
 /* ---- the worker ---- */
+
+/* Each task that waits may hold some, and the loop may need one more for it. */
+static void raise_limit_of_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
 
 int io_open(struct worker *worker)
 {
@@ -152,6 +182,7 @@ int io_open(struct worker *worker)
     if (result < 0)
         return error_system(result, "an I/O worker cannot be woken");
     pending_prepare(io);
+    raise_limit_of_descriptors();
     worker->io = io;
     return io->next != NULL ? 0 : error_set(-ENOMEM, "no memory for an I/O worker's tasks");
 }
@@ -173,12 +204,23 @@ static bool take(struct io *io)
     return taken != 0;
 }
 
-/* Nothing is to be taken. */
-static void rest(struct io *io)
+/* Tasks that this worker's own tasks have submitted. */
+static void take_inner(struct io *io)
 {
     struct worker *worker = io->worker;
-    if (io->first != NULL || !work_fall_asleep(worker)) {
-        (void)turn(io, 0);
+    int taken = 0;
+    while (taken < TAKE_MOST && io->next != NULL && worker->pool != NULL &&
+           work_of_lane(worker, worker->pool->client.index))
+        taken++;
+}
+
+/* Nothing is to be taken. */
+static void rest(struct io *io, bool leaving)
+{
+    struct worker *worker = io->worker;
+    struct loop_event events[EVENT_MOST];
+    if (io->first != NULL || !work_fall_asleep(worker, leaving)) {
+        turn(io, 0);
         return;
     }
     bell_arm(&io->bell);
@@ -190,10 +232,12 @@ static void rest(struct io *io)
         tidy_before_sleep(worker);
     if (untidy && timeout_ns > idle_ns)
         timeout_ns = idle_ns;
-    bool idle = !turn(io, timeout_ns) && timeout_ns == idle_ns;
+    int count = loop_wait(&io->loop, io->first != NULL ? 0 : timeout_ns, events, EVENT_MOST);
+    bool idle = count == 0 && io->first == NULL && timeout_ns == idle_ns;
     if (untidy && idle && !wake_was_woken(worker->bells, worker->seat))
         tidy_when_idle(worker);
     wake_sleep_cancel(worker->bells, worker->seat);
+    hear(io, events, count);
 }
 
 /* What waits goes on, and others take what comes, if there are some. Nobody wakes who does
@@ -201,30 +245,38 @@ static void rest(struct io *io)
 static void only_wait(struct io *io)
 {
     uint64_t timeout_ns = until_due(io);
-    (void)turn(io, timeout_ns < UNHEARD_NS ? timeout_ns : UNHEARD_NS);
+    turn(io, timeout_ns < UNHEARD_NS ? timeout_ns : UNHEARD_NS);
+}
+
+/* True while a worker that is to leave takes nothing, and its tasks have time to end. If one
+ * does not, all others would wait for it: so that is not for long, and then not again for a
+ * while. */
+static bool holds_back(struct io *io, bool leaving)
+{
+    uint64_t now_ms = leaving ? clock_coarse_ms() : 0;
+    if (io->leave_ms == 0 || !leaving)
+        io->leave_ms = now_ms;
+    return leaving && (now_ms - io->leave_ms) % (QUIET_MS + TAKING_MS) < QUIET_MS;
 }
 
 void io_work(struct worker *worker)
 {
     struct io *io = worker->io;
-    bool passed_on = false;
     while (!work_is_over(worker)) {
         bool leaving = work_may_leave(worker);
         if (leaving && io->waiting == 0)
             break;
-        if (leaving || io->next == NULL) {
-            if (!passed_on)
-                work_pass_on(worker);
-            passed_on = true;
+        if (holds_back(io, leaving) || io->next == NULL) {
+            take_inner(io); /* what its tasks wait for */
+            work_pass_on(worker);
             only_wait(io);
             continue;
         }
-        passed_on = false;
         if (!take(io)) {
-            rest(io);
+            rest(io, leaving);
             continue;
         }
-        (void)turn(io, 0);
+        turn(io, 0);
         if (worker->retirement.possible)
             work_consider_retirement(worker);
     }
@@ -242,6 +294,7 @@ static void take_own(struct io *io, name_t name)
     if (io->next == NULL || view == NULL)
         return;
     work_note(worker, lane, view->generation, &name, 1);
+    atomic_thread_fence(memory_order_seq_cst); /* as taking from a ring would be: D2 */
     run_noted(worker, view, &name, 1);
 }
 
@@ -261,12 +314,21 @@ int io_drive(struct io *io, const name_t *own, bool any)
                          "handlers wait for groups within one another %d deep in this worker: let "
                          "them await mc_pool_fd(), or raise io_workers",
                          DEPTH_MOST);
+    int code = error_code(); /* of this call: what others say is theirs */
+    char said[ERROR_MESSAGE_SIZE];
+    if (code != 0)
+        snprintf(said, sizeof(said), "%s", error_message());
     struct io_task *self = pending_suspend(io);
     if (own != NULL)
         take_own(io, *own);
     else if (any || io->depth <= OTHERS_DEPTH)
         (void)take(io);
-    (void)turn(io, 0);
+    turn(io, 0);
+    (void)step_back(io); /* what was taken has had us look again */
     pending_go_on(io, self);
+    if (code != 0)
+        (void)error_set(code, "%s", said);
+    else
+        error_clear();
     return 0;
 }

@@ -15,6 +15,11 @@
 
 enum { ENTRIES = 1024, COMPLETIONS = 4096 };
 
+/* Part of what watch() returns: a request of many completions. The kernel also tells that
+ * nobody will write any more to those who wait to write themselves, at once and every time; then
+ * they would ask for ever. Such a request tells it once, to us, and goes on. */
+#define LASTING (1 << 30)
+
 /* Of requests whose completion nobody wants to know of. */
 #define NOBODY (UINT64_MAX - 1)
 
@@ -72,17 +77,22 @@ static int watch(void *state, int fd, unsigned events, uint64_t token)
     struct io_uring_sqe *entry = next_entry(loop);
     if (entry == NULL)
         return -ENOMEM;
-    io_uring_prep_poll_add(entry, fd,
-                           ((events & MC_EVENT_READ) != 0 ? POLLIN | POLLRDHUP : 0) |
-                               ((events & MC_EVENT_WRITE) != 0 ? POLLOUT : 0));
+    bool reads = (events & MC_EVENT_READ) != 0;
+    unsigned mask =
+        (reads ? POLLIN | POLLRDHUP : 0) | ((events & MC_EVENT_WRITE) != 0 ? POLLOUT : 0);
+    if (reads)
+        io_uring_prep_poll_add(entry, fd, mask);
+    else
+        io_uring_prep_poll_multishot(entry, fd, mask);
     entry->user_data = token;
-    return fd;
+    return reads ? fd : fd | LASTING;
 }
 
 static void unwatch(void *state, int fd, int watched, uint64_t token, bool fired)
 {
     struct uring_loop *loop = state;
-    struct io_uring_sqe *entry = fired ? NULL : next_entry(loop);
+    bool over = fired && (watched & LASTING) == 0;
+    struct io_uring_sqe *entry = over ? NULL : next_entry(loop);
     if (entry == NULL)
         return; /* if there was no room: its event is late, and nobody's */
     io_uring_prep_poll_remove(entry, token);
@@ -118,6 +128,15 @@ static void submit_and_wait(struct uring_loop *loop, uint64_t timeout_ns)
                                                timeout_ns == UINT64_MAX ? NULL : &timeout, NULL);
 }
 
+/* What it says to its owner; 0: nothing. */
+static unsigned told(const struct io_uring_cqe *done)
+{
+    bool lasting = (done->flags & IORING_CQE_F_MORE) != 0;
+    if (done->user_data == NOBODY || done->res == -ECANCELED)
+        return 0;
+    return events_of(lasting && done->res > 0 ? done->res & ~POLLRDHUP : done->res);
+}
+
 static int wait_uring(void *state, uint64_t timeout_ns, struct loop_event *events, int most)
 {
     struct uring_loop *loop = state;
@@ -125,8 +144,9 @@ static int wait_uring(void *state, uint64_t timeout_ns, struct loop_event *event
     int count = 0;
     submit_and_wait(loop, timeout_ns);
     while (count < most && io_uring_peek_cqe(&loop->ring, &done) == 0) {
-        if (done->user_data != NOBODY && done->res != -ECANCELED)
-            events[count++] = (struct loop_event){done->user_data, events_of(done->res)};
+        unsigned known = told(done);
+        if (known != 0)
+            events[count++] = (struct loop_event){done->user_data, known};
         io_uring_cqe_seen(&loop->ring, done);
     }
     return count;

@@ -216,6 +216,14 @@ bool io_others_wait(const struct io *io, const struct view *view)
     return io->waiting != view->held;
 }
 
+/* Nothing but the task's own word tells of an operator's request to end. */
+static void go_on_waiting(struct io *io, struct io_task *self)
+{
+    if (mc_task_cancelled(&self->task))
+        pending_tell(io, self, MC_EVENT_END);
+    pending_schedule(io, self);
+}
+
 /* The next task needs another. */
 static void give_object(struct io *io, const struct io_task *self)
 {
@@ -246,9 +254,7 @@ void io_keep(struct io *io, struct view *view, struct slot *slot, name_t name)
     if (view->held > view->lane.geometry->slot_count) /* one slot, run over and over */
         views_fault(&io->worker->views, self->lane, view->generation,
                     "more of its tasks wait than it has slots");
-    if (mc_task_cancelled(&self->task))
-        pending_tell(io, self, MC_EVENT_END);
-    pending_schedule(io, self);
+    go_on_waiting(io, self);
     give_object(io, self);
 }
 
@@ -393,11 +399,22 @@ void pending_call_back(struct io *io, struct io_task *self, unsigned events)
     if (ended || (events & MC_EVENT_END) != 0)
         finish(io, self, events, ended);
     else
-        pending_schedule(io, self);
+        go_on_waiting(io, self);
     leave(io);
     run_account(io->worker, self->view, clock_ticks());
     self->in_call = false;
     pending_put_back(io, self);
+}
+
+/* The row names it, like a call. It may be in one, which waits for a group. */
+void pending_warn(struct io *io, struct io_task *self)
+{
+    bool in_call = self->in_call;
+    self->task.told = true;
+    enter(io, self, clock_ticks(), 0);
+    self->task.handler->on_soft_limit(&self->task);
+    leave(io);
+    self->in_call = in_call;
 }
 
 /* ---- waiting for a group ---- */
@@ -417,10 +434,10 @@ struct io_task *pending_suspend(struct io *io)
         identify(io, self, worker->current, &worker->current->lane.slots[name_slot(name)], name);
         self->in_call = true;
         hold(io, self);
-        give_object(io, self);
     }
     run_account(worker, self->view, clock_ticks());
-    leave(io);
+    leave(io); /* before the worker's present task is another: a signal looks at its limits */
+    give_object(io, self);
     self->below = io->driving;
     io->driving = self;
     io->depth++;
@@ -432,5 +449,5 @@ void pending_go_on(struct io *io, struct io_task *self)
     io->depth--;
     io->driving = self->below;
     io->worker->since_ticks = clock_ticks();
-    enter(io, self, self->called_ticks, self->soft_ms);
+    enter(io, self, self->called_ticks, self->task.told ? 0 : self->soft_ms);
 }

@@ -55,6 +55,7 @@ struct io {
     uint64_t lanes_held[MASK_WORDS]; /* with tasks that wait */
     uint32_t cancels[MAX_LANES];     /* of their headers, when they were looked at last */
     uint32_t waiting;
+    uint64_t leave_ms;       /* since when it is to leave; 0: it is not */
     struct io_task *driving; /* the innermost that waits for a group, ... */
     unsigned depth;          /* ... and how many do, within one another */
 };
@@ -70,6 +71,8 @@ void pending_tell(struct io *io, struct io_task *self, unsigned events);
 /* When it is to be looked at next. */
 void pending_schedule(struct io *io, struct io_task *self);
 void pending_call_back(struct io *io, struct io_task *self, unsigned events);
+/* Its soft limit is over. */
+void pending_warn(struct io *io, struct io_task *self);
 /* What was taken out of those that have something to hear, and has nothing. */
 void pending_put_back(struct io *io, struct io_task *self);
 

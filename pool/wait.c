@@ -352,6 +352,30 @@ static bool make_room(const struct waiting *waiting)
            help_any_group(group->pool, in_worker || group->on_full == MC_FULL_INLINE);
 }
 
+static bool is_held_up(const mc_group *group, const struct record *record)
+{
+    return io_awaits_itself(group->pool->io,
+                            name_make(record->handler, record->generation, record->slot));
+}
+
+/* A task that is waited for in a call within its own, and so cannot end; or NULL. Who waits for
+ * the next of several may get another. */
+static const struct record *held_up(const struct waiting *waiting)
+{
+    const mc_group *group = waiting->group;
+    const struct record *record = awaited(waiting);
+    if (waiting->goal == GOAL_ALL || waiting->open == 1)
+        return is_held_up(group, record) ? record : NULL;
+    if (waiting->goal == GOAL_ROOM)
+        return NULL;
+    for (size_t index = waiting->first_open; index < waiting->count; index++) {
+        const struct record *other = group_record(group, index);
+        if (record_state(other) == RECORD_OPEN && !is_held_up(group, other))
+            return NULL;
+    }
+    return record;
+}
+
 /* In an I/O worker: its other tasks wait for this one, and perhaps this one for them. */
 static int drive(const struct waiting *waiting)
 {
@@ -364,14 +388,12 @@ static int drive(const struct waiting *waiting)
         name_t name = name_make(own->handler, own->generation, own->slot);
         return io_drive(io, &name, false);
     }
-    if (!full && (waiting->goal == GOAL_ALL || waiting->open == 1)) {
-        const struct record *record = awaited(waiting);
-        if (io_awaits_itself(io, name_make(record->handler, record->generation, record->slot)))
-            return error_set(-EDEADLK,
-                             "a task of handler '%s' is waited for in a call that holds it up: "
-                             "await mc_pool_fd() there",
-                             group->pool->config->handlers[record->handler].name);
-    }
+    const struct record *stuck = full ? NULL : held_up(waiting);
+    if (stuck != NULL)
+        return error_set(-EDEADLK,
+                         "a task of handler '%s' is waited for in a call that holds it up: "
+                         "await mc_pool_fd() there",
+                         group->pool->config->handlers[stuck->handler].name);
     return io_drive(io, NULL, full);
 }
 
@@ -519,7 +541,7 @@ static int poll_once(struct waiting *waiting)
 
 static int wait_until(struct waiting *waiting, int timeout_ms)
 {
-    waiting->began_ns = clock_quick_ns();
+    waiting->began_ns = waiting->alone_ns = clock_quick_ns();
     if (timeout_ms > 0)
         waiting->deadline_ns = waiting->began_ns + (uint64_t)timeout_ms * 1000000;
     learn_habit(waiting);

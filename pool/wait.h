@@ -20,6 +20,7 @@ struct waiting {
     bool shared;              /* GOAL_ROOM: others had tasks in flight, too; ... */
     uint32_t free_least;      /* ... so many slots were free at times */
     uint64_t began_ns;
+    uint64_t alone_ns;    /* since when no task ran here: it began, or one of them ended */
     uint64_t deadline_ns; /* UINT64_MAX: none */
     int cpu;
     uint32_t naps;
@@ -45,7 +46,7 @@ bool help_may_run(const mc_group *group, const struct record *record);
 /* True if the caller had better run a task now than rest. */
 bool help_pays(const struct waiting *waiting, uint64_t now);
 /* Runs one of the group's tasks that nobody has claimed; false if there is none. */
-bool help_group(const struct waiting *waiting);
+bool help_group(struct waiting *waiting);
 /* The same of whichever group gives room; any: not only of those that only this process
  * may run. */
 bool help_any_group(mc_pool *pool, bool any);

@@ -286,6 +286,13 @@ bool work_once(struct worker *worker)
     return repaired && serve_repairs(worker);
 }
 
+bool work_of_lane(struct worker *worker, uint32_t index)
+{
+    struct view *view = views_get(&worker->views, index);
+    return view != NULL && (serve_ring(worker, index, view, LANE_URGENT) ||
+                            serve_ring(worker, index, view, LANE_NORMAL));
+}
+
 static bool visit_has_work(struct worker *worker, uint32_t index, struct view *view)
 {
     return lane_has_work(&view->lane, worker->seats);
@@ -327,12 +334,12 @@ bool work_may_leave(const struct worker *worker)
     return atomic_load_explicit(&worker->row->leave, memory_order_relaxed) != 0;
 }
 
-bool work_fall_asleep(struct worker *worker)
+bool work_fall_asleep(struct worker *worker, bool leaving)
 {
     if (visit_lanes(worker, 0, visit_clear_if_empty))
         return false;
     wake_sleep_announce(worker->bells, worker->seat); /* W3 */
-    if (!work_any(worker) && !work_is_over(worker) && !work_may_leave(worker))
+    if (!work_any(worker) && !work_is_over(worker) && work_may_leave(worker) == leaving)
         return true;
     wake_sleep_cancel(worker->bells, worker->seat);
     return false;
@@ -341,7 +348,7 @@ bool work_fall_asleep(struct worker *worker)
 static void sleep_until_woken(struct worker *worker)
 {
     clock_calibrate_again();
-    if (!work_fall_asleep(worker))
+    if (!work_fall_asleep(worker, false))
         return;
     if (tidy_needed(&worker->views))
         tidy_sleep(worker);
@@ -435,7 +442,6 @@ void work_consider_retirement(struct worker *worker)
     retirement->asked = channel_send(worker->socket, &parcel, 0) == 0;
 }
 
-/* Nobody is to count on this seat until a successor has it, or it is back. */
 void work_pass_on(struct worker *worker)
 {
     mark(worker, SEAT_BUSY);
@@ -444,11 +450,22 @@ void work_pass_on(struct worker *worker)
         wake_another(worker->bells, worker->control, worker->seat);
 }
 
+void work_be_back(struct worker *worker)
+{
+    mark(worker, SEAT_LOOKING);
+}
+
+bool work_is_busy(const struct worker *worker)
+{
+    return atomic_load_explicit(&worker->bells->seats[worker->seat].state, memory_order_relaxed) ==
+           SEAT_BUSY;
+}
+
 static void offer_refork(struct worker *worker)
 {
     work_pass_on(worker);
     refork_offer(worker);
-    mark(worker, SEAT_LOOKING);
+    work_be_back(worker);
 }
 
 void work(struct worker *worker)

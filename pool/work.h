@@ -99,13 +99,19 @@ void work_note(struct worker *worker, uint32_t lane, uint32_t generation, const 
                uint32_t count);
 bool work_any(struct worker *worker);
 /* Says that it sleeps, and looks once more: false if there is something to do, and then
- * it does not. Else it has to call wake_sleep() or wake_sleep_cancel(). */
-bool work_fall_asleep(struct worker *worker);
+ * it does not. Else it has to call wake_sleep() or wake_sleep_cancel(). leaving: it
+ * knows that it is to leave. */
+bool work_fall_asleep(struct worker *worker, bool leaving);
+/* Takes and runs some tasks of this lane, whose turn it may not be; false if there is nothing. */
+bool work_of_lane(struct worker *worker, uint32_t index);
 /* The pool wants no more workers, or not this one. */
 bool work_is_over(const struct worker *worker);
 bool work_may_leave(const struct worker *worker);
 void work_consider_retirement(struct worker *worker);
+/* Nobody is to count on this seat until it is back: somebody else sees to what is in sight. */
 void work_pass_on(struct worker *worker);
+void work_be_back(struct worker *worker);
+bool work_is_busy(const struct worker *worker);
 /* True if more private memory is resident than max_worker_memory. */
 bool work_too_large(const struct worker *worker);
 

@@ -2,6 +2,7 @@
  *
  * Handlers that wait: what calls them back, and what they reply.
  */
+#include "pool/pool.h"
 #include "tests/system/engines.h"
 
 #include <fcntl.h>
@@ -10,9 +11,10 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
-enum { MANY = 10000 };
+enum { MANY = 10000, IO_SEAT = 2 };
 
 /* ---- handlers ---- */
 
@@ -150,8 +152,53 @@ static int compute(mc_task *task)
     return 0;
 }
 
+/* ---- one that wants to write, and cannot ---- */
+
+static int finish_writing(mc_task *task, int *ends, int status)
+{
+    close(ends[0]);
+    close(ends[1]);
+    free(ends);
+    return status;
+}
+
+static int write_at_last(mc_task *task, unsigned events, void *context)
+{
+    return finish_writing(task, context, events == MC_EVENT_WRITE ? 0 : -EPROTO);
+}
+
+/* Only the time is up: the other side, which writes no more, has not read either. Now it does. */
+static int read_other_side(mc_task *task, unsigned events, void *context)
+{
+    int *ends = context;
+    static char bytes[1 << 16];
+    if (events != MC_EVENT_TIMER)
+        return finish_writing(task, ends, -EPROTO);
+    int result = mc_task_await_fd(task, ends[0], MC_EVENT_WRITE, write_at_last, ends);
+    while (read(ends[1], bytes, sizeof(bytes)) > 0)
+        ;
+    return result < 0 ? finish_writing(task, ends, result) : MC_PENDING;
+}
+
+static int write_to_one_who_writes_no_more(mc_task *task)
+{
+    static char bytes[1 << 16];
+    int *ends = malloc(2 * sizeof(int));
+    if (ends == NULL ||
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
+        return -ENOMEM;
+    while (write(ends[0], bytes, sizeof(bytes)) > 0)
+        ;
+    (void)shutdown(ends[1], SHUT_WR);
+    int result = mc_task_await_fd(task, ends[0], MC_EVENT_WRITE, read_other_side, ends);
+    if (result == 0)
+        result = mc_task_await_timer(task, 50, read_other_side, ends);
+    return result < 0 ? finish_writing(task, ends, result) : MC_PENDING;
+}
+
 static const struct mc_handler handlers[] = {
     {.name = "doze", .run = doze, .flags = MC_IO},
+    {.name = "write-at-last", .run = write_to_one_who_writes_no_more, .flags = MC_IO},
     {.name = "piped", .run = piped, .flags = MC_IO},
     {.name = "await-common", .run = await_common, .flags = MC_IO},
     {.name = "ring-common", .run = ring_common, .flags = MC_IO},
@@ -237,6 +284,35 @@ START_TEST(a_descriptor_that_is_closed_after_its_call_back_is_closed_for_good)
         run(group, "await-unwritten", NULL, 0);
     expect_all_good(group);
     engine_finish(group);
+}
+END_TEST
+
+START_TEST(who_waits_to_write_is_not_called_for_anything_else)
+{
+    begin(_i);
+    mc_group *group = open_group(pool);
+    for (int i = 0; i < 10; i++)
+        run(group, "write-at-last", NULL, 0);
+    expect_all_good(group);
+    engine_finish(group);
+}
+END_TEST
+
+/* However often it is woken. */
+START_TEST(an_io_worker_keeps_no_more_descriptors)
+{
+    begin(_i);
+    unsigned before = 0;
+    for (int i = 0; i < 200; i++) {
+        mc_group *group = run_one("doze", 0);
+        expect_all_good(group);
+        mc_group_close(group);
+        expect_quiet(pool);
+        if (i == 20)
+            before = open_descriptors_of(pool->control->rows[IO_SEAT].pid);
+    }
+    ck_assert_uint_eq(open_descriptors_of(pool->control->rows[IO_SEAT].pid), before);
+    engine_finish(NULL);
 }
 END_TEST
 
@@ -335,6 +411,8 @@ END_TEST
 
 ENGINE_MAIN(io, timers_and_descriptors_call_back, thousands_wait_in_one_worker,
             several_tasks_await_one_descriptor, tasks_of_one_worker_wake_each_other,
-            a_descriptor_that_is_closed_after_its_call_back_is_closed_for_good, mistakes_are_errors,
+            a_descriptor_that_is_closed_after_its_call_back_is_closed_for_good,
+            who_waits_to_write_is_not_called_for_anything_else,
+            an_io_worker_keeps_no_more_descriptors, mistakes_are_errors,
             replies_made_before_waiting_arrive, replies_without_room_say_so,
             where_io_uring_is_forbidden_epoll_does_it)

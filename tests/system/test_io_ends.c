@@ -2,9 +2,13 @@
  *
  * How waits end early: by cancelling, time limits, deaths, recycling and closing.
  */
+#include "base/clock.h"
+#include "pool/pool.h"
 #include "tests/system/engines.h"
 
 #include <signal.h>
+
+enum { IO_SEAT = 2 };
 
 /* ---- handlers ---- */
 
@@ -58,6 +62,46 @@ static int compute_first(mc_task *task)
     return doze(task);
 }
 
+static void die_of_it(mc_task *task)
+{
+    board_count(&board->words[3]);
+    raise(SIGKILL);
+}
+
+static int answer_inner(mc_task *task, unsigned events, void *context)
+{
+    mc_pool *own = mc_task_pool(task);
+    if (mc_pool_dispatch(own) == 0) {
+        int result = mc_task_await_fd(task, mc_pool_fd(own), MC_EVENT_READ, answer_inner, NULL);
+        return result < 0 ? result : MC_PENDING;
+    }
+    return 0;
+}
+
+static void close_inner(mc_group *group, void *context)
+{
+    mc_group_close(group);
+}
+
+/* Another task of this worker, by a group that it watches. */
+static int run_inner(mc_task *task, unsigned events, void *context)
+{
+    struct mc_group_options options = {.size = sizeof(options), .on_done = close_inner};
+    const uint32_t number = 1;
+    mc_group *group;
+    int result = mc_group_open(mc_task_pool(task), &options, &group);
+    if (result == 0)
+        result = mc_group_run(group, "doze", &number, sizeof(number));
+    return result < 0 ? result : answer_inner(task, 0, NULL);
+}
+
+/* When its worker is to leave. */
+static int nest_late(mc_task *task)
+{
+    int result = mc_task_await_timer(task, 300, run_inner, NULL);
+    return result < 0 ? result : MC_PENDING;
+}
+
 static const struct mc_handler handlers[] = {
     {.name = "doze", .run = doze, .flags = MC_IO},
     {.name = "die", .run = die, .flags = MC_IO},
@@ -68,6 +112,12 @@ static const struct mc_handler handlers[] = {
      .flags = MC_IO,
      .soft_time_limit_ms = 20,
      .on_soft_limit = told},
+    {.name = "soft-deadly",
+     .run = doze,
+     .flags = MC_IO | MC_IDEMPOTENT,
+     .soft_time_limit_ms = 20,
+     .on_soft_limit = die_of_it},
+    {.name = "nest-late", .run = nest_late, .flags = MC_IO},
     {.name = "hang-later", .run = hang_later, .flags = MC_IO, .time_limit_ms = 50},
     {.name = "read-value", .run = read_value, .flags = MC_IO, .time_limit_ms = 20},
     {.name = "again", .run = again, .flags = MC_IO | MC_IDEMPOTENT},
@@ -242,6 +292,42 @@ START_TEST(a_worker_that_is_to_leave_hears_of_cancels)
 }
 END_TEST
 
+/* For a second it waits for that one, then no longer. */
+START_TEST(a_worker_that_is_to_leave_goes_on_where_one_waits_for_long)
+{
+    struct mc_pool_options options = engine_options(_i, HANDLERS(handlers));
+    options.max_tasks_per_worker = 5;
+    engine_begin(options);
+    const _Atomic int32_t *pid = &pool->control->rows[IO_SEAT].pid;
+    int32_t first = atomic_load(pid);
+    mc_group *waiting = run_one("doze", 60000);
+    mc_group *group = run_one("nest-late", 0);
+    for (uint32_t i = 0; i < 50; i++)
+        run_number(group, "doze", 0);
+    expect_all_good(group);
+    ck_assert_int_eq(atomic_load(pid), first);
+    ck_assert_int_eq(mc_group_cancel(waiting), 0);
+    for (uint64_t began = clock_ns(); atomic_load(pid) == first || atomic_load(pid) == 0;) {
+        ck_assert(ms_since(began) < 2 * BOUND_MS);
+        pause_us(1000);
+    }
+    mc_group_close(waiting);
+    engine_finish(group);
+}
+END_TEST
+
+START_TEST(a_task_that_dies_of_its_soft_limit_is_not_run_for_ever)
+{
+    begin(_i);
+    mc_group *group = run_one("soft-deadly", 60000);
+    wait_all(group);
+    ck_assert_int_eq(result_of(group, 0).status, -EOWNERDEAD);
+    ck_assert_uint_eq(atomic_load(&board->words[3]), 3);
+    ck_assert(await_workers(pool, BOUND_MS));
+    engine_finish(group);
+}
+END_TEST
+
 START_TEST(the_tasks_of_a_dead_client_are_given_up)
 {
     begin(_i);
@@ -281,5 +367,7 @@ ENGINE_MAIN(io_ends, a_waiting_task_hears_that_it_is_cancelled,
             a_task_that_was_told_of_its_soft_limit_in_its_first_call_is_not_told_again,
             a_limit_ends_one_that_reads_a_value, a_call_that_hangs_is_killed_with_its_worker,
             a_death_takes_what_waits_along_or_has_it_run_again, recycling_loses_nothing_that_waits,
-            a_worker_that_is_to_leave_hears_of_cancels, the_tasks_of_a_dead_client_are_given_up,
-            closing_waits_for_what_waits)
+            a_worker_that_is_to_leave_hears_of_cancels,
+            a_worker_that_is_to_leave_goes_on_where_one_waits_for_long,
+            a_task_that_dies_of_its_soft_limit_is_not_run_for_ever,
+            the_tasks_of_a_dead_client_are_given_up, closing_waits_for_what_waits)

@@ -9,7 +9,7 @@
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
 
-enum { IO_SEAT = 2 }; /* behind two for computing */
+enum { IO_SEAT = 2, /* behind two for computing */ COMPUTING = 20 };
 
 /* ---- handlers ---- */
 
@@ -75,6 +75,62 @@ static int nest_doze_later(mc_task *task)
 static int nest_nest_later(mc_task *task)
 {
     return nest_later(task, "nest", 2000);
+}
+
+/* The next of two that both cannot end. */
+static int take_next(mc_task *task, unsigned events, void *context)
+{
+    struct mc_result result = {.size = sizeof(result)};
+    int status = mc_group_next(context, &result, -1);
+    if (status < 0)
+        status = mc_task_fail(task, status, "%s", mc_error_message());
+    mc_group_close(context);
+    return status;
+}
+
+static int nest_next_later(mc_task *task)
+{
+    mc_group *group = NULL;
+    int status = open_inner(task, "nest", 2, 2000, &group);
+    if (status == 0)
+        status = mc_task_await_timer(task, 20, take_next, group);
+    return status < 0 ? status : MC_PENDING;
+}
+
+/* Not MC_IO: it is for other workers, which are not to be had. */
+static int compute(mc_task *task)
+{
+    pause_us(number_of(task) * 1000);
+    board_count(&board->words[5]);
+    return 0;
+}
+
+static int occupy(mc_task *task)
+{
+    board_count(&board->words[6]);
+    gate_pass();
+    return 0;
+}
+
+static int nest_computing(mc_task *task)
+{
+    mc_group *group = NULL;
+    int status = open_inner(task, "compute", COMPUTING, number_of(task), &group);
+    return status < 0 ? status : wait_inner(group);
+}
+
+/* Fails with an error of the library's, while another waits for a group. */
+static int fail_there(mc_task *task)
+{
+    mc_value value;
+    int status = mc_task_value(task, &value);
+    return status < 0 ? status : mc_value_get(value, "secret", &value);
+}
+
+static int fail_silently(mc_task *task)
+{
+    int status = nest(task);
+    return status < 0 ? status : -ENOENT;
 }
 
 /* What is awaited last has come, and nothing else. */
@@ -161,6 +217,12 @@ static const struct mc_handler handlers[] = {
     {.name = "nest-limited", .run = nest, .flags = MC_IO, .time_limit_ms = 100},
     {.name = "nest-doze-later", .run = nest_doze_later, .flags = MC_IO},
     {.name = "nest-nest-later", .run = nest_nest_later, .flags = MC_IO},
+    {.name = "nest-next-later", .run = nest_next_later, .flags = MC_IO},
+    {.name = "nest-computing", .run = nest_computing, .flags = MC_IO},
+    {.name = "compute", .run = compute},
+    {.name = "occupy", .run = occupy},
+    {.name = "fail-there", .run = fail_there, .flags = MC_IO},
+    {.name = "fail-silently", .run = fail_silently, .flags = MC_IO},
     {.name = "spend", .run = spend, .flags = MC_IO},
     {.name = "await-both", .run = await_both, .flags = MC_IO},
     {.name = "await-another", .run = await_another, .flags = MC_IO},
@@ -213,11 +275,52 @@ START_TEST(waits_that_cannot_end_are_errors)
     run_number(group, "descend", 70);
     run(group, "nest-nest-later", NULL, 0);
     wait_all(group);
+    mc_group *next = run_one("nest-next-later", 0);
+    wait_all(next);
     for (size_t i = 0; i < 2; i++)
         ck_assert_int_eq(result_of(group, i).status, -EDEADLK);
+    ck_assert_int_eq(result_of(next, 0).status, -EDEADLK);
     ck_assert_str_eq(result_of(group, 1).error,
                      "a task of handler 'nest' is waited for in a call that holds it up: await "
                      "mc_pool_fd() there");
+    ck_assert_str_eq(result_of(next, 0).error, result_of(group, 1).error);
+    mc_group_close(next);
+    engine_finish(group);
+}
+END_TEST
+
+START_TEST(between_tasks_for_other_workers_those_of_this_one_are_called)
+{
+    begin(_i);
+    mc_group *busy = open_unhelped(pool);
+    for (uint32_t i = 0; i < 2; i++)
+        run(busy, "occupy", NULL, 0);
+    ck_assert(board_await(&board->words[6], 2, BOUND_MS));
+    mc_group *nesting = run_one("nest-computing", 20);
+    ck_assert(board_await(&board->words[5], 1, BOUND_MS));
+    mc_group *group = run_one("doze", 1);
+    expect_all_good(group);
+    ck_assert_uint_lt(atomic_load(&board->words[5]), COMPUTING);
+    gate_open();
+    expect_all_good(nesting);
+    expect_all_good(busy);
+    mc_group_close(nesting);
+    mc_group_close(busy);
+    engine_finish(group);
+}
+END_TEST
+
+START_TEST(no_task_fails_with_the_words_of_another)
+{
+    begin(_i);
+    mc_group *group = run_one("fail-silently", 100);
+    ck_assert(board_await(&board->words[0], 3, BOUND_MS));
+    ck_assert_int_eq(mc_group_run_encoded(group, "fail-there", MC_JSON, "{}", 2), 0);
+    wait_all(group);
+    for (size_t i = 0; i < 2; i++)
+        ck_assert_int_eq(result_of(group, i).status, -ENOENT);
+    ck_assert_ptr_null(strstr(result_of(group, 0).error, "secret"));
+    ck_assert_ptr_nonnull(strstr(result_of(group, 1).error, "secret"));
     engine_finish(group);
 }
 END_TEST
@@ -288,7 +391,9 @@ END_TEST
 
 ENGINE_MAIN(io_nested, handlers_that_wait_for_groups_hold_nobody_up,
             what_call_backs_wait_for_is_called_back, waits_may_go_deep,
-            waits_that_cannot_end_are_errors, a_limit_holds_for_one_that_waits_for_a_group,
+            waits_that_cannot_end_are_errors,
+            between_tasks_for_other_workers_those_of_this_one_are_called,
+            no_task_fails_with_the_words_of_another, a_limit_holds_for_one_that_waits_for_a_group,
             what_is_not_awaited_any_more_does_not_call_back,
             the_time_of_tasks_within_a_wait_for_a_group_is_counted_once,
             who_has_waited_for_a_group_stays_in_the_book_until_it_ends)
