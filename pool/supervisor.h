@@ -153,7 +153,8 @@ struct tenant {
     enum tenancy tenancy;
     pid_t pid;
     uid_t uid;
-    int pidfd;
+    pid_t emptier; /* gives the lane's memory back; 0: nobody does yet */
+    int pidfd;     /* the client's; later the emptier's */
     int socket;
     int lane_fd;
     int notify;        /* the end that workers write to */
@@ -203,6 +204,7 @@ struct supervisor {
 
     struct seat seats[MAX_SEATS];
     struct tenant tenants[MAX_LANES];
+    uint32_t emptiers;
 
     enum pool_phase phase;
     uint64_t phase_deadline_ms;
@@ -380,8 +382,8 @@ uint32_t lanes_of_user(const struct supervisor *supervisor, uid_t uid);
 void lanes_welcome(struct supervisor *supervisor, struct tenant *tenant);
 void lanes_client_event(struct supervisor *supervisor, uint32_t index, enum watched kind);
 void lanes_send(struct supervisor *supervisor, int socket, uint32_t index, uint32_t generation);
-/* Frees the lanes of gone clients that nobody works on any more; true if some
- * are left. */
+/* Frees the lanes of gone clients that nobody works on any more; true if somebody does on
+ * some. */
 bool lanes_reclaim(struct supervisor *supervisor);
 bool lanes_idle(const struct supervisor *supervisor);
 /* Looks at all lanes itself, and wakes all workers if there is doubt. */
