@@ -74,15 +74,16 @@ static void ask_later(struct supervisor *supervisor, uint32_t index, int which)
     seat->retire_due_ms = supervisor_now_ms() + BACKOFF_FIRST_MS;
 }
 
-static void ask(struct supervisor *supervisor, uint32_t index, int which)
+/* Makes the place that the worker will take; its end of the socket, or a negative errno. Before it
+ * is asked for: one that is not watched would be reaped by nobody. */
+static int expect(struct supervisor *supervisor, const struct zygote *zygote, uint32_t index,
+                  int which)
 {
     struct post *post = post_of(supervisor, index, which);
-    const struct zygote *zygote = zygotes_target(supervisor);
     int ends[2];
-    if (zygote == NULL || channel_pair(ends) < 0) {
-        ask_later(supervisor, index, which);
-        return;
-    }
+    int result = channel_pair(ends);
+    if (result < 0)
+        return result;
     *post = (struct post){.life = LIFE_ASKED,
                           .heir = which == HEIR,
                           .zygote = zygote->generation,
@@ -91,18 +92,28 @@ static void ask(struct supervisor *supervisor, uint32_t index, int which)
                           .pidfd = -1,
                           .socket = ends[0]};
     atomic_store(pid_place(supervisor, index, post->heir), 0);
-    struct parcel parcel = {.message = {.type = MESSAGE_SPAWN, .index = index, .value = which},
-                            .descriptors = {ends[1]},
-                            .descriptor_count = 1};
-    int result = channel_send(zygote->socket, &parcel, MSG_DONTWAIT);
-    close(ends[1]);
+    result = supervisor_watch(supervisor, post->socket,
+                              which == HEIR ? WATCH_HEIR_SOCKET : WATCH_SEAT_SOCKET, index);
     if (result == 0)
-        result = supervisor_watch(supervisor, post->socket,
-                                  which == HEIR ? WATCH_HEIR_SOCKET : WATCH_SEAT_SOCKET, index);
-    if (result < 0) {
-        sys_close(&post->socket);
+        return ends[1];
+    sys_close(&post->socket);
+    close(ends[1]);
+    return result;
+}
+
+static void ask(struct supervisor *supervisor, uint32_t index, int which)
+{
+    const struct zygote *zygote = zygotes_target(supervisor);
+    struct parcel parcel = {.message = {.type = MESSAGE_SPAWN, .index = index, .value = which},
+                            .descriptor_count = 1};
+    int socket = zygote != NULL ? expect(supervisor, zygote, index, which) : -EAGAIN;
+    if (socket < 0) {
         ask_later(supervisor, index, which);
+        return;
     }
+    parcel.descriptors[0] = socket;
+    channel_tell(zygote->socket, &parcel);
+    parcel_drop(&parcel); /* unless it was sent, we see the end of its socket */
 }
 
 /* The worker exists: from now on its death is known from its pidfd. */
