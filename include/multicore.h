@@ -547,6 +547,7 @@ MC_API void mc_group_close(mc_group *group);
  *   -ENOTCONN   the pool is not there, and the handler not linked into this program
  *   -EMSGSIZE   size is above max_payload
  *   -EAGAIN     no room, for a group with on_done, or as its on_full says
+ *   -EINTR      there was no room yet: see interruptible
  *   -EDEADLK    in a handler that runs in the caller, for one that is MC_ISOLATED:
  *               what is in flight waits for that handler to end, so there will
  *               be no room

@@ -288,6 +288,29 @@ START_TEST(an_interruptible_wait_ends_with_a_signal)
 }
 END_TEST
 
+START_TEST(a_wait_for_room_that_others_take_ends_with_a_signal_likewise)
+{
+    board_open();
+    struct mc_pool_options options = pool_options(HANDLERS(handlers));
+    options.queue_depth = 16;
+    pool = open_pool(&options);
+    mc_group *full = open_unhelped(pool);
+    mc_group *group =
+        open_with(pool, (struct mc_group_options){
+                            .interruptible = true, .help = MC_HELP_NEVER, .full_timeout_ms = 500});
+    uint32_t number = 16;
+    for (uint32_t i = 0; i < 16; i++)
+        run_number(full, "blocked", i);
+    start_signals();
+    expect_error(mc_group_run(group, "quick", &number, sizeof(number)), -EINTR, "signal");
+    stop_signals();
+    gate_open();
+    wait_all(full);
+    mc_group_close(full);
+    finish(group);
+}
+END_TEST
+
 START_TEST(other_waits_go_on_after_a_signal)
 {
     begin(2);
@@ -474,6 +497,7 @@ TEST_MAIN(wait, a_wait_that_timed_out_can_be_repeated, a_wait_of_0_only_collects
           running_tasks_learn_that_they_are_cancelled,
           running_tasks_learn_that_their_group_was_closed, a_cancelled_group_can_be_used_again,
           only_tasks_that_ran_count_as_done, an_interruptible_wait_ends_with_a_signal,
+          a_wait_for_room_that_others_take_ends_with_a_signal_likewise,
           other_waits_go_on_after_a_signal, max_parallel_is_never_exceeded,
           max_parallel_holds_while_the_caller_helps, max_parallel_is_made_use_of_behind_a_long_task,
           a_task_that_is_slow_for_once_does_not_hold_up_others_of_its_group,
