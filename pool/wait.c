@@ -496,9 +496,10 @@ static void collect(struct waiting *waiting)
 {
     mc_group *group = waiting->group;
     struct client *client = waiting->client;
-    /* The usual case of a look too early needs no lock. */
-    if (waiting->goal == GOAL_ALL && group->parallel_limit == 0 && group->kill_before == 0 &&
-        waiting->first_open < waiting->count &&
+    /* The usual case of a look too early needs no lock; but after a nap it is seen whether the
+     * task's word is one that it may have. */
+    if (waiting->naps == 0 && waiting->goal == GOAL_ALL && group->parallel_limit == 0 &&
+        group->kill_before == 0 && waiting->first_open < waiting->count &&
         !has_ended(client, group_record(group, waiting->first_open)))
         return;
     pthread_mutex_lock(&client->lock);
