@@ -328,11 +328,12 @@ static const struct record *awaited(const struct waiting *waiting)
     return group_record(group, index);
 }
 
-/* A worker could run something, and does not; the bells might say otherwise. */
-static bool some_seat_idle(const struct control *control)
+/* A worker could run something of these classes, and does not; the bells might say otherwise. */
+static bool some_seat_idle(const struct control *control, unsigned classes)
 {
     for (uint32_t seat = 0; seat < control->seat_count; seat++)
-        if (atomic_load_explicit(&control->rows[seat].pid, memory_order_relaxed) != 0 &&
+        if ((classes >> control_class(control, seat) & 1) != 0 &&
+            atomic_load_explicit(&control->rows[seat].pid, memory_order_relaxed) != 0 &&
             atomic_load_explicit(&control->rows[seat].run_count, memory_order_relaxed) == 0)
             return true;
     return false;
@@ -456,7 +457,7 @@ static int rest(struct waiting *waiting, uint64_t now)
         return 0;
     if (client_check_gone(client) || wait_no_workers(group)) {
         settle_lost(client);
-    } else if (waiting->naps > 1 && some_seat_idle(group->pool->control) &&
+    } else if (waiting->naps > 1 && some_seat_idle(group->pool->control, group_offered_to(group)) &&
                wait_any_is(waiting, SLOT_SUBMITTED)) {
         client_complain(client);
     }
