@@ -241,8 +241,9 @@ struct mc_pool_options {
      * that client, may fill. Memory is taken as it is used, and given back: by
      * a client as it collects, what is free above 64 MiB or the largest
      * arguments of late; by a worker when it has been idle for a second, all
-     * that is free but for 1 MiB or so. 0: four times max_payload. At least
-     * max_payload, at most 64 GiB. */
+     * that is free but for 1 MiB or so; of an attached client of another user,
+     * when that leaves. 0: four times max_payload. At least max_payload, at most
+     * 64 GiB. */
     size_t arena_size;
     /* Clients that may be attached at once: this process, each forked child
      * that uses the pool, each worker that submits tasks of its own.
@@ -546,6 +547,7 @@ MC_API void mc_group_close(mc_group *group);
  *   -ENOTCONN   the pool is not there, and the handler not linked into this program
  *   -EMSGSIZE   size is above max_payload
  *   -EAGAIN     no room, for a group with on_done, or as its on_full says
+ *   -EINTR      there was no room yet: see interruptible
  *   -EDEADLK    in a handler that runs in the caller, for one that is MC_ISOLATED:
  *               what is in flight waits for that handler to end, so there will
  *               be no room

@@ -64,7 +64,8 @@ enum message_type {
                          forked; or status: -EAGAIN, later perhaps, -ECANCELED, do not ask again */
     MESSAGE_DEFERRED, /* after MESSAGE_DEFER; status: 0, it is kept; 1: set the module up
                          yourself; or why it is not kept, and text */
-    MESSAGE_LANE,     /* index, generation; descriptors: lane, notify; status: 0 or -ENOENT */
+    MESSAGE_LANE,     /* index, generation; descriptors: lane, notify; status: 0 or -ENOENT;
+                         value: 1 if the client is of another user than those that are trusted */
 };
 
 enum { MESSAGE_DESCRIPTORS = 5 };

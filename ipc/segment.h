@@ -26,7 +26,8 @@ uint64_t segment_number(int fd);
 int segment_check(int fd, uint64_t size);
 /* NULL and errno on failure. */
 void *segment_map(int fd, uint64_t size, bool writable);
-/* Gives all pages back to the system while the mappings stay. */
+/* Gives all pages back to the system while the mappings stay. This, and the next, wait for the
+ * file's lock, which whoever may write the file can hold for ever. */
 void segment_punch(int fd, uint64_t size);
 /* The same for a part of a mapping, whole pages; they read as zeros afterwards, in
  * every process. When it fails (the memory is locked), they stay as they are, which

@@ -255,12 +255,12 @@ bool help_group(struct waiting *waiting)
 }
 
 /* True for a group whose tasks this thread runs to make room for another's: those that
- * only this process may run, since when those fill the queue, nobody else makes room; or,
- * with any, those of every group that does not leave them to workers. */
+ * only this process may run, since when those fill the queue, nobody else makes room, and so
+ * where no worker will; or, with any, those of every group that does not leave them to workers. */
 static bool gives_room(const mc_group *group, bool any)
 {
     return pthread_equal(group->thread, pthread_self()) && group->count != 0 &&
-           (group->busy ||
+           (group->busy || wait_no_workers(group) ||
             (any && (group->help != MC_HELP_NEVER || group->on_full == MC_FULL_INLINE)));
 }
 

@@ -62,27 +62,40 @@ static void rest(struct post *post, uint32_t rest_ms)
     post->due_ms = supervisor_now_ms() + rest_ms;
 }
 
-/* A request that failed is made again after a rest. */
+/* Tasks for these seats are given up if no worker of theirs can be started. */
+static void consider_hope(struct supervisor *supervisor, uint32_t index)
+{
+    enum seat_class seats = control_class(supervisor->control, index);
+    if (!roster_hopeless(supervisor, seats, ATTEMPTS_LEAST))
+        return;
+    atomic_fetch_or(&supervisor->control->hopeless, 1u << seats);
+    lanes_alarm(supervisor);
+}
+
+/* A request that failed is made again after a rest; or as soon as there is a zygote. */
 static void ask_later(struct supervisor *supervisor, uint32_t index, int which)
 {
     struct seat *seat = &supervisor->seats[index];
-    if (which == HOLDER) {
-        rest(&seat->posts[HOLDER], BACKOFF_FIRST_MS);
+    if (which == HEIR) {
+        seat->posts[HEIR].life = LIFE_EMPTY;
+        seat->retire_due_ms = supervisor_now_ms() + BACKOFF_FIRST_MS;
         return;
     }
-    seat->posts[HEIR].life = LIFE_EMPTY;
-    seat->retire_due_ms = supervisor_now_ms() + BACKOFF_FIRST_MS;
+    rest(&seat->posts[HOLDER],
+         zygotes_fail(supervisor) ? BACKOFF_MOST_MS : seat_pause_ms(&seat->record));
+    consider_hope(supervisor, index);
 }
 
-static void ask(struct supervisor *supervisor, uint32_t index, int which)
+/* Makes the place that the worker will take; its end of the socket, or a negative errno. Before it
+ * is asked for: one that is not watched would be reaped by nobody. */
+static int expect(struct supervisor *supervisor, const struct zygote *zygote, uint32_t index,
+                  int which)
 {
     struct post *post = post_of(supervisor, index, which);
-    const struct zygote *zygote = zygotes_target(supervisor);
     int ends[2];
-    if (zygote == NULL || channel_pair(ends) < 0) {
-        ask_later(supervisor, index, which);
-        return;
-    }
+    int result = channel_pair(ends);
+    if (result < 0)
+        return result;
     *post = (struct post){.life = LIFE_ASKED,
                           .heir = which == HEIR,
                           .zygote = zygote->generation,
@@ -91,18 +104,33 @@ static void ask(struct supervisor *supervisor, uint32_t index, int which)
                           .pidfd = -1,
                           .socket = ends[0]};
     atomic_store(pid_place(supervisor, index, post->heir), 0);
-    struct parcel parcel = {.message = {.type = MESSAGE_SPAWN, .index = index, .value = which},
-                            .descriptors = {ends[1]},
-                            .descriptor_count = 1};
-    int result = channel_send(zygote->socket, &parcel, MSG_DONTWAIT);
-    close(ends[1]);
+    result = supervisor_watch(supervisor, post->socket,
+                              which == HEIR ? WATCH_HEIR_SOCKET : WATCH_SEAT_SOCKET, index);
     if (result == 0)
-        result = supervisor_watch(supervisor, post->socket,
-                                  which == HEIR ? WATCH_HEIR_SOCKET : WATCH_SEAT_SOCKET, index);
-    if (result < 0) {
-        sys_close(&post->socket);
+        return ends[1];
+    sys_close(&post->socket);
+    close(ends[1]);
+    return result;
+}
+
+static void ask(struct supervisor *supervisor, uint32_t index, int which)
+{
+    const struct zygote *zygote = zygotes_target(supervisor);
+    struct parcel parcel = {.message = {.type = MESSAGE_SPAWN, .index = index, .value = which},
+                            .descriptor_count = 1};
+    if (zygote == NULL) {
         ask_later(supervisor, index, which);
+        return;
     }
+    parcel.descriptors[0] = expect(supervisor, zygote, index, which);
+    if (parcel.descriptors[0] < 0) {
+        if (which == HOLDER)
+            supervisor->seats[index].record.failed_starts++;
+        ask_later(supervisor, index, which);
+        return;
+    }
+    channel_tell(zygote->socket, &parcel);
+    parcel_drop(&parcel); /* unless it was sent, we see the end of its socket */
 }
 
 /* The worker exists: from now on its death is known from its pidfd. */
@@ -245,16 +273,6 @@ void keeper_stay(struct supervisor *supervisor)
         if (seat->posts[HOLDER].life == LIFE_UP)
             seat->record.failed_starts = 0;
     }
-}
-
-/* Tasks for these seats are given up if no worker of theirs can be started. */
-static void consider_hope(struct supervisor *supervisor, uint32_t index)
-{
-    enum seat_class seats = control_class(supervisor->control, index);
-    if (!roster_hopeless(supervisor, seats, ATTEMPTS_LEAST))
-        return;
-    atomic_fetch_or(&supervisor->control->hopeless, 1u << seats);
-    lanes_alarm(supervisor);
 }
 
 /* What may come next at a seat whose worker is dead. */

@@ -13,14 +13,17 @@
 #include "ipc/tally.h"
 #include "ipc/wake.h"
 #include "pool/log.h"
+#include "pool/process.h"
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* How often the supervisor itself looks whether work lies while a worker is idle, for
@@ -28,6 +31,7 @@
  * event loop does not wait. */
 enum { LOOK_MS = 50 };
 enum { LAST_WORDS_MOST = 64 }; /* messages of a client that is dead */
+enum { EMPTY_MS = 20 };        /* usually a lane is empty long before that */
 
 static void refuse(const struct supervisor *supervisor, int socket, int status, const char *text)
 {
@@ -74,15 +78,61 @@ static void close_client(const struct supervisor *supervisor, struct tenant *ten
     sys_close(&tenant->notify_client);
 }
 
+/* Its client is of another user than those that are trusted. */
+static bool is_strangers(const struct supervisor *supervisor, const struct tenant *tenant)
+{
+    return tenant->tenancy != TENANT_OPENER && tenant->uid != 0 && tenant->uid != supervisor->uid;
+}
+
+/* To give a file's memory back takes its lock, which everybody who can write it may hold for as
+ * long as he likes, in a write that reads from a file system of his own; and who waits for it
+ * cannot be killed. So it is done by a process that nobody waits for, or hardly. Without one the
+ * memory goes back when nobody has the lane's descriptor any more. */
+static void empty_apart(struct supervisor *supervisor, struct tenant *tenant)
+{
+    pid_t pid = sys_fork(SIGCHLD, false, NULL);
+    if (pid == 0) {
+        process_begin("mc-emptier", &tenant->lane_fd, false);
+        segment_punch(tenant->lane_fd, tenant->geometry.total_size);
+        _exit(0);
+    }
+    if (pid < 0)
+        return;
+    tenant->emptier = pid;
+    tenant->pidfd = sys_pidfd_open(pid);
+    if (supervisor->emptiers++ == 0 && sys_await_input(tenant->pidfd, EMPTY_MS) == 1)
+        return;
+    /* lanes_reclaim() looks after each event. */
+    (void)supervisor_watch(supervisor, tenant->pidfd, WATCH_CLIENT_PID,
+                           (uint32_t)(tenant - supervisor->tenants));
+}
+
+/* Whoever else has the lane's descriptor, its memory goes back to the system: true when that is
+ * done. Until then its place is taken, or one client after another could leave some behind. */
+static bool is_emptied(struct supervisor *supervisor, struct tenant *tenant)
+{
+    if (tenant->faulted) /* its client lives, and still reads the results that it has */
+        return true;
+    if (!is_strangers(supervisor, tenant)) {
+        segment_punch(tenant->lane_fd, tenant->geometry.total_size);
+        return true;
+    }
+    if (tenant->emptier == 0)
+        empty_apart(supervisor, tenant);
+    if (tenant->emptier == 0)
+        return true;
+    if (waitpid(tenant->emptier, NULL, WNOHANG | __WALL) == 0)
+        return false;
+    supervisor->emptiers--;
+    return true;
+}
+
 static void free_lane(struct tenant *tenant)
 {
-    /* A client that lives still reads the results that it has. */
-    if (tenant->lane_fd >= 0 && !tenant->faulted)
-        segment_punch(tenant->lane_fd,
-                      tenant->lane.memory != NULL ? tenant->lane.geometry->total_size : 0);
     lane_unmap(&tenant->lane);
     sys_close(&tenant->lane_fd);
     sys_close(&tenant->notify);
+    sys_close(&tenant->pidfd);
     tenant->used = tenant->dropping = false;
 }
 
@@ -108,7 +158,7 @@ static bool bells_shared(const struct supervisor *supervisor)
 {
     for (uint32_t i = 0; i < supervisor->config->max_clients; i++) {
         const struct tenant *tenant = &supervisor->tenants[i];
-        if (tenant->used && tenant->uid != 0 && tenant->uid != supervisor->uid)
+        if (tenant->used && is_strangers(supervisor, tenant))
             return true;
     }
     return false;
@@ -191,9 +241,7 @@ static int descriptors_for(const struct supervisor *supervisor, const struct ten
 {
     if (tenant->tenancy == TENANT_FORK)
         return 2;
-    return tenant->tenancy == TENANT_OPENER || tenant->uid == 0 || tenant->uid == supervisor->uid
-               ? 5
-               : 4;
+    return is_strangers(supervisor, tenant) ? 4 : 5;
 }
 
 void lanes_welcome(struct supervisor *supervisor, struct tenant *tenant)
@@ -240,6 +288,7 @@ void lanes_send(struct supervisor *supervisor, int socket, uint32_t index, uint3
     if (tenant == NULL || tenant->dropping) {
         parcel.message.status = -ENOENT;
     } else {
+        parcel.message.value = is_strangers(supervisor, tenant);
         parcel.descriptors[0] = tenant->lane_fd;
         parcel.descriptors[1] = tenant->notify;
         parcel.descriptor_count = 2;
@@ -334,7 +383,7 @@ bool lanes_reclaim(struct supervisor *supervisor)
             continue;
         if (lane_worked_on(supervisor, i))
             left = true;
-        else if (tenant->socket < 0)
+        else if (tenant->socket < 0 && is_emptied(supervisor, tenant))
             free_lane(tenant);
     }
     return left;

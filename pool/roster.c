@@ -101,16 +101,18 @@ void roster_rouse_all(const struct supervisor *supervisor)
 
 bool roster_hopeless(const struct supervisor *supervisor, enum seat_class seats, uint32_t attempts)
 {
+    bool unborn = zygotes_fail(supervisor);
     uint32_t failed = 0;
     for (uint32_t i = 0; i < supervisor->config->seats; i++) {
         const struct seat *seat = &supervisor->seats[i];
         if (control_class(supervisor->control, i) != seats)
             continue;
-        if (seat->posts[HOLDER].life != LIFE_RESTING || seat->record.failed_starts == 0)
+        if (seat->posts[HOLDER].life != LIFE_RESTING ||
+            (seat->record.failed_starts == 0 && !unborn))
             return false;
         failed += seat->record.failed_starts;
     }
-    return failed >= attempts;
+    return failed >= attempts || unborn;
 }
 
 bool roster_all_hopeless(const struct supervisor *supervisor)

@@ -155,10 +155,12 @@ void supervisor_drain(struct supervisor *supervisor, uint32_t timeout_ms)
 _Noreturn static void give_up_opening(struct supervisor *supervisor)
 {
     int status = supervisor->init_status < 0 ? supervisor->init_status : -EIO;
+    const char *why = supervisor->init_text[0] != '\0' ? supervisor->init_text
+                                                       : "no process can be made for workers";
     if (supervisor->config->serve != NULL)
-        door_tell(supervisor, SERVE_ENDED, supervisor->init_text);
+        door_tell(supervisor, SERVE_ENDED, why);
     else
-        fail_opening(supervisor->tenants[0].socket, status, supervisor->init_text);
+        fail_opening(supervisor->tenants[0].socket, status, why);
     supervisor_end(supervisor, 1);
 }
 

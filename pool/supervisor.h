@@ -83,6 +83,7 @@ struct zygote {
                          more module has that of the one it comes from, others have their own */
     uint32_t set_up;  /* generation of the first zygote with this configuration */
     uint32_t failed_starts; /* of its workers, since one was ready */
+    uint32_t failures;      /* since it was ready: it died, or could not be made */
     bool fresh;             /* it has a new set-up, and is to be the target when it is ready */
     bool ready;             /* its modules are loaded */
     pid_t pid;
@@ -153,7 +154,8 @@ struct tenant {
     enum tenancy tenancy;
     pid_t pid;
     uid_t uid;
-    int pidfd;
+    pid_t emptier; /* gives the lane's memory back; 0: nobody does yet */
+    int pidfd;     /* the client's; later the emptier's */
     int socket;
     int lane_fd;
     int notify;        /* the end that workers write to */
@@ -203,6 +205,7 @@ struct supervisor {
 
     struct seat seats[MAX_SEATS];
     struct tenant tenants[MAX_LANES];
+    uint32_t emptiers;
 
     enum pool_phase phase;
     uint64_t phase_deadline_ms;
@@ -266,6 +269,8 @@ void zygotes_due(struct supervisor *supervisor, uint64_t now_ms);
 uint64_t zygotes_next_due(const struct supervisor *supervisor);
 /* Where workers come from; NULL while it is not ready. */
 struct zygote *zygotes_target(struct supervisor *supervisor);
+/* There is none, and there were several attempts. */
+bool zygotes_fail(const struct supervisor *supervisor);
 /* Reads the configuration again, and lets workers of a new zygote take over: now, or as
  * soon as the pool is open and an earlier reload is over. -ESHUTDOWN with a message when
  * the pool is closing. */
@@ -363,7 +368,8 @@ bool roster_all_follow(const struct supervisor *supervisor, const struct zygote 
 /* True if a worker that may stay has one of these seats; or, where it need not serve already,
  * has started and waits for one. */
 bool roster_any_of(const struct supervisor *supervisor, enum seat_class seats, bool serving);
-/* None of these seats has a worker, or is about to get one, after so many attempts in all. */
+/* None of these seats has a worker, or is about to get one, after so many attempts in all; or
+ * for want of a zygote. */
 bool roster_hopeless(const struct supervisor *supervisor, enum seat_class seats, uint32_t attempts);
 bool roster_all_hopeless(const struct supervisor *supervisor);
 bool roster_all_gone(const struct supervisor *supervisor);
@@ -380,8 +386,8 @@ uint32_t lanes_of_user(const struct supervisor *supervisor, uid_t uid);
 void lanes_welcome(struct supervisor *supervisor, struct tenant *tenant);
 void lanes_client_event(struct supervisor *supervisor, uint32_t index, enum watched kind);
 void lanes_send(struct supervisor *supervisor, int socket, uint32_t index, uint32_t generation);
-/* Frees the lanes of gone clients that nobody works on any more; true if some
- * are left. */
+/* Frees the lanes of gone clients that nobody works on any more; true if somebody does on
+ * some. */
 bool lanes_reclaim(struct supervisor *supervisor);
 bool lanes_idle(const struct supervisor *supervisor);
 /* Looks at all lanes itself, and wakes all workers if there is doubt. */

@@ -16,7 +16,9 @@
  *   it sleeps for good. If clients still hold large results, they wake it when they
  *   release one (B3), and it sleeps for TIDY_IDLE_MS once more.
  *
- * A worker whose arenas never held more than a little does none of this.
+ * A worker whose arenas never held more than a little does none of this. Nor does it for a
+ * client of another user, who can have it wait for the lane's lock (lanes.c): what results took
+ * there goes back when that client leaves.
  */
 #ifndef POOL_TIDY_H
 #define POOL_TIDY_H
@@ -36,7 +38,9 @@ struct worker;
 /* After an allocation in the lane, or its takeover. */
 static inline void tidy_note(struct views *views, uint32_t lane)
 {
-    if (__builtin_expect(extents_warm(&views->table[lane].blocks.extents) > 2 * TIDY_KEEP, 0))
+    const struct view *view = &views->table[lane];
+    if (__builtin_expect(extents_warm(&view->blocks.extents) > 2 * TIDY_KEEP, 0) &&
+        !view->strangers)
         views->untidy[lane / 64] |= UINT64_C(1) << (lane % 64);
 }
 

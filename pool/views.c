@@ -61,6 +61,7 @@ static int map(const struct views *views, struct view *view, struct parcel *parc
     view->notify = parcel->descriptors[1];
     parcel->descriptors[1] = -1;
     view->generation = parcel->message.generation;
+    view->strangers = parcel->message.value != 0;
     view->charge = charge_of(atomic_load_explicit(
         &views->control->lanes[parcel->message.index].weight, memory_order_relaxed));
     view->used = 0;

@@ -20,6 +20,7 @@ struct view {
     uint32_t generation; /* 0: not mapped */
     uint32_t faulted;    /* the generation that was reported as damaged */
     struct blocks blocks;
+    bool strangers; /* its client is not trusted with our time: see tidy.h */
     int notify;
     uint64_t used; /* of this worker's time, by the client's weight; see work.c */
     uint32_t charge;

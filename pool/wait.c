@@ -265,6 +265,11 @@ static bool any_counts(const struct waiting *waiting)
            waiting->count - waiting->first_open > 1;
 }
 
+static int interrupted(void)
+{
+    return error_set(-EINTR, "a signal arrived during the wait");
+}
+
 /* Sleeps until a task that the goal depends on has ended; 0, -ETIMEDOUT, -EINTR. */
 static int nap(struct waiting *waiting, const struct record *record, uint64_t nap_ns)
 {
@@ -323,11 +328,12 @@ static const struct record *awaited(const struct waiting *waiting)
     return group_record(group, index);
 }
 
-/* A worker could run something, and does not; the bells might say otherwise. */
-static bool some_seat_idle(const struct control *control)
+/* A worker could run something of these classes, and does not; the bells might say otherwise. */
+static bool some_seat_idle(const struct control *control, unsigned classes)
 {
     for (uint32_t seat = 0; seat < control->seat_count; seat++)
-        if (atomic_load_explicit(&control->rows[seat].pid, memory_order_relaxed) != 0 &&
+        if ((classes >> control_class(control, seat) & 1) != 0 &&
+            atomic_load_explicit(&control->rows[seat].pid, memory_order_relaxed) != 0 &&
             atomic_load_explicit(&control->rows[seat].run_count, memory_order_relaxed) == 0)
             return true;
     return false;
@@ -397,6 +403,28 @@ static int drive(const struct waiting *waiting)
     return io_drive(io, NULL, full);
 }
 
+/* In all groups: the caller may wait for room that those of others take. */
+static void settle_lost(struct client *client)
+{
+    pthread_mutex_lock(&client->lock);
+    for (mc_group *group = client->groups; group != NULL; group = group->next)
+        wait_settle_lost(group);
+    pthread_mutex_unlock(&client->lock);
+}
+
+static int await_others(struct waiting *waiting)
+{
+    const mc_group *group = waiting->group;
+    struct timespec room = {.tv_nsec = ROOM_NAP_NS};
+    if (nanosleep(&room, NULL) < 0 && group->interruptible)
+        return interrupted();
+    waiting->naps++;
+    if (client_check_gone(waiting->client) ||
+        atomic_load_explicit(&group->pool->control->hopeless, memory_order_relaxed) != 0)
+        settle_lost(waiting->client);
+    return 0;
+}
+
 /* Sees that somebody is awake, and waits until something may have changed. */
 static int rest(struct waiting *waiting, uint64_t now)
 {
@@ -412,12 +440,8 @@ static int rest(struct waiting *waiting, uint64_t now)
             return 0;
         }
     }
-    if (waiting->first_open == waiting->count) { /* waits for room that others take */
-        struct timespec room = {.tv_nsec = ROOM_NAP_NS};
-        waiting->naps++;
-        (void)nanosleep(&room, NULL);
-        return 0;
-    }
+    if (waiting->first_open == waiting->count) /* waits for room that others take */
+        return await_others(waiting);
     const struct record *record = awaited(waiting);
     tell_cpu(waiting);
     bool hurried = atomic_load_explicit(&client->think_ns, memory_order_relaxed) < HURRIED_NS;
@@ -449,15 +473,13 @@ static int rest(struct waiting *waiting, uint64_t now)
         nap_ns = ROOM_NAP_NS;
     int result = nap(waiting, record, nap_ns);
     if (result == -EINTR && group->interruptible)
-        return error_set(-EINTR, "a signal arrived during the wait");
+        return interrupted();
     /* Signals may come more often than naps end. */
     if (result != -ETIMEDOUT && result != -EINTR)
         return 0;
     if (client_check_gone(client) || wait_no_workers(group)) {
-        pthread_mutex_lock(&client->lock);
-        wait_settle_lost(group);
-        pthread_mutex_unlock(&client->lock);
-    } else if (waiting->naps > 1 && some_seat_idle(group->pool->control) &&
+        settle_lost(client);
+    } else if (waiting->naps > 1 && some_seat_idle(group->pool->control, group_offered_to(group)) &&
                wait_any_is(waiting, SLOT_SUBMITTED)) {
         client_complain(client);
     }
@@ -497,9 +519,10 @@ static void collect(struct waiting *waiting)
 {
     mc_group *group = waiting->group;
     struct client *client = waiting->client;
-    /* The usual case of a look too early needs no lock. */
-    if (waiting->goal == GOAL_ALL && group->parallel_limit == 0 && group->kill_before == 0 &&
-        waiting->first_open < waiting->count &&
+    /* The usual case of a look too early needs no lock; but after a nap it is seen whether the
+     * task's word is one that it may have. */
+    if (waiting->naps == 0 && waiting->goal == GOAL_ALL && group->parallel_limit == 0 &&
+        group->kill_before == 0 && waiting->first_open < waiting->count &&
         !has_ended(client, group_record(group, waiting->first_open)))
         return;
     pthread_mutex_lock(&client->lock);
@@ -588,7 +611,8 @@ int wait_for(mc_group *group, enum goal goal, int timeout_ms)
     /* One slot would do; but who fills the queue once fills it again, and had
      * better not be woken for each task. */
     waiting.room_index = waiting.first_open + (waiting.count - waiting.first_open) / 2;
-    waiting.ended_enough = waiting.count - waiting.open + (waiting.open + 1) / 2;
+    if (waiting.open != 0)
+        waiting.ended_enough = waiting.count - waiting.open + (waiting.open + 1) / 2;
     int result = 0;
     if (!waiting.reached)
         result = timeout_ms == 0 ? poll_once(&waiting) : wait_until(&waiting, timeout_ms);

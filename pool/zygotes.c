@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 enum { LOAD_REST_MS = 1000 };
+enum { FAILURES_MOST = 3 }; /* in a row, until nobody counts on the next */
 
 struct zygote *zygotes_other(struct supervisor *supervisor)
 {
@@ -40,6 +41,11 @@ struct zygote *zygotes_target(struct supervisor *supervisor)
 {
     struct zygote *zygote = &supervisor->zygotes[supervisor->target];
     return zygote->socket >= 0 && zygote->ready ? zygote : NULL;
+}
+
+bool zygotes_fail(const struct supervisor *supervisor)
+{
+    return supervisor->zygotes[supervisor->target].failures >= FAILURES_MOST;
 }
 
 /* ---- start ---- */
@@ -82,6 +88,17 @@ static int give_birth(struct supervisor *supervisor, struct zygote *zygote)
         sys_close(&zygote->pidfd);
         sys_close(&zygote->socket);
     }
+    return result;
+}
+
+/* In place of one that died, or could not be made. */
+static int replace(struct supervisor *supervisor, struct zygote *zygote)
+{
+    int result = give_birth(supervisor, zygote);
+    if (result < 0)
+        zygote->failures++;
+    else if (zygote->ready)
+        zygote->failures = 0;
     return result;
 }
 
@@ -279,6 +296,7 @@ static void learn_handler(struct zygote *zygote, const struct message *message)
 static void loaded(struct supervisor *supervisor, struct zygote *zygote, const char *awake)
 {
     zygote->ready = true;
+    zygote->failures = 0;
     memcpy(&zygote->awake, awake, sizeof(zygote->awake));
     if (zygote == zygotes_other(supervisor) && (zygote->fresh || zygote->forked)) {
         zygote->fresh = false;
@@ -387,6 +405,7 @@ static void died_loading(struct supervisor *supervisor, struct zygote *zygote, i
     } else if (may_go_back(supervisor)) { /* it was ready once, died, and is not any more */
         give_up(supervisor, why, true);
     } else {
+        zygote->failures++;
         log_write(supervisor->control, MC_LOG_ERROR, "the zygote (pid %d) cannot start: %s",
                   (int)zygote->pid, why);
     }
@@ -421,7 +440,7 @@ static void died(struct supervisor *supervisor, struct zygote *zygote)
               (int)zygote->pid);
     /* Seats that it was asked for see the end of their sockets, or their worker
      * was born and says so itself. */
-    int result = give_birth(supervisor, zygote);
+    int result = replace(supervisor, zygote);
     if (result < 0)
         log_write(supervisor->control, MC_LOG_ERROR, "no new zygote: %s", strerror(-result));
     keeper_fill_seats(supervisor);
@@ -457,8 +476,9 @@ void zygotes_due(struct supervisor *supervisor, uint64_t now_ms)
                   *old = zygotes_other(supervisor);
     if (supervisor->phase >= PHASE_LEAVING)
         return;
-    if (target->pidfd < 0 && now_ms >= target->started_ms + rest_ms(target))
-        (void)give_birth(supervisor, target); /* it was impossible a moment ago */
+    if (target->pidfd < 0 && now_ms >= target->started_ms + rest_ms(target) &&
+        replace(supervisor, target) == 0) /* it was impossible a moment ago */
+        keeper_fill_seats(supervisor);
     for (int i = 0; i < 2; i++) {
         struct zygote *zygote = &supervisor->zygotes[i];
         if (zygote->pidfd >= 0 && !zygote->ready && !zygote->late &&

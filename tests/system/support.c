@@ -242,7 +242,7 @@ static pid_t parent_of(pid_t pid)
     return read_stat(pid, &state, &parent, name) ? parent : 0;
 }
 
-pid_t child_named(pid_t parent, const char *name, pid_t but)
+static pid_t find_child(pid_t parent, const char *name, pid_t but, bool zombie)
 {
     DIR *directory = opendir("/proc");
     pid_t found = 0;
@@ -250,12 +250,23 @@ pid_t child_named(pid_t parent, const char *name, pid_t but)
         pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10), its_parent;
         char state, its_name[32];
         if (pid > 0 && pid != but && read_stat(pid, &state, &its_parent, its_name) &&
-            its_parent == parent && state != 'Z' && strncmp(its_name, name, strlen(name)) == 0)
+            its_parent == parent && (state == 'Z') == zombie &&
+            strncmp(its_name, name, strlen(name)) == 0)
             found = pid;
     }
     if (directory != NULL)
         closedir(directory);
     return found;
+}
+
+pid_t child_named(pid_t parent, const char *name, pid_t but)
+{
+    return find_child(parent, name, but, false);
+}
+
+bool has_zombies(pid_t parent)
+{
+    return find_child(parent, "", 0, true) != 0;
 }
 
 /* False while somebody is missing. */

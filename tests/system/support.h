@@ -102,6 +102,8 @@ bool family_await_end(const struct family *family, int bound_ms);
 /* A child whose name begins so, other than `but`; 0: there is none. */
 pid_t child_named(pid_t parent, const char *name, pid_t but);
 bool process_lives(pid_t pid);
+/* A child of this process is dead, and nobody has asked how. */
+bool has_zombies(pid_t parent);
 /* Until it is in that state of proc(5), such as 'S' for sleeping; false when the
  * bound is over. */
 bool await_state(pid_t pid, char wanted);

@@ -471,6 +471,38 @@ START_TEST(a_client_without_lane_keeps_its_results_and_runs_what_it_may)
 }
 END_TEST
 
+/* Its task is said to run in a seat that is not there. */
+static void child_waits_for_nobody(void)
+{
+    struct mc_group_options options = {.size = sizeof(options), .help = MC_HELP_NEVER};
+    struct mc_result found = {.size = sizeof(found)};
+    mc_group *group = NULL;
+    uint32_t number = 0;
+    if (mc_group_open(pool, &options, &group) < 0 ||
+        mc_group_run(group, "blocked", &number, sizeof(number)) < 0 ||
+        !board_await(&board->started, 1, BOUND_MS))
+        _exit(1);
+    _Atomic uint64_t *word = &pool->client.lane.slots[group_record(group, 0)->slot].word;
+    atomic_store(word, slot_word(SLOT_RUNNING, 0, pool->config->seats + 1, 0,
+                                 slot_generation(atomic_load(word))));
+    if (mc_group_wait(group, BOUND_MS / 4) < 0 || mc_group_result(group, 0, &found) < 0)
+        _exit(2);
+    _exit(found.status == -EFAULT ? 0 : 3);
+}
+
+START_TEST(a_wait_ends_when_nobody_can_have_its_task)
+{
+    begin();
+    pid_t child = fork();
+    if (child == 0)
+        child_waits_for_nobody();
+    ck_assert_int_eq(WEXITSTATUS(await_exit(child)), 0);
+    gate_open();
+    expect_quiet(pool);
+    mc_pool_close(pool);
+}
+END_TEST
+
 START_TEST(an_event_loop_hears_that_its_lane_was_given_up)
 {
     begin();
@@ -509,4 +541,5 @@ TEST_MAIN(hostile_lane, a_scribbler_loses_its_lane_and_nobody_else_notices,
           a_client_that_goes_while_its_task_begins_takes_no_worker_along,
           a_damaged_chain_of_results_costs_its_client_the_lane,
           a_client_without_lane_keeps_its_results_and_runs_what_it_may,
-          an_event_loop_hears_that_its_lane_was_given_up, the_pool_ends_with_the_lane_of_its_opener)
+          a_wait_ends_when_nobody_can_have_its_task, an_event_loop_hears_that_its_lane_was_given_up,
+          the_pool_ends_with_the_lane_of_its_opener)

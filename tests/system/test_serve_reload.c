@@ -333,6 +333,34 @@ START_TEST(a_reload_mends_a_set_up_that_cannot_be_loaded_any_more)
 }
 END_TEST
 
+/* The workers that are left take tasks, until the last of them dies. */
+START_TEST(tasks_are_given_up_when_no_zygote_can_be_loaded_and_no_worker_is_left)
+{
+    prepare_file(TEST_MODULE_1);
+    server.module.path = module_file;
+    server_start(&server);
+    mc_pool *pool = attach(&server, NULL, 0);
+    await_both_workers(pool);
+    replace_module("/proc/self/stat");
+    end_process(server_zygote(&server, 0));
+    ck_assert(board_await(&board->words[0], 1, BOUND_MS));
+    ck_assert_int_eq(version_of(pool), 107);
+    end_process(child_named(server.pid, "mc-worker/0", 0));
+    end_process(child_named(server.pid, "mc-worker/1", 0));
+    mc_group *group = open_unhelped(pool);
+    run(group, "version", NULL, 0);
+    wait_all(group);
+    ck_assert_int_eq(result_of(group, 0).status, -EOWNERDEAD);
+    mc_group_close(group);
+    replace_module(TEST_MODULE_1);
+    await_both_workers(pool);
+    ck_assert_int_eq(version_of(pool), 107);
+    mc_pool_close(pool);
+    unlink(module_file);
+    server_end(&server);
+}
+END_TEST
+
 START_TEST(a_set_up_whose_zygote_dies_and_cannot_be_loaded_again_is_given_up)
 {
     prepare_file(TEST_MODULE_2);
@@ -373,4 +401,5 @@ TEST_MAIN(serve_reload, a_reload_moves_to_the_new_module_and_loses_nothing,
           set_ups_that_are_given_up_leave_nothing_in_the_server,
           a_reload_changes_no_number_of_workers,
           a_reload_mends_a_set_up_that_cannot_be_loaded_any_more,
+          tasks_are_given_up_when_no_zygote_can_be_loaded_and_no_worker_is_left,
           a_set_up_whose_zygote_dies_and_cannot_be_loaded_again_is_given_up)

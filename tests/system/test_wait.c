@@ -288,6 +288,29 @@ START_TEST(an_interruptible_wait_ends_with_a_signal)
 }
 END_TEST
 
+START_TEST(a_wait_for_room_that_others_take_ends_with_a_signal_likewise)
+{
+    board_open();
+    struct mc_pool_options options = pool_options(HANDLERS(handlers));
+    options.queue_depth = 16;
+    pool = open_pool(&options);
+    mc_group *full = open_unhelped(pool);
+    mc_group *group =
+        open_with(pool, (struct mc_group_options){
+                            .interruptible = true, .help = MC_HELP_NEVER, .full_timeout_ms = 500});
+    uint32_t number = 16;
+    for (uint32_t i = 0; i < 16; i++)
+        run_number(full, "blocked", i);
+    start_signals();
+    expect_error(mc_group_run(group, "quick", &number, sizeof(number)), -EINTR, "signal");
+    stop_signals();
+    gate_open();
+    wait_all(full);
+    mc_group_close(full);
+    finish(group);
+}
+END_TEST
+
 START_TEST(other_waits_go_on_after_a_signal)
 {
     begin(2);
@@ -299,6 +322,31 @@ START_TEST(other_waits_go_on_after_a_signal)
     gate_open();
     wait_all(group);
     stop_signals();
+    finish(group);
+}
+END_TEST
+
+/* ---- complaints ---- */
+
+/* The supervisor bumps `alarm` for each. */
+START_TEST(who_waits_for_busy_workers_does_not_complain_of_idle_ones_for_other_tasks)
+{
+    const struct mc_handler both[] = {{.name = "blocked", .run = blocked},
+                                      {.name = "waits", .run = quick, .flags = MC_IO}};
+    board_open();
+    struct mc_pool_options options = pool_options(HANDLERS(both));
+    options.workers = 1;
+    pool = open_pool(&options);
+    ck_assert(await_workers(pool, BOUND_MS));
+    mc_group *group = open_unhelped(pool);
+    run_number(group, "blocked", 0);
+    ck_assert(board_await(&board->started, 1, BOUND_MS));
+    run_number(group, "blocked", 1);
+    uint32_t before = atomic_load(&pool->control->alarm);
+    ck_assert_int_eq(mc_group_wait(group, 700), -ETIMEDOUT);
+    ck_assert_uint_eq(atomic_load(&pool->control->alarm), before);
+    gate_open();
+    wait_all(group);
     finish(group);
 }
 END_TEST
@@ -474,8 +522,11 @@ TEST_MAIN(wait, a_wait_that_timed_out_can_be_repeated, a_wait_of_0_only_collects
           running_tasks_learn_that_they_are_cancelled,
           running_tasks_learn_that_their_group_was_closed, a_cancelled_group_can_be_used_again,
           only_tasks_that_ran_count_as_done, an_interruptible_wait_ends_with_a_signal,
-          other_waits_go_on_after_a_signal, max_parallel_is_never_exceeded,
-          max_parallel_holds_while_the_caller_helps, max_parallel_is_made_use_of_behind_a_long_task,
+          a_wait_for_room_that_others_take_ends_with_a_signal_likewise,
+          other_waits_go_on_after_a_signal,
+          who_waits_for_busy_workers_does_not_complain_of_idle_ones_for_other_tasks,
+          max_parallel_is_never_exceeded, max_parallel_holds_while_the_caller_helps,
+          max_parallel_is_made_use_of_behind_a_long_task,
           a_task_that_is_slow_for_once_does_not_hold_up_others_of_its_group,
           waiting_for_room_costs_no_cpu, a_queue_full_of_limited_tasks_makes_room_for_others,
           a_queue_full_of_ended_tasks_of_another_group_makes_room)

@@ -387,6 +387,26 @@ START_TEST(an_idle_worker_is_replaced_within_a_moment)
 }
 END_TEST
 
+START_TEST(a_worker_that_could_not_be_watched_is_not_made)
+{
+    begin(0);
+    struct family family;
+    family_find(pool, &family);
+    fault_arm("supervisor_watch", 0, 1);
+    end_process(family.workers[0]);
+    uint64_t began = clock_ns();
+    while (!fault_struck())
+        ck_assert_double_lt(ms_since(began), BOUND_MS);
+    family_find(pool, &family);
+    while (has_zombies(family.supervisor)) {
+        ck_assert_msg(ms_since(began) < BOUND_MS, "a dead worker stays");
+        pause_us(10000);
+    }
+    expect_sound();
+    finish();
+}
+END_TEST
+
 START_TEST(the_death_of_all_workers_fails_what_they_ran_and_nothing_else)
 {
     begin(0);
@@ -432,5 +452,6 @@ TEST_MAIN(worker_death, worker_killed_before_a_task_starts_fails_none,
           a_crash_is_described_with_signal_or_status,
           a_series_of_crashes_fails_each_of_its_tasks_and_no_other,
           results_outlive_the_worker_that_made_them, an_idle_worker_is_replaced_within_a_moment,
+          a_worker_that_could_not_be_watched_is_not_made,
           the_death_of_all_workers_fails_what_they_ran_and_nothing_else,
           dead_workers_leave_none_of_their_own_lanes_behind)

@@ -220,6 +220,33 @@ static void await_hopeless(void)
     }
 }
 
+/* Nobody waits for the tasks that fill the lane. */
+START_TEST(a_lane_full_of_tasks_that_no_worker_will_run_makes_room)
+{
+    const char *const names[] = {"isolated", "check"};
+    struct mc_pool_options options = begin();
+    options.queue_depth = 16;
+    pool = open_pool(&options);
+    lose_workers();
+    await_hopeless();
+    for (int i = 0; i < 2; i++) {
+        mc_group *full = open_unhelped(pool), *group = open_unhelped(pool);
+        for (int j = 0; j < 16; j++)
+            run(full, names[i], NULL, 0);
+        alarm(BOUND_MS / 1000);
+        run(group, "check", NULL, 0);
+        alarm(0);
+        wait_all(group);
+        wait_all(full);
+        ck_assert_uint_eq(failures(group), 0);
+        ck_assert_uint_eq(failures(full), i == 0 ? 16 : 0);
+        mc_group_close(group);
+        mc_group_close(full);
+    }
+    mc_pool_close(pool);
+}
+END_TEST
+
 /* Until there is a worker for it. */
 static void try_again(mc_group *group, void *context)
 {
@@ -403,6 +430,7 @@ TEST_MAIN(worker_init, tasks_have_what_worker_init_made_wherever_they_run,
           open_fails_with_what_worker_init_returned, open_fails_when_workers_die_in_worker_init,
           tasks_that_may_run_here_do_when_no_worker_can_start,
           isolated_tasks_end_with_an_error_when_no_worker_can_start,
+          a_lane_full_of_tasks_that_no_worker_will_run_makes_room,
           an_event_loop_learns_that_no_worker_can_start,
           an_event_loop_may_try_again_until_workers_can_start,
           a_task_that_a_worker_has_begun_is_not_lost_for_want_of_workers,
