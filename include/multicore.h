@@ -45,7 +45,8 @@
  *   Threads     A pool may be used by any number of threads. A group belongs
  *               to one thread at a time; different groups are independent.
  *   Fork        A forked child may use the inherited pool handle: it becomes a
- *               client of its own on first use. Groups that it inherited fail
+ *               client of its own on first use (but see mc_pool_open() for the
+ *               processes of another pool). Groups that it inherited fail
  *               with -ESTALE there, and result bytes that its parent was given
  *               are not mapped in it.
  *   Blocking    A function blocks only where its comment says so.
@@ -306,7 +307,10 @@ struct mc_pool_options {
  * from the state that the process has now. The pool ends with the process that
  * opened it, however that process ends. Workers keep the standard output and
  * error streams, and no other descriptor; what they need they open in
- * worker_init. Signal handlers and masks are not inherited.
+ * worker_init. Signal handlers and masks are not inherited. Of the handles that the
+ * process had before, one from mc_pool_attach() connects by itself on first use there, as in
+ * any forked child; that of an opened pool is only good for being closed there, and fails with
+ * -ESTALE otherwise: use mc_task_pool().
  *
  * options is copied. On success *pool is to be closed with mc_pool_close().
  * Errors:
@@ -528,7 +532,8 @@ enum mc_mode {
  * first call in a forked child attaches that child to the pool (about 1 ms).
  * Errors: -EINVAL; -ENOMEM; -ESHUTDOWN when the pool is closing or gone, or this
  * process's shared memory was found damaged: the message says which;
- * -EUSERS when max_clients are attached. With on_done also -EBUSY while this
+ * -EUSERS when max_clients are attached; -ESTALE in a process of a pool, for one that was
+ * opened before. With on_done also -EBUSY while this
  * process's tasks wait for longer than max_queue_delay_ms, and -EMFILE when a pool
  * that came back cannot be among what mc_pool_fd() watches. */
 MC_API int mc_group_open(mc_pool *pool, const struct mc_group_options *options, mc_group **group);
@@ -753,7 +758,7 @@ MC_API bool mc_task_inline(const mc_task *task);
 /* The pool, for groups of the handler's own. A handler that waits for them runs
  * them itself if nobody else does, so that nesting cannot deadlock. NULL if this
  * worker cannot attach to it. It is this worker's: one that is forked from it
- * (refork_after) has its own, and can do nothing with a pointer that was kept. */
+ * (refork_after) has its own, and for a pointer that was kept only -ESTALE. */
 MC_API mc_pool *mc_task_pool(mc_task *task);
 
 /* ---- Waiting in a handler -------------------------------------------------- */

@@ -315,6 +315,9 @@ static void drop_pool(mc_pool *pool)
 /* A forked child has none of its parent's connections. */
 static void begin_anew(struct front *front)
 {
+    if (pool_estranged(front->handle))
+        front->asked = front->events = -1;
+    front->handle->depth = process_depth();
     pthread_mutex_init(&front->lock, NULL);
     for (uint32_t i = 0; i < front->former_count; i++)
         drop_pool(front->formers[i]);

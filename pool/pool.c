@@ -80,6 +80,7 @@ mc_pool *pool_create(struct config *config, mc_pool *handle)
         return NULL;
     pool->config = config;
     pool->pid = getpid();
+    pool->depth = process_depth();
     pool->attach_socket = pool->supervisor_pidfd = -1;
     pool->client.socket = pool->client.notify = -1;
     pool->client.events = pool->client.self = -1;
@@ -285,11 +286,20 @@ static int attach(mc_pool *pool, int over)
     return error_set(-ESHUTDOWN, "the pool's supervisor is gone");
 }
 
+static void forget_descriptors(mc_pool *pool)
+{
+    struct client *client = &pool->client;
+    pool->attach_socket = pool->supervisor_pidfd = -1;
+    client->socket = client->notify = client->events = client->self = -1;
+}
+
 /* What a forked child inherited of its parent's client. The lane is not mapped
  * here; the socket is kept if it is the pool's attach_socket. */
 static void drop_inherited(mc_pool *pool)
 {
     struct client *client = &pool->client;
+    if (pool_estranged(pool))
+        forget_descriptors(pool);
     client->lane.memory = NULL;
     if (client->socket == pool->attach_socket)
         client->socket = -1;
@@ -306,13 +316,16 @@ static void drop_inherited(mc_pool *pool)
 static int reattach(mc_pool *pool)
 {
     struct client *client = &pool->client;
-    int over = pool->attach_socket;
     drop_inherited(pool);
+    int over = pool->attach_socket;
     pool->pid = getpid();
     pool->opener = false;
     inline_begin_anew(pool->inline_states);
     pthread_mutex_init(&pool->log_lock, NULL);
-    int result = over < 0 ? -ESHUTDOWN : attach(pool, over);
+    if (pool_estranged(pool))
+        return error_set(-ESTALE, "the pool was opened before this process became one of a pool's, "
+                                  "and is of no use here: take mc_task_pool(), or attach to one");
+    int result = attach(pool, over);
     if (result < 0)
         return result;
     close(over);

@@ -26,6 +26,7 @@
 #include "ipc/wake.h"
 #include "pool/config.h"
 #include "pool/inline.h"
+#include "pool/process.h"
 #include "pool/task.h"
 
 #include <pthread.h>
@@ -344,6 +345,7 @@ struct mc_pool {
     const struct quarantine *quarantine; /* NULL in a worker */
     _Atomic uint32_t *mark;              /* on a page that a fork wipes */
     pid_t pid;
+    unsigned depth;    /* of the process that has its descriptors; see process.h */
     bool opener;       /* closing ends the pool */
     bool in_worker;    /* config, control and bells are the worker's */
     int attach_socket; /* a forked child or a worker asks over this one */
@@ -380,6 +382,11 @@ void pool_free(mc_pool *pool);
 int pool_await_welcome(mc_pool *pool, int socket, int timeout_ms, const struct config *local);
 /* What a forked child has of its parent's client is dropped. */
 void pool_drop_inherited(mc_pool *pool);
+/* It is from before this process became one of a pool, which closed its descriptors. */
+static inline bool pool_estranged(const mc_pool *pool)
+{
+    return pool->depth != process_depth();
+}
 /* Ends this process's part in the pool. */
 void pool_detach(mc_pool *pool);
 

@@ -12,6 +12,8 @@
 
 enum { SOCKET_PLACE = 3 };
 
+static unsigned depth;
+
 static void reset_signals(void)
 {
     struct sigaction action = {.sa_handler = SIG_DFL};
@@ -40,6 +42,7 @@ void process_begin(const char *name, int *socket, bool streams)
 {
     FAULT_ROLE(name);
     FAULT_POINT("process_begin");
+    depth++;
     reset_signals();
     (void)prctl(PR_SET_NAME, name);
     (void)setpgid(0, 0);
@@ -50,6 +53,11 @@ void process_begin(const char *name, int *socket, bool streams)
     }
     (void)sys_close_from(SOCKET_PLACE + 1);
     replace_streams(0, streams ? 0 : 2);
+}
+
+unsigned process_depth(void)
+{
+    return depth;
 }
 
 void process_follow(pid_t parent)

@@ -17,7 +17,7 @@
 
 /* Undoes what a worker does for itself. What handlers and worker_init have made stays, the
  * worker's state among it, of which nobody knows any more; and its own pool, of which a handler
- * may, and which is to have no descriptor that will be another's. */
+ * may, without what it holds. */
 static void shed(struct worker *worker)
 {
     struct control *control = worker->control;
