@@ -112,6 +112,7 @@ void pool_free(mc_pool *pool)
         inline_fini(pool->inline_states);
     munmap((void *)pool->mark, PAGE_SIZE_BYTES);
     sys_close(&pool->supervisor_pidfd);
+    sys_close(&pool->attach_socket);
     if (!pool->in_worker)
         config_free(pool->config);
     free(pool->away);
@@ -258,7 +259,6 @@ int mc_pool_open(const struct mc_pool_options *options, mc_pool **pool)
     if (result < 0)
         goto fail;
     clock_calibrate_end();
-    made->attach_socket = made->client.socket;
     atomic_store_explicit(made->mark, MARK_READY, memory_order_release);
     pool_deliver_log(made);
     *pool = made;
@@ -293,16 +293,18 @@ static void forget_descriptors(mc_pool *pool)
     client->socket = client->notify = client->events = client->self = -1;
 }
 
-/* What a forked child inherited of its parent's client. The lane is not mapped
- * here; the socket is kept if it is the pool's attach_socket. */
-static void drop_inherited(mc_pool *pool)
+/* The lane is not mapped here. The socket is kept if it is the first client's: that of the
+ * parent is of no use when the parent has gone. */
+void pool_drop_inherited(mc_pool *pool)
 {
     struct client *client = &pool->client;
     if (pool_estranged(pool))
         forget_descriptors(pool);
     client->lane.memory = NULL;
-    if (client->socket == pool->attach_socket)
+    if (pool->attach_socket < 0) {
+        pool->attach_socket = client->socket;
         client->socket = -1;
+    }
     for (mc_group *group = client->groups, *next; group != NULL; group = next) {
         next = group->next;
         group_inherit(group);
@@ -311,13 +313,11 @@ static void drop_inherited(mc_pool *pool)
     client_fini(client);
 }
 
-/* The child of a fork becomes a client of its own; the socket of its parent is
- * only used to send one end of its own. */
+/* The child of a fork becomes a client of its own; the inherited socket is only used to
+ * send one end of its own. The pool does not outlive the opener, whose socket that is. */
 static int reattach(mc_pool *pool)
 {
-    struct client *client = &pool->client;
-    drop_inherited(pool);
-    int over = pool->attach_socket;
+    pool_drop_inherited(pool);
     pool->pid = getpid();
     pool->opener = false;
     inline_begin_anew(pool->inline_states);
@@ -325,18 +325,7 @@ static int reattach(mc_pool *pool)
     if (pool_estranged(pool))
         return error_set(-ESTALE, "the pool was opened before this process became one of a pool's, "
                                   "and is of no use here: take mc_task_pool(), or attach to one");
-    int result = attach(pool, over);
-    if (result < 0)
-        return result;
-    close(over);
-    pool->attach_socket = client->socket;
-    return 0;
-}
-
-void pool_drop_inherited(mc_pool *pool)
-{
-    drop_inherited(pool);
-    sys_close(&pool->attach_socket);
+    return attach(pool, pool->attach_socket);
 }
 
 int pool_ready(mc_pool *pool)
@@ -374,7 +363,6 @@ mc_pool *pool_of_worker(struct config *config, struct control *control, struct b
         pool_free(pool);
         return NULL;
     }
-    pool->attach_socket = pool->client.socket;
     atomic_store_explicit(pool->mark, MARK_READY, memory_order_release);
     return pool;
 }

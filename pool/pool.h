@@ -348,7 +348,7 @@ struct mc_pool {
     unsigned depth;    /* of the process that has its descriptors; see process.h */
     bool opener;       /* closing ends the pool */
     bool in_worker;    /* config, control and bells are the worker's */
-    int attach_socket; /* a forked child or a worker asks over this one */
+    int attach_socket; /* in forked children: that of their first ancestor, to ask over; or -1 */
     int supervisor_pidfd;
     _Atomic uint64_t log_cursor;
     pthread_mutex_t log_lock;

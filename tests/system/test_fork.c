@@ -252,6 +252,71 @@ START_TEST(a_grandchild_is_a_client_too)
 }
 END_TEST
 
+/* Uses the pool when its parent, a client, is gone, and the supervisor has noticed. */
+static void be_orphan(pid_t parent)
+{
+    const struct lane_entry *entry = &pool->control->lanes[pool->client.index];
+    for (int ms = 0; ms < BOUND_MS && atomic_load(&entry->client_pid) == parent; ms++)
+        pause_us(1000);
+    CHILD_CHECK(getppid() != parent && atomic_load(&entry->client_pid) != parent);
+    child_use(2);
+    pid_t child = fork();
+    if (child == 0) {
+        child_use(3);
+        _exit(0);
+    }
+    int status;
+    CHILD_CHECK(waitpid(child, &status, 0) == child && status == 0);
+    board_count(&board->words[0]);
+    _exit(0);
+}
+
+START_TEST(a_grandchild_is_a_client_also_when_its_parent_is_gone)
+{
+    begin(0);
+    pid_t child = fork();
+    if (child == 0) {
+        child_use(1);
+        pid_t parent = getpid();
+        if (fork() == 0)
+            be_orphan(parent);
+        _exit(0);
+    }
+    expect_success(child);
+    ck_assert(board_await(&board->words[0], 1, BOUND_MS));
+    mc_pool_close(pool);
+}
+END_TEST
+
+static void lose_pool(void)
+{
+    const struct mc_group_options options = {.size = sizeof(options), .help = MC_HELP_NEVER};
+    struct mc_result result = {.size = sizeof(result)};
+    mc_group *group;
+    CHILD_CHECK(mc_group_open(pool, &options, &group) == 0);
+    CHILD_CHECK(mc_group_run(group, "blocked", NULL, 0) == 0);
+    CHILD_CHECK(mc_group_wait(group, BOUND_MS) == 0);
+    CHILD_CHECK(mc_group_result(group, 0, &result) == 0 && result.status == -EOWNERDEAD);
+    board_count(&board->words[0]);
+    _exit(0);
+}
+
+START_TEST(a_pool_ends_with_its_opener_whoever_has_its_socket)
+{
+    board_open();
+    pid_t opener = fork();
+    if (opener == 0) {
+        pool = open_simple(HANDLERS(handlers));
+        if (fork() == 0)
+            lose_pool();
+        (void)board_await(&board->started, 1, BOUND_MS);
+        raise(SIGKILL);
+    }
+    (void)await_exit(opener);
+    ck_assert(board_await(&board->words[0], 1, BOUND_MS));
+}
+END_TEST
+
 START_TEST(a_child_of_a_child_that_never_used_the_pool_is_a_client_too)
 {
     begin(0);
@@ -389,7 +454,9 @@ END_TEST
 TEST_MAIN(fork, a_child_uses_the_pool_through_a_lane_of_its_own, an_inherited_group_is_stale,
           a_child_that_closes_the_pool_only_detaches,
           closing_in_a_child_leaves_no_descriptor_or_mapping, prefork_children_work_side_by_side,
-          a_grandchild_is_a_client_too, a_child_of_a_child_that_never_used_the_pool_is_a_client_too,
+          a_grandchild_is_a_client_too, a_grandchild_is_a_client_also_when_its_parent_is_gone,
+          a_pool_ends_with_its_opener_whoever_has_its_socket,
+          a_child_of_a_child_that_never_used_the_pool_is_a_client_too,
           more_clients_than_allowed_are_refused_until_one_is_gone,
           a_child_is_connected_by_a_connection_of_its_own, a_child_learns_that_the_pool_has_ended,
           a_child_that_signals_interrupt_does_not_wait_for_an_answer_for_ever)
