@@ -441,8 +441,9 @@ struct mc_attach_options {
  * inline as far as their handlers are linked into this program, and submitting any
  * other task fails with -ENOTCONN. mc_group_reason() says why. Each
  * mc_group_open() tries again, a few times a second at most, and waits for an answer
- * for 100 ms once; one that comes later is found by a later mc_group_open(). A group
- * stays where it was opened. Only what waiting does not mend is an error here:
+ * for 100 ms once; one that comes later is found by a later mc_group_open().
+ * mc_pool_dispatch() tries too, without waiting. A group stays where it was opened. Only
+ * what waiting does not mend is an error here:
  *   -EACCES    the pool does not admit this user
  *   -EPROTO    the pool is of another version; the message says both
  *   -EINVAL, -ENAMETOOLONG, -ENOMEM
@@ -710,7 +711,8 @@ MC_API int mc_pool_fd(mc_pool *pool);
 
 /* Collects what ended and calls on_done, in this thread, for each group whose
  * tasks have all ended. on_done may close its group and open others. Does not
- * block. Returns the number of groups reported, or -ESHUTDOWN when the pool is
+ * block, but for as long as another thread's mc_group_open() waits for a pool that is
+ * away. Returns the number of groups reported, or -ESHUTDOWN when the pool is
  * gone (after having reported every group). One thread at a time. */
 MC_API int mc_pool_dispatch(mc_pool *pool);
 

@@ -48,6 +48,7 @@ struct front {
     uint64_t retry_ms; /* when to connect again */
     int asked;         /* a connection whose answer is still to come, -1: none */
     uint64_t asked_ms; /* since when */
+    bool awaited;      /* somebody has waited for that answer */
     int events;        /* epoll over those of the pools; -1 until asked for */
 };
 
@@ -130,12 +131,13 @@ static mc_pool *make_away(const struct front *front)
 
 /* ---- with one ---- */
 
-static int reach(const struct front *front)
+/* Without patience the socket does not block later either, where nobody relies on that. */
+static int reach(const struct front *front, uint32_t patience_ms)
 {
-    int socket_fd =
-        FAULT_CALL("attach_socket", EMFILE, socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-    struct timeval patience = {.tv_sec = front->timeout_ms / 1000,
-                               .tv_usec = (suseconds_t)(front->timeout_ms % 1000) * 1000};
+    int type = SOCK_SEQPACKET | SOCK_CLOEXEC | (patience_ms == 0 ? SOCK_NONBLOCK : 0);
+    int socket_fd = FAULT_CALL("attach_socket", EMFILE, socket(AF_UNIX, type, 0));
+    struct timeval patience = {.tv_sec = patience_ms / 1000,
+                               .tv_usec = (suseconds_t)(patience_ms % 1000) * 1000};
     if (socket_fd < 0)
         return error_system(-errno, "no socket to attach with");
     (void)setsockopt(socket_fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
@@ -158,20 +160,20 @@ static void introduce(int socket)
 
 /* A supervisor that is starting answers when its first worker is up. Nobody is to wait
  * here for that long: the connection is kept, and looked at again. */
-static int await_answer(struct front *front, uint64_t now_ms)
+static int await_answer(struct front *front, uint64_t now_ms, uint32_t patience_ms)
 {
-    bool again = front->asked >= 0;
-    uint32_t patience_ms = again ? 0 : front->timeout_ms;
-    if (!again) {
-        int socket = reach(front);
+    if (front->asked < 0) {
+        int socket = reach(front, patience_ms);
         if (socket < 0)
             return socket;
         introduce(socket);
         front->asked = socket;
         front->asked_ms = now_ms;
-        if (front->now != NULL && patience_ms > PATIENCE_MS)
-            patience_ms = PATIENCE_MS;
+        front->awaited = false;
     }
+    if (front->awaited)
+        patience_ms = 0;
+    front->awaited = front->awaited || patience_ms != 0;
     if (sys_await_input(front->asked, (int)patience_ms) > 0)
         return 0;
     if (now_ms - front->asked_ms > UNHEARD_MS)
@@ -179,9 +181,9 @@ static int await_answer(struct front *front, uint64_t now_ms)
     return error_set(-ETIMEDOUT, "its supervisor has not answered yet");
 }
 
-static int connect_pool(struct front *front, uint64_t now_ms, mc_pool **pool)
+static int connect_pool(struct front *front, uint64_t now_ms, uint32_t patience_ms, mc_pool **pool)
 {
-    int result = await_answer(front, now_ms);
+    int result = await_answer(front, now_ms, patience_ms);
     if (result < 0)
         return result;
     int socket = front->asked;
@@ -203,11 +205,11 @@ static int connect_pool(struct front *front, uint64_t now_ms, mc_pool **pool)
 }
 
 /* When to try again, after an attempt that failed. */
-static uint64_t pause_ms(const struct front *front, int result)
+static uint64_t pause_ms(const struct front *front, int result, uint32_t patience_ms)
 {
     if (front->asked >= 0)
-        return LOOK_MS;
-    return result == -EAGAIN ? UNHEARD_MS : RETRY_MS; /* that one took its time */
+        return front->awaited ? LOOK_MS : 0; /* at once by the first that may wait */
+    return result == -EAGAIN && patience_ms != 0 ? UNHEARD_MS : RETRY_MS; /* it took its time */
 }
 
 /* ---- the one behind the front ---- */
@@ -279,8 +281,8 @@ static void learn_handlers(const struct front *front)
         config_learn_handlers(pool->config, pool->control, front->local, !has_groups(pool));
 }
 
-/* With the lock held. */
-static int renew(struct front *front)
+/* With the lock held. patience_ms: 0 does not block. */
+static int renew_within(struct front *front, uint32_t patience_ms)
 {
     uint64_t now = clock_ns() / 1000000;
     mc_pool *pool = NULL;
@@ -292,8 +294,8 @@ static int renew(struct front *front)
     if ((front->now != NULL && front->now->away != NULL && now < front->retry_ms) ||
         front->former_count == FORMERS_MOST)
         return 0;
-    int result = connect_pool(front, now, &pool);
-    front->retry_ms = clock_ns() / 1000000 + pause_ms(front, result);
+    int result = connect_pool(front, now, patience_ms, &pool);
+    front->retry_ms = clock_ns() / 1000000 + pause_ms(front, result, patience_ms);
     if (result < 0 && (front->now == NULL || front->now->away == NULL)) {
         pool = make_away(front);
         if (pool == NULL)
@@ -302,6 +304,20 @@ static int renew(struct front *front)
     if (pool != NULL)
         put(front, pool);
     return result;
+}
+
+static int renew(struct front *front)
+{
+    bool again = front->now != NULL && front->timeout_ms > PATIENCE_MS;
+    return renew_within(front, again ? PATIENCE_MS : front->timeout_ms);
+}
+
+/* The same for an event loop, which does not wait. A forked child that has not used the pool
+ * yet has none to renew. */
+static void renew_at_once(struct front *front)
+{
+    if (front->now != NULL)
+        (void)renew_within(front, 0);
 }
 
 /* ---- forks ---- */
@@ -415,7 +431,7 @@ int front_dispatch(struct front *front)
     uint32_t count = 0;
     int reported = 0;
     lock(front);
-    (void)renew(front);
+    renew_at_once(front);
     memcpy(pools, front->formers, front->former_count * sizeof(mc_pool *));
     count = front->former_count;
     if (front->now != NULL)
@@ -433,7 +449,7 @@ int front_dispatch(struct front *front)
         if (over[i])
             unlisten(front, pools[i]);
     }
-    (void)renew(front);
+    renew_at_once(front);
     front_leave(front);
     return reported;
 }

@@ -10,6 +10,8 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 static struct server server;
 
@@ -406,6 +408,88 @@ START_TEST(an_event_loop_survives_the_pools_restart)
 }
 END_TEST
 
+/* A pool that is not there yet, and would be waited for for long. */
+static mc_pool *attach_to_nothing(void)
+{
+    mc_pool *pool = NULL;
+    struct mc_attach_options options = {
+        .size = sizeof(options), .handlers = linked, .handler_count = 1, .timeout_ms = BOUND_MS};
+    ck_assert_int_eq(mc_pool_attach(server.path, &options, &pool), 0);
+    ck_assert(!mc_pool_connected(pool));
+    return pool;
+}
+
+/* Where nobody ever answers. */
+static int listen_silently(struct sockaddr_un *address, int backlog)
+{
+    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    snprintf(address->sun_path, sizeof(address->sun_path), "%s", server.path);
+    int listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(bind(listener, (struct sockaddr *)address, sizeof(*address)), 0);
+    ck_assert_int_eq(listen(listener, backlog), 0);
+    return listener;
+}
+
+static double dispatch_ms(mc_pool *pool)
+{
+    uint64_t began = clock_ns();
+    ck_assert_int_eq(mc_pool_dispatch(pool), 0);
+    return ms_since(began);
+}
+
+START_TEST(a_dispatch_does_not_wait_for_an_answer_and_the_next_group_does)
+{
+    enum { POOLS = 5 };
+    mc_pool *pools[POOLS];
+    struct sockaddr_un address;
+    double quickest = BOUND_MS; /* any of them may be held up by something else */
+    server_prepare(&server);
+    for (int i = 0; i < POOLS; i++)
+        pools[i] = attach_to_nothing();
+    int listener = listen_silently(&address, 2 * POOLS);
+    pause_us(300000); /* by then another attempt is due */
+    for (int i = 0; i < POOLS; i++) {
+        double took = dispatch_ms(pools[i]);
+        quickest = took < quickest ? took : quickest;
+    }
+    ck_assert_double_lt(quickest, 50);
+    uint64_t began = clock_ns();
+    ck_assert_int_eq(version_of(pools[0]), 1);
+    ck_assert_double_ge(ms_since(began), 90);
+    for (int i = 0; i < POOLS; i++)
+        mc_pool_close(pools[i]);
+    close(listener);
+    server_remove(&server);
+}
+END_TEST
+
+START_TEST(a_dispatch_does_not_wait_where_too_many_connect)
+{
+    enum { CALLERS = 4 };
+    int callers[CALLERS], refused = 0;
+    struct sockaddr_un address;
+    server_prepare(&server);
+    mc_pool *pool = attach_to_nothing();
+    int listener = listen_silently(&address, 0);
+    for (int i = 0; i < CALLERS; i++) {
+        callers[i] = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        refused += connect(callers[i], (struct sockaddr *)&address, sizeof(address)) < 0;
+    }
+    ck_assert_int_gt(refused, 0);
+    pause_us(300000);
+    ck_assert_double_lt(dispatch_ms(pool), BOUND_MS / 2.0);
+    pause_us(300000);
+    uint64_t began = clock_ns();
+    ck_assert_int_eq(version_of(pool), 1);
+    ck_assert_double_lt(ms_since(began), BOUND_MS / 2.0);
+    for (int i = 0; i < CALLERS; i++)
+        close(callers[i]);
+    mc_pool_close(pool);
+    close(listener);
+    server_remove(&server);
+}
+END_TEST
+
 static mc_group *open_watched(mc_pool *pool, mc_done_fn *done, void *context)
 {
     mc_group *group = NULL;
@@ -534,6 +618,8 @@ TEST_MAIN(serve_away, a_group_of_a_pool_that_leaves_runs_here,
           no_more_clients_of_a_user_than_allowed,
           inline_tasks_are_run_one_at_a_time_whichever_pool_they_are_of,
           an_event_loop_survives_the_pools_restart,
+          a_dispatch_does_not_wait_for_an_answer_and_the_next_group_does,
+          a_dispatch_does_not_wait_where_too_many_connect,
           groups_are_reported_also_when_somebody_else_sees_the_end_of_the_pool_first,
           groups_of_a_pool_that_is_gone_are_counted,
           an_event_loop_that_comes_late_hears_of_earlier_pools_too,
