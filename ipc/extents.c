@@ -4,6 +4,7 @@
 #include "base/check.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -146,15 +147,19 @@ static void warm_up(struct extents *extents, struct extent from, uint32_t start,
 static bool grow(struct extents *extents)
 {
     uint32_t capacity = extents->capacity * 2;
-    struct extent *table = realloc(extents->table, capacity * sizeof(*table));
+    struct extent *old = extents->table, *table = malloc(capacity * sizeof(*table));
     if (table == NULL)
         return false;
+    memcpy(table, old, extents->capacity * sizeof(*table));
     for (uint32_t number = capacity - 1; number >= extents->capacity; number--) {
         table[number].after = extents->unused;
         extents->unused = number;
     }
     extents->table = table;
     extents->capacity = capacity;
+    /* Another thread may fork, and the child frees what it finds: not what is freed already. */
+    atomic_thread_fence(memory_order_release);
+    free(old);
     return true;
 }
 

@@ -239,23 +239,41 @@ static bool has_groups(mc_pool *pool)
     return has;
 }
 
+/* Another thread may fork at any moment. The child has what this thread had stored by then, in
+ * this order, and frees every pool that it finds: so at no moment is one noted in two places,
+ * or noted and freed. In no place it costs the child some memory. */
+static void in_this_order(void)
+{
+    atomic_thread_fence(memory_order_release);
+}
+
+static mc_pool *take_former(struct front *front, uint32_t index)
+{
+    mc_pool *taken = front->formers[index], *last = front->formers[front->former_count - 1];
+    front->former_count--;
+    in_this_order();
+    front->formers[index] = last;
+    in_this_order();
+    return taken;
+}
+
 static void forget_formers(struct front *front)
 {
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < front->former_count; i++) {
-        if (front->formers[i]->pins != 0 || has_groups(front->formers[i]))
-            front->formers[kept++] = front->formers[i];
-        else
-            pool_detach(front->formers[i]);
-    }
-    front->former_count = kept;
+    for (uint32_t i = front->former_count; i-- > 0;)
+        if (front->formers[i]->pins == 0 && !has_groups(front->formers[i]))
+            pool_detach(take_former(front, i));
 }
 
 static void put(struct front *front, mc_pool *pool)
 {
-    if (front->now != NULL)
-        front->formers[front->former_count++] = front->now;
+    mc_pool *former = front->now;
     front->now = pool;
+    in_this_order();
+    if (former != NULL) {
+        front->formers[front->former_count] = former;
+        in_this_order();
+        front->former_count++;
+    }
     (void)listen_to(front, pool); /* or when it matters */
 }
 
@@ -335,12 +353,13 @@ static void begin_anew(struct front *front)
         front->asked = front->events = -1;
     front->handle->depth = process_depth();
     pthread_mutex_init(&front->lock, NULL);
-    for (uint32_t i = 0; i < front->former_count; i++)
-        drop_pool(front->formers[i]);
-    if (front->now != NULL)
-        drop_pool(front->now);
+    while (front->former_count > 0)
+        drop_pool(take_former(front, front->former_count - 1));
+    mc_pool *now = front->now;
     front->now = NULL;
-    front->former_count = 0;
+    in_this_order();
+    if (now != NULL)
+        drop_pool(now);
     front->retry_ms = 0;
     sys_close(&front->asked);
     sys_close(&front->events);
