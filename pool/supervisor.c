@@ -273,10 +273,13 @@ static void loop(struct supervisor *supervisor)
     }
 }
 
-/* A static object: zeroed pages, which cost nothing until they are used. */
+/* A static object: zeroed pages, which cost nothing until they are used. But for a pool that a
+ * worker opens they are what the supervisor of its own was when it forked the zygote. */
 static struct supervisor *make(struct config *config)
 {
     static struct supervisor supervisor;
+    if (supervisor.config != NULL)
+        memset(&supervisor, 0, sizeof(supervisor));
     supervisor.config = config;
     supervisor.pid = getpid();
     supervisor.uid = getuid();

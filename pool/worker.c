@@ -142,6 +142,11 @@ void worker_run(struct config *config, struct control *control, struct bells *be
     __fpurge(stdout); /* what the host had not written yet is the host's to write */
     __fpurge(stderr);
     static struct worker worker; /* zeroed pages, which cost nothing until used */
+    static mc_task task;
+    if (worker.config != NULL) { /* but not where a worker has opened this pool */
+        memset(&worker, 0, sizeof(worker));
+        memset(&task, 0, sizeof(task));
+    }
     worker.config = config;
     worker.control = control;
     worker.seats = control_class(control, seat);
@@ -161,7 +166,6 @@ void worker_run(struct config *config, struct control *control, struct bells *be
     worker.estimate_ns = calloc(config->handler_capacity, sizeof(*worker.estimate_ns));
     if (worker.estimate_ns == NULL)
         _exit(1);
-    static mc_task task;
     task.config = config;
     task.home = &worker_home;
     task.owner = &worker;

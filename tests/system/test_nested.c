@@ -336,10 +336,71 @@ START_TEST(isolated_ones_cannot_and_say_so)
 }
 END_TEST
 
+/* ---- pools of workers ---- */
+
+/* Opens a pool, in which handlers have tasks of their own. */
+static int opening(mc_task *task)
+{
+    static const struct mc_handler trees[] = {{.name = "tree", .run = tree}};
+    const struct mc_pool_options options = pool_options(HANDLERS(trees));
+    const struct mc_group_options unhelped = {.size = sizeof(unhelped), .help = MC_HELP_NEVER};
+    const uint32_t depth = 1;
+    mc_pool *own = NULL;
+    mc_group *group = NULL;
+    struct mc_result result = {.size = sizeof(result), .error = ""};
+    (void)mc_task_pool(task); /* which is not to be theirs */
+    int status = mc_pool_open(&options, &own);
+    if (status == 0)
+        status = mc_group_open(own, &unhelped, &group);
+    if (status == 0)
+        status = mc_group_run(group, "tree", &depth, sizeof(depth));
+    if (status == 0)
+        status = mc_group_wait(group, BOUND_MS / 2);
+    if (status == 0)
+        status = mc_group_result(group, 0, &result);
+    if (status != 0 || result.status != 0)
+        status = mc_task_fail(task, -EIO, "%s %s", mc_error_message(), result.error);
+    mc_group_close(group);
+    mc_pool_close(own);
+    return status;
+}
+
+static void expect_openings(void)
+{
+    mc_group *group = open_unhelped(pool);
+    for (size_t i = 0; i < 4; i++)
+        run(group, "opening", NULL, 0);
+    wait_all(group);
+    for (size_t i = 0; i < 4; i++)
+        ck_assert_msg(result_of(group, i).status == 0, "%s", result_of(group, i).error);
+    mc_group_close(group);
+}
+
+START_TEST(a_worker_may_open_a_pool_of_its_own)
+{
+    static const struct mc_handler openers[] = {{.name = "opening", .run = opening}};
+    struct family family, later;
+    board_open();
+    pool = open_simple(HANDLERS(openers));
+    expect_openings();
+    family_find(pool, &family);
+    end_process(family.zygote); /* the next is forked from a supervisor that has clients */
+    for (unsigned i = 0; i < family.worker_count; i++)
+        end_process(family.workers[i]);
+    do
+        family_find(pool, &later);
+    while (later.zygote == family.zygote || later.workers[0] == family.workers[0] ||
+           later.workers[1] == family.workers[1]);
+    expect_openings();
+    mc_pool_close(pool);
+}
+END_TEST
+
 TEST_MAIN(nested, handlers_can_split_their_work_further,
           all_workers_nesting_at_once_do_not_deadlock, a_caller_that_helps_can_run_nested_tasks_too,
           status_and_text_come_up_from_below, max_parallel_of_a_nested_group_holds,
           groups_that_a_handler_closes_early_leave_nothing_behind,
           a_worker_that_cannot_attach_has_no_pool_for_its_handlers,
           workers_that_all_wait_for_room_in_their_lanes_make_it_themselves,
-          nested_tasks_run_at_once_in_a_caller_whose_lane_is_full, isolated_ones_cannot_and_say_so)
+          nested_tasks_run_at_once_in_a_caller_whose_lane_is_full, isolated_ones_cannot_and_say_so,
+          a_worker_may_open_a_pool_of_its_own)
