@@ -534,9 +534,9 @@ enum mc_mode {
  * Errors: -EINVAL; -ENOMEM; -ESHUTDOWN when the pool is closing or gone, or this
  * process's shared memory was found damaged: the message says which;
  * -EUSERS when max_clients are attached; -ESTALE in a process of a pool, for one that was
- * opened before. With on_done also -EBUSY while this
- * process's tasks wait for longer than max_queue_delay_ms, and -EMFILE when a pool
- * that came back cannot be among what mc_pool_fd() watches. */
+ * opened before. With on_done also -EBUSY while this process's tasks wait for longer
+ * than max_queue_delay_ms, and -EMFILE when a pool that came back cannot be among what
+ * mc_pool_fd() watches. */
 MC_API int mc_group_open(mc_pool *pool, const struct mc_group_options *options, mc_group **group);
 
 /* Forgets a group: queued tasks are cancelled, running ones end into the void,

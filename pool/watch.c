@@ -106,6 +106,11 @@ static bool names(const struct seat_row *row, const struct doom *doom)
            LOAD_ONCE(row->run_lane_generation) == doom->lane_generation;
 }
 
+static void set_doomed(struct seat_row *row, uint32_t lane_plus_one)
+{
+    atomic_store_explicit(&row->doomed, lane_plus_one, memory_order_seq_cst);
+}
+
 /* Kills the worker for this task; false if it is at another by now. The slot's mark is in
  * memory that its client can write, so it is the row that decides, and the worker begins no
  * other task when it has read there that it is doomed. D1: of this pair of a store and a look
@@ -118,10 +123,10 @@ static bool strike(struct supervisor *supervisor, uint32_t index, const struct d
     if (seat->doom.why != DOOM_NONE)
         return true; /* it is on its way already */
     FAULT_POINT("watch_marked");
-    atomic_store_explicit(&row->doomed, doom->lane + 1, memory_order_seq_cst);
+    set_doomed(row, doom->lane + 1);
     atomic_thread_fence(memory_order_seq_cst); /* D1 */
     if (!names(row, doom) || (!whoever_waits && others_wait(supervisor, index, doom->lane))) {
-        atomic_store_explicit(&row->doomed, 0, memory_order_relaxed);
+        set_doomed(row, 0);
         return false;
     }
     seat->doom = *doom;

@@ -249,8 +249,11 @@ static void kill_all_workers(mc_pool *pool)
     pid_t pids[3];
     ck_assert_uint_eq(mc_pool_worker_pids(pool, pids, 3), 3);
     for (int i = 0; i < 3; i++)
-        if (pids[i] > 0) /* else it is being replaced */
-            end_process(pids[i]);
+        if (pids[i] > 0)                  /* else it is being replaced */
+            (void)kill(pids[i], SIGKILL); /* or it has left by now */
+    for (int i = 0; i < 3; i++)
+        for (uint64_t began = clock_ns(); pids[i] > 0 && process_lives(pids[i]); pause_us(1000))
+            ck_assert(ms_since(began) < BOUND_MS);
 }
 
 /* Whatever the machine has by now: lanes have arenas for as many seats as there were. */
