@@ -299,8 +299,9 @@ START_TEST(a_worker_that_is_to_leave_goes_on_where_one_waits_for_long)
     options.max_tasks_per_worker = 5;
     engine_begin(options);
     const _Atomic int32_t *pid = &pool->control->rows[IO_SEAT].pid;
-    int32_t first = atomic_load(pid);
     mc_group *waiting = run_one("doze", 60000);
+    ck_assert(board_await(&board->words[0], 1, BOUND_MS));
+    int32_t first = atomic_load(pid);
     mc_group *group = run_one("nest-late", 0);
     for (uint32_t i = 0; i < 50; i++)
         run_number(group, "doze", 0);
