@@ -16,7 +16,6 @@
  */
 #define DOOMED 0
 #define NOBODY 3
-#define OTHERS_OPEN (open[1] || open[2])
 #define OTHERS_WAIT (waits[1] || waits[2])
 
 byte row = NOBODY; /* what the worker runs, or is about to */
@@ -108,7 +107,7 @@ end:    do
         :: call_back(2)
         od
     } unless {
-        atomic { arrived -> assert(!OTHERS_OPEN) }
+        atomic { arrived -> assert(open[1] + open[2] == 0) }
     }
 }
 
