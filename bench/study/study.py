@@ -149,8 +149,16 @@ def draw(program, directory):
         say(f"there is no chart: {error}")
 
 
+def prepare_directory(directory):
+    """Before the runs: they take an hour, and their report is to have a place."""
+    try:
+        os.makedirs(directory, exist_ok=True)
+    except OSError as error:
+        sys.exit(f"bench_study: no report can be written to '{directory}' ({error.strerror}); "
+                 "give another --out")  # fmt: skip
+
+
 def write_report(report, directory):
-    os.makedirs(directory, exist_ok=True)
     with open(f"{directory}/study.json", "w", encoding="utf-8") as file:
         json.dump(report, file)
     text = tables.markdown(report)
@@ -219,6 +227,7 @@ def main():
     if arguments.list:
         print("\n".join(run.name for run in chosen))
         return 0
+    prepare_directory(arguments.out)
     before = earlier(arguments.out) if arguments.keep else None
     if before and (before["ramp"], before["hold"]) != (effort.ramp, effort.hold):
         sys.exit(f"bench_study: {arguments.out}/study.json is of runs of another length; "
