@@ -310,8 +310,8 @@ void run_account(struct worker *worker, struct view *view, uint64_t now)
 }
 
 /* The worker is about to be killed for an earlier task: these are innocent, and not begun yet.
- * So are those of others that wait here; where there are any, it is not killed, and this is
- * only about to be said. D2: after the row names these; see D1. */
+ * So are those of others that wait here: where there are any, the supervisor sees them, too, and
+ * is about to take this back. D2: after the row names these; see D1. */
 static void heed_doom(struct worker *worker)
 {
     uint32_t doomed = atomic_load_explicit(&worker->row->doomed, memory_order_seq_cst);

@@ -17,6 +17,7 @@ int doze(mc_task *task);
 /* ---- the pool: two workers, and one for handlers that wait ---- */
 
 extern mc_pool *pool;
+enum { IO_SEAT = 2 }; /* behind the two */
 
 /* Options for these handlers and that engine: 0 or 1, a loop test's number. */
 struct mc_pool_options engine_options(int engine, const struct mc_handler *handlers, size_t count);

@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
-enum { MANY = 10000, IO_SEAT = 2 };
+enum { MANY = 10000 };
 
 /* ---- handlers ---- */
 

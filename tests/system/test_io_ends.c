@@ -8,8 +8,6 @@
 
 #include <signal.h>
 
-enum { IO_SEAT = 2 };
-
 /* ---- handlers ---- */
 
 static int die(mc_task *task)

@@ -9,7 +9,7 @@
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
 
-enum { IO_SEAT = 2, /* behind two for computing */ COMPUTING = 20 };
+enum { COMPUTING = 20 }; /* tasks of one group */
 
 /* ---- handlers ---- */
 
