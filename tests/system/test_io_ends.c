@@ -296,11 +296,16 @@ START_TEST(a_worker_that_is_to_leave_goes_on_where_one_waits_for_long)
     struct mc_pool_options options = engine_options(_i, HANDLERS(handlers));
     options.max_tasks_per_worker = 5;
     engine_begin(options);
-    const _Atomic int32_t *pid = &pool->control->rows[IO_SEAT].pid;
+    const struct seat_row *row = &pool->control->rows[IO_SEAT];
+    const _Atomic int32_t *pid = &row->pid;
     mc_group *waiting = run_one("doze", 60000);
     ck_assert(board_await(&board->words[0], 1, BOUND_MS));
     int32_t first = atomic_load(pid);
     mc_group *group = run_one("nest-late", 0);
+    for (uint32_t i = 0; i < 10; i++)
+        run_number(group, "doze", 0);
+    for (uint64_t began = clock_ns(); atomic_load(&row->leave) == 0; pause_us(1000))
+        ck_assert(ms_since(began) < BOUND_MS);
     for (uint32_t i = 0; i < 50; i++)
         run_number(group, "doze", 0);
     expect_all_good(group);
